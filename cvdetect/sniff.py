@@ -1,0 +1,81 @@
+"""What a file that is no model really is: the web page, the pointer, the archive that was saved in its place."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["describe_foreign"]
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_TAR_MAGIC_AT = 257
+_MAGICS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\x1f\x8b\x08", "a gzip archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"%PDF-", "a PDF document"),
+)
+# A comment ends at the first "-->" and nowhere else, so that no text makes the search slow.
+_BEFORE_HTML = rb"(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*"
+_HTML = re.compile(_BEFORE_HTML + rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_XML = re.compile(rb"<(\?xml\b|[a-z_][\w.:-]*[\s/>])", re.IGNORECASE)
+_JSON = re.compile(rb'\{\s*["}]|\[\s*[\[{"\]]')
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def describe_foreign(head: bytes, *, text_expected: bool = False) -> str | None:
+    """Say what a file is that cannot be a model, from its first bytes.
+
+    Args:
+        head: the file's beginning; 512 bytes are enough for every kind (300 for all but a tar archive, 64 for most).
+        text_expected: the file should be text (a cfg, a text graph, a label map): plain text is then right,
+            and control characters give it away as binary.
+
+    Returns:
+        A phrase such as "a Git LFS pointer (the real file has 133,000 bytes)" that fits after "the file is",
+        or None where it looks like none of the kinds known here.
+    """
+    if not head:
+        return "an empty file"
+    return _by_magic(head) or _by_text(head, text_expected)
+
+
+def _by_magic(head: bytes) -> str | None:
+    if head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar":
+        return "a tar archive"
+    return next((phrase for magic, phrase in _MAGICS if head.startswith(magic)), None)
+
+
+def _by_text(head: bytes, text_expected: bool) -> str | None:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(_LFS_POINTER):
+        return _lfs_pointer(start)
+    if _HTML.match(start):
+        return "an HTML page"
+    readable = _is_text(head)
+    if readable and _XML.match(start):
+        return "an XML document, such as a server's error message"
+    if readable and _JSON.match(start):
+        return "a JSON document, such as a server's error message"
+    if text_expected:
+        return "a binary file" if _CONTROL.search(head) else None
+    return "plain text" if readable else None
+
+
+def _lfs_pointer(start: bytes) -> str:
+    size = re.search(rb"^size (\d{1,18})\s*$", start, re.MULTILINE)
+    promise = f" (the real file has {int(size[1]):,} bytes)" if size else ""
+    return f"a Git LFS pointer{promise}"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether all of it is UTF-8 without control characters; a last character cut in two does not count."""
+    if _CONTROL.search(head):
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > 0 and error.start >= len(head) - 3 and error.reason == "unexpected end of data"
+    return True

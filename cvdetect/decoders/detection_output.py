@@ -1,0 +1,47 @@
+"""Graphs that end in OpenCV's DetectionOutput: SSD, Faster R-CNN, EfficientDet. Their suppression is in the graph.
+
+Rows of ``image, class id, score, x1, y1, x2, y2``, box in shares of the input; rows beyond the detections are zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cvdetect.decoders.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
+from cvdetect.detections import Detections
+from cvdetect.errors import DecodeError
+
+__all__ = ["decode_detection_output"]
+
+
+def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+    """One array (1, 1, N, 7) for the whole batch → boxes of each image, in network pixels.
+
+    Raises:
+        DecodeError: another shape, or NaN.
+    """
+    name, rows = next(iter(outputs.items()))
+    if len(outputs) != 1 or rows.ndim != 4 or rows.shape[:2] != (1, 1) or rows.shape[3] != 7:
+        raise DecodeError(
+            f"output {name!r}: expected (1, 1, detections, 7) as DetectionOutput gives it, got {rows.shape}: "
+            "the model is of another family"
+        )
+    flat = rows[0, 0]  # (N, 7)
+    check_finite(flat, "detections")
+    kept = flat[_over_threshold(flat, options)]
+    return [_detections(kept[kept[:, 0] == image], fed.wh) for image in range(fed.count)]
+
+
+def _over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which of the rows (N, 7) are detections → (N,)."""
+    classes = rows[:, 1].astype(np.int64)
+    limits = options.thresholds.table(int(classes.max(initial=0)) + 1)
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = (rows[:, 2] >= limits[classes]) & (rows[:, 2] > 0)
+    return found
+
+
+def _detections(rows: Floats, wh: tuple[int, int]) -> Detections:
+    """Rows (M, 7) of one image → detections in network pixels; corners are put in order."""
+    corners = rows[:, 3:7] * np.array([*wh, *wh], np.float32)
+    low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
+    return Detections(np.concatenate([low, high], axis=1), rows[:, 1].astype(np.int64), rows[:, 2])

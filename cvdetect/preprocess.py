@@ -1,0 +1,88 @@
+"""Images → the network's input, and the way back for boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvdetect.boxes import Boxes, clip
+from cvdetect.cv import cv2
+from cvdetect.detections import Detections
+from cvdetect.frame import Image
+from cvdetect.spec import InputSpec
+
+__all__ = ["Blob", "Placement", "placement", "preprocess"]
+
+Blob = NDArray[np.float32]  # (B, 3, H, W)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an image lies in the network input: ``network = source * scale + pad``, in pixels, an axis each.
+
+    A 768x576 picture letterboxed into 416x416 is 416x312, padded by 52 above: scale 416/768 and 312/576, pad (0, 52).
+    """
+
+    source_wh: tuple[int, int]
+    scale: tuple[float, float]
+    pad: tuple[int, int] = (0, 0)
+
+    def to_network(self, xyxy: Boxes) -> Boxes:
+        """Boxes (N, 4) in source pixels → network pixels."""
+        return np.asarray(xyxy * self._scale4 + self._pad4, np.float32)
+
+    def to_source(self, found: Detections) -> Detections:
+        """Detections in network pixels → the source image's, clipped to it."""
+        xyxy = (found.xyxy.astype(np.float64) - self._pad4) / self._scale4
+        return replace(found, xyxy=clip(xyxy.astype(np.float32), *self.source_wh))
+
+    @property
+    def _scale4(self) -> NDArray[np.float64]:
+        return np.array([*self.scale, *self.scale])
+
+    @property
+    def _pad4(self) -> NDArray[np.float64]:
+        return np.array([*self.pad, *self.pad], np.float64)
+
+
+def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> Placement:
+    """How an image of `source_wh` is laid into an input of `input_wh`.
+
+    Letterboxing rounds sizes and padding down to whole pixels as Darknet's ``letterbox_image`` does.
+    """
+    if spec.resize != "letterbox":
+        return Placement(source_wh, (input_wh[0] / source_wh[0], input_wh[1] / source_wh[1]))
+    inner = _fit(source_wh, input_wh)
+    pad = ((input_wh[0] - inner[0]) // 2, (input_wh[1] - inner[1]) // 2) if spec.pad_align == "centre" else (0, 0)
+    return Placement(source_wh, (inner[0] / source_wh[0], inner[1] / source_wh[1]), pad)
+
+
+def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, int]:
+    """The largest whole-pixel size with the source's aspect ratio inside `input_wh`."""
+    (w, h), (to_w, to_h) = source_wh, input_wh
+    if to_w * h < to_h * w:
+        return to_w, max(1, h * to_w // w)
+    return max(1, w * to_h // h), to_h
+
+
+def preprocess(images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec) -> tuple[Blob, list[Placement]]:
+    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, 3, h, w) float32 and one placement an image."""
+    placements = [placement((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
+    if spec.resize == "letterbox":
+        images = [_letterbox(i, p, input_wh, spec.pad_value) for i, p in zip(images, placements, strict=True)]
+    blob = cv2.dnn.blobFromImages(list(images), spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, 3, h, w)
+    if spec.std != (1.0, 1.0, 1.0):
+        blob /= np.array(spec.std, np.float32).reshape(1, 3, 1, 1)
+    return np.asarray(blob, np.float32), placements
+
+
+def _letterbox(image: Image, place: Placement, input_wh: tuple[int, int], value: float) -> Image:
+    """`image` resized to where it lies in the input, on a canvas (h, w, 3) filled with `value`."""
+    (w, h), (left, top) = input_wh, place.pad
+    inner = round(place.scale[0] * place.source_wh[0]), round(place.scale[1] * place.source_wh[1])
+    canvas = np.full((h, w, 3), value, np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
+    return canvas

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cvdetect.preprocess import placement, preprocess
+from cvdetect.spec import InputSpec
+from tests.conftest import make_detections
+
+side = st.integers(1, 3000)
+wh = st.tuples(side, side)
+resize = st.sampled_from(["stretch", "letterbox"])
+align = st.sampled_from(["centre", "top_left"])
+
+
+@given(wh, wh, resize, align, st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_to_source_is_the_inverse_of_to_network(source, network, how, where, shares) -> None:
+    place = placement(source, network, InputSpec(resize=how, pad_align=where))
+    x1, x2 = sorted(shares[:2])
+    y1, y2 = sorted(shares[2:])
+    box = np.array([[x1 * source[0], y1 * source[1], x2 * source[0], y2 * source[1]]], np.float32)
+    there = make_detections(place.to_network(box).tolist())
+    tolerance = 1e-3 * max(source) / max(1, min(network)) + 1e-2
+    np.testing.assert_allclose(place.to_source(there).xyxy, box, atol=tolerance)
+
+
+@given(wh, wh, align)
+def test_a_letterboxed_image_lies_inside_the_input_and_fills_one_side(source, network, where) -> None:
+    place = placement(source, network, InputSpec(resize="letterbox", pad_align=where))
+    inner = [round(s * k) for s, k in zip(source, place.scale, strict=True)]
+    assert inner[0] == network[0] or inner[1] == network[1]
+    for i in range(2):
+        assert place.pad[i] >= 0 and place.pad[i] + inner[i] <= network[i]
+
+
+def test_a_worked_letterbox() -> None:
+    place = placement((768, 576), (416, 416), InputSpec(resize="letterbox"))
+    assert (place.pad, place.scale) == ((0, 52), (416 / 768, 312 / 576))
+    assert placement((768, 576), (416, 416), InputSpec(resize="letterbox", pad_align="top_left")).pad == (0, 0)
+
+
+def test_boxes_are_clipped_to_the_image() -> None:
+    place = placement((100, 50), (200, 200), InputSpec())
+    assert place.to_source(make_detections([[-20, -20, 500, 500]])).xyxy.tolist() == [[0, 0, 100, 50]]
+
+
+def test_pixels_go_in_the_networks_channel_order_through_mean_scale_and_std() -> None:
+    image = np.full((4, 6, 3), (10, 20, 30), np.uint8)  # B, G, R
+    spec = InputSpec(scale=0.5, mean=(1, 2, 3), std=(1, 2, 4), swap_rb=True)
+    blob, _ = preprocess([image], (8, 2), spec)
+    assert blob.shape == (1, 3, 2, 8)
+    np.testing.assert_allclose(blob[0, :, 0, 0], [(30 - 1) * 0.5, (20 - 2) * 0.5 / 2, (10 - 3) * 0.5 / 4])
+    blob, _ = preprocess([image], (8, 2), InputSpec(mean=(1, 2, 3), swap_rb=False))
+    np.testing.assert_allclose(blob[0, :, 0, 0], [9, 18, 27])
+
+
+@pytest.mark.parametrize(("align_to", "rows"), [("centre", (2, 6)), ("top_left", (0, 4))])
+def test_letterboxing_pads_with_the_pad_value(align_to, rows) -> None:
+    image = np.full((10, 20, 3), 200, np.uint8)
+    spec = InputSpec(resize="letterbox", pad_value=114, pad_align=align_to)
+    blob, _ = preprocess([image], (8, 8), spec)
+    inside = np.zeros(8, bool)
+    inside[rows[0] : rows[1]] = True
+    assert (blob[0, :, inside] == 200).all() and (blob[0, :, ~inside] == 114).all()
+
+
+def test_images_of_different_sizes_make_one_batch() -> None:
+    images = [np.zeros((10, 20, 3), np.uint8), np.full((33, 7, 3), 255, np.uint8)]
+    blob, places = preprocess(images, (32, 64), InputSpec(scale=1 / 255))
+    assert blob.shape == (2, 3, 64, 32) and blob[0].max() == 0 and blob[1].min() == pytest.approx(1)
+    assert [p.source_wh for p in places] == [(20, 10), (7, 33)]

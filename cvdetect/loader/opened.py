@@ -1,0 +1,62 @@
+"""What opening a model's files gives, whatever their format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvdetect.errors import ModelFileError
+from cvdetect.network import Network
+from cvdetect.sniff import describe_foreign
+from cvdetect.spec import InputSpec
+
+__all__ = ["Opened", "read_bytes", "read_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model whose files have been read.
+
+    Attributes:
+        network: ready to run.
+        family: the key of its decoder.
+        input: how images are fed, `wh` known.
+        classes: how many classes it tells apart, background not counted.
+        first_class_id: the smallest class number that comes out: 1 where 0 is the background.
+        suppressed: the graph itself suppresses overlapping boxes.
+        anchors: see `DecodeOptions.anchors`.
+    """
+
+    network: Network
+    family: str
+    input: InputSpec
+    classes: int
+    first_class_id: int = 0
+    suppressed: bool = False
+    anchors: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """Width and height of the network input in pixels."""
+        assert self.input.wh is not None, "an opened model knows its input size"
+        return self.input.wh
+
+
+def read_bytes(path: Path) -> NDArray[np.uint8]:
+    """A file's content, uint8 (size,)."""
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: Path) -> str:
+    """A text file's content; a foreign file (HTML, an archive, binary) is named as what it is."""
+    data = read_bytes(path).tobytes()
+    foreign = describe_foreign(data[:512], text_expected=True)
+    if b"\0" in data[:4096] or foreign:
+        raise ModelFileError(f"{path}: is {foreign or 'a binary file'}, expected a text file")
+    return data.decode("utf-8-sig", errors="replace")

@@ -1,0 +1,28 @@
+"""``cvdetect doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cvdetect.cli.main import Settings
+
+__all__ = ["command"]
+
+
+@click.command("doctor", short_help="Tell what this machine can run.")
+@click.pass_obj
+def command(settings: Settings) -> int:
+    """Tell what this machine can run: versions, OpenCV's build, backends, windows, codecs, models on disk.
+
+    Everything is tried, nothing is believed. Exits 3 where something needs mending.
+    """
+    from cvdetect.console import print_findings
+    from cvdetect.diagnose import diagnose
+    from cvdetect.zoo.fetch import Store
+    from cvdetect.zoo.registry import load_models
+
+    registry = load_models(Path(settings.models) if settings.models else None)
+    store = Store(Path(settings.cache_dir) if settings.cache_dir else None)
+    return 0 if print_findings(diagnose(registry, store)) else 3

@@ -1,0 +1,130 @@
+"""The group, its global options, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from cvdetect import __version__
+from cvdetect.errors import CvdetectError
+
+__all__ = ["COMMANDS", "Settings", "cli", "run"]
+
+# Name → module and one line of help: commands are imported when they are called, so that --help answers at once.
+COMMANDS = {
+    "doctor": ("cvdetect.cli.doctor", "Tell what this machine can run."),
+    "image": ("cvdetect.cli.image", "Detect objects in images."),
+    "models": ("cvdetect.cli.models", "List, fetch and check models."),
+}
+
+
+class Settings:
+    """The global options, filled by the group before a command runs."""
+
+    def __init__(self) -> None:
+        self.quiet = False
+        self.verbose = False
+        self.models: str | None = None
+        self.cache_dir: str | None = None
+        self.offline = False
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name, imported now."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with the nearest."""
+        near = [] if args[0] in COMMANDS else difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "CVDETECT", "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="cvdetect")
+@click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what really ran; errors come with a traceback.")
+@click.option("--models", metavar="FILE", help="A models.yaml read on top of the shipped one.")
+@click.option("--cache-dir", metavar="DIR", envvar="CVDETECT_CACHE", help="Where weights live.")
+@click.option("--offline", is_flag=True, help="Never use the network.")
+@click.pass_obj
+def cli(
+    settings: Settings, quiet: bool, verbose: bool, models: str | None, cache_dir: str | None, offline: bool
+) -> None:
+    """Find objects in images with OpenCV's DNN module.
+
+    Every option can come from the environment too: CVDETECT_IMAGE_CONF=0.3 is --conf 0.3 of the command image.
+    """
+    settings.quiet, settings.verbose, settings.offline = quiet, verbose, offline
+    settings.models, settings.cache_dir = models, cache_dir
+
+
+class _Terminated(BaseException):
+    """SIGTERM, so that what was written so far is finished."""
+
+
+def run(args: list[str]) -> int:
+    """Run the command line with `args` → its exit code; errors are one or two lines on standard error."""
+    settings = Settings()
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(args, settings)
+    except CvdetectError as error:
+        return _tell(settings, str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _tell(settings, "interrupted", 130)
+    except _Terminated:
+        return _tell(settings, "terminated", 143)
+    except SystemExit as error:  # click and rich: the reader of our standard output has gone, e.g. head
+        return error.code if isinstance(error.code, int) else 1
+    except MemoryError as error:
+        return _tell(settings, f"out of memory: {error}", 1)
+    except Exception as error:  # a traceback is for -v only
+        return _tell(settings, f"{type(error).__name__}: {error} (an error in cvdetect: -v shows where)", 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(args: list[str], settings: Settings) -> int:
+    try:
+        result = cli.main(args, prog_name="cvdetect", standalone_mode=False, obj=settings)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _tell(settings: Settings, message: str, code: int) -> int:
+    if settings.verbose:
+        import traceback
+
+        traceback.print_exc()
+    print(f"cvdetect: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,144 @@
+"""What a person sees in the terminal; the one door to rich. Results go to standard output, news to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from cvdetect.detections import Detections
+from cvdetect.diagnose import Finding
+from cvdetect.frame import Frame
+from cvdetect.labels import LabelSet
+
+__all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "stdout_console"]
+
+_UNBOUNDED = 10_000  # characters
+
+
+def stdout_console() -> Console:
+    """A console on standard output; where that is no terminal, lines are as wide as they need to be."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False)
+
+
+class ConsoleProgress:
+    """A `Progress` on standard error: bars on a terminal, notes unless quiet, details if verbose, warnings always."""
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
+        """Start a bar; a task of one step has none."""
+        if self._quiet or not self._console.is_terminal or total == 1:
+            return
+        counts = (
+            (DownloadColumn(), TransferSpeedColumn())
+            if unit == "B"
+            else (MofNCompleteColumn(), TextColumn(escape(unit)))
+        )
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._task = self._bar.add_task(escape(task), total=total)
+        self._bar.start()
+
+    def advance(self, amount: int = 1) -> None:
+        """Move the bar."""
+        if self._bar:
+            self._bar.advance(self._task, amount)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def note(self, message: str) -> None:
+        """A line unless quiet."""
+        if not self._quiet:
+            self._console.print(escape(message), style="dim")
+
+    def detail(self, message: str) -> None:
+        """A line if verbose."""
+        if self._verbose:
+            self._console.print(escape(message), style="dim")
+
+    def warn(self, message: str) -> None:
+        """A line always."""
+        self._console.print(f"[yellow]warning:[/] {escape(message)}")
+
+
+class DetectionTable:
+    """A `Sink` that prints a table of each picture's detections."""
+
+    def __init__(self, labels: LabelSet, paths: Mapping[str, Path]) -> None:
+        self._labels = labels
+        self._paths = paths
+        self._console = stdout_console()
+
+    def __enter__(self) -> DetectionTable:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Print one picture's table, and where its annotated copy lies."""
+        width, height = frame.wh
+        title = f"{frame.name} ({width}x{height})"
+        if len(found):
+            rows = [self._row(found, i) for i in range(len(found))]
+            print_table(["label", ">score", ">x1", ">y1", ">x2", ">y2"], rows, title, self._console)
+        else:
+            self._console.print(f"{escape(title)}: nothing found")
+        if frame.name in self._paths:
+            self._console.print(f"[dim]→[/] {escape(str(self._paths[frame.name]))}")
+
+    def _row(self, found: Detections, i: int) -> list[str]:
+        label = self._labels.label(int(found.class_id[i]))
+        return [label, f"{found.score[i]:.2f}", *(f"{v:.0f}" for v in found.xyxy[i])]
+
+
+def print_table(headers: list[str], rows: list[list[str]], title: str = "", console: Console | None = None) -> None:
+    """Print a table on standard output; a header that starts with ">" is a right-aligned column."""
+    table = Table(title=escape(title) or None, title_justify="left", title_style="bold")
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(escape(header.removeprefix(">")), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    (console or stdout_console()).print(table)
+
+
+def print_findings(findings: Iterable[Finding]) -> bool:
+    """Print a diagnosis as a table; False where something needs mending."""
+    table = Table("topic", "what", title="cvdetect doctor", title_justify="left", title_style="bold")
+    table.add_column("state", overflow="fold")
+    good, topic = True, ""
+    for finding in findings:
+        if topic not in ("", finding.topic):
+            table.add_section()
+        style = None if finding.good else "bold red"
+        table.add_row(
+            "" if finding.topic == topic else finding.topic, escape(finding.name), escape(finding.value), style=style
+        )
+        good, topic = good and finding.good, finding.topic
+    stdout_console().print(table)
+    return good

@@ -1,0 +1,62 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from cvdetect.errors import SinkError, UsageError
+
+__all__ = ["check_writable", "temporary_beside", "write_whole"]
+
+
+def temporary_beside(path: Path) -> Path:
+    """A new empty file in the folder of `path`, with its suffix, to be written and then renamed to it.
+
+    Raises:
+        SinkError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+    # mkstemp makes files private; what a user's tool writes follows their umask.
+    Path(name).chmod(0o666 & ~_umask())
+    return Path(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path` under a temporary name and rename it.
+
+    Raises:
+        SinkError: the folder or disk does not take it; nothing half-written stays.
+    """
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before any work whether `path` can be written.
+
+    Raises:
+        UsageError: it is a folder.
+        SinkError: its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder, expected a file name")
+    temporary_beside(path).unlink()

@@ -1,0 +1,116 @@
+"""Picture files: annotated copies and crops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cvdetect.cv import cv2
+from cvdetect.detections import Detections
+from cvdetect.errors import SinkError, UsageError
+from cvdetect.files import check_writable, write_whole
+from cvdetect.frame import Frame, Image
+from cvdetect.labels import LabelSet
+from cvdetect.sinks.draw import crop
+from cvdetect.sinks.render import Renderer
+
+__all__ = ["Crops", "PictureFiles", "check_suffix", "output_names", "write_picture"]
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Encode `image` as the suffix of `path` says and write it whole.
+
+    Raises:
+        SinkError: it cannot be encoded or written.
+    """
+    try:
+        done, data = cv2.imencode(path.suffix, image)
+    except cv2.error as error:
+        raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
+    if not done:
+        raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
+    write_whole(path, data.tobytes())
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UsageError unless pictures of this suffix can be written."""
+    if not path.suffix or not _can_write(path.suffix):
+        raise UsageError(f"{path}: no picture format is called {path.suffix!r}; use .jpg, .png, .webp, .bmp or .tiff")
+
+
+def _can_write(suffix: str) -> bool:
+    return bool(cv2.haveImageWriter(f"x{suffix.lower()}"))
+
+
+def output_names(inputs: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Each input → ``folder/<stem>_detected<suffix>``.
+
+    Names that would clash take their folder's name in front (``a_x_detected.jpg``, ``b_x_detected.jpg``); where that
+    clashes too, the names of all folders above; and where only suffixes tell inputs apart, the suffix.
+    """
+    paths = {name: Path(name) for name in dict.fromkeys(inputs)}
+    names = {name: _name(path, path.stem) for name, path in paths.items()}
+    for widen in (_with_folder, _with_all_folders, _with_suffix):
+        counts = Counter(n.casefold() for n in names.values())
+        names = {i: _name(paths[i], widen(paths[i])) if counts[n.casefold()] > 1 else n for i, n in names.items()}
+    return {name: folder / found for name, found in names.items()}
+
+
+def _with_folder(path: Path) -> str:
+    return f"{path.absolute().parent.name}_{path.stem}"
+
+
+def _with_all_folders(path: Path) -> str:
+    return "_".join([*path.absolute().parts[1:-1], path.stem])
+
+
+def _with_suffix(path: Path) -> str:
+    return _with_all_folders(path) + path.suffix
+
+
+def _name(path: Path, stem: str) -> str:
+    suffix = path.suffix if path.suffix and _can_write(path.suffix) else ".png"
+    return f"{stem}_detected{suffix}"
+
+
+class PictureFiles:
+    """Writes an annotated copy of each frame to the path that `paths` gives its name."""
+
+    def __init__(self, paths: Mapping[str, Path], renderer: Renderer) -> None:
+        self._paths = paths
+        self._renderer = renderer
+
+    def __enter__(self) -> PictureFiles:
+        for path in self._paths.values():
+            check_writable(path)
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Draw and write one picture."""
+        write_picture(self._paths[frame.name], self._renderer.drawn(frame, found))
+
+
+class Crops:
+    """Writes each detection as a picture of its own: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first."""
+
+    def __init__(self, folder: Path, names: Mapping[str, Path], labels: LabelSet, renderer: Renderer) -> None:
+        self._folder = folder
+        self._stems = {name: path.stem.removesuffix("_detected") for name, path in names.items()}
+        self._labels = labels
+        self._renderer = renderer
+
+    def __enter__(self) -> Crops:
+        check_writable(self._folder / "x.jpg")
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Cut out and write the objects of one frame."""
+        picture = self._renderer.clean(frame, found)
+        for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
+            label = self._labels.label(int(class_id)).replace("/", "_")
+            write_picture(self._folder / label / f"{self._stems[frame.name]}_{number}.jpg", crop(picture, box))

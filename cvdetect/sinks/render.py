@@ -1,0 +1,44 @@
+"""Pictures as people are to see them, made once a frame however many sinks want them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cvdetect.detections import Detections
+from cvdetect.frame import Frame, Image
+from cvdetect.labels import LabelSet
+from cvdetect.sinks.draw import DrawStyle, draw, pixelate
+
+__all__ = ["Renderer"]
+
+
+class Renderer:
+    """Draws detections and pixelates the classes that must not be seen.
+
+    Args:
+        labels: names of the classes.
+        style: how boxes and labels look.
+        blur: class ids to pixelate in every picture; None for none.
+    """
+
+    def __init__(self, labels: LabelSet, style: DrawStyle, blur: frozenset[int] | None = None) -> None:
+        self._labels = labels
+        self._style = style
+        self._blur = blur
+        self._last: tuple[Frame, Image, Image] | None = None
+
+    def clean(self, frame: Frame, found: Detections) -> Image:
+        """The picture without boxes, (H, W, 3) BGR."""
+        return self._render(frame, found)[1]
+
+    def drawn(self, frame: Frame, found: Detections) -> Image:
+        """The picture with boxes and labels, (H, W, 3) BGR."""
+        return self._render(frame, found)[2]
+
+    def _render(self, frame: Frame, found: Detections) -> tuple[Frame, Image, Image]:
+        if self._last is None or self._last[0] is not frame:
+            clean = frame.image
+            if self._blur:
+                clean = pixelate(clean, found.xyxy[np.isin(found.class_id, list(self._blur))])
+            self._last = (frame, clean, draw(clean, found, self._labels.label, self._style))
+        return self._last

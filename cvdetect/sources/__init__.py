@@ -1,0 +1,1 @@
+"""Where frames come from: context managers that are iterated."""

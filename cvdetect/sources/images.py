@@ -1,0 +1,104 @@
+"""Still pictures: files and globs."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cvdetect.cv import cv2
+from cvdetect.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.frame import Frame, Image
+from cvdetect.sniff import describe_foreign
+
+__all__ = ["Failed", "expand", "natural_key", "read_image", "read_images"]
+
+VIDEO_SUFFIXES = frozenset(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .3gp".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An input that could not be read, and why."""
+
+    name: str
+    error: SourceError
+
+
+def read_image(path: str | Path) -> Image:
+    """The picture in a file as a viewer shows it: (H, W, 3) BGR uint8, EXIF rotation applied.
+
+    Grey, palette, 16-bit and transparent pictures become 8-bit BGR. The bytes are read first and then decoded: unlike
+    ``cv2.imread`` this takes any Unicode path and refuses a picture that is cut short.
+
+    Raises:
+        SourceNotFound: no such file.
+        SourceError: it cannot be read, or is not a picture.
+    """
+    path = Path(path)
+    data = _bytes(path)
+    if not data.size:
+        raise SourceError(f"{path}: is empty")
+    try:
+        image: Image | None = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:  # e.g. more pixels than OpenCV's limit
+        raise SourceError(f"{path}: cannot be decoded: {' '.join(str(error.err or error).split())}") from error
+    if image is None:
+        raise SourceError(f"{path}: {_why_undecodable(path, data[:512].tobytes())}")
+    return image
+
+
+def _bytes(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder; cvdetect annotate takes folders, cvdetect image takes '{path}/*.jpg'")
+    try:
+        return np.fromfile(path, np.uint8)
+    except FileNotFoundError:
+        raise SourceNotFound(f"{path}: no such file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _why_undecodable(path: Path, head: bytes) -> str:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return f"is a video; run cvdetect video '{path}'"
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        return "is cut short or damaged: the picture cannot be decoded"
+    foreign = describe_foreign(head)
+    return f"is {foreign}, not a picture" if foreign else "is not a picture that OpenCV can decode"
+
+
+def expand(inputs: Sequence[str]) -> list[str]:
+    """Inputs as typed → file names: a pattern that names no file itself becomes its matches in natural order.
+
+    Raises:
+        UsageError: nothing was given.
+    """
+    if not inputs:
+        raise UsageError("no input given")
+    return [name for text in inputs for name in _matches(text)]
+
+
+def _matches(text: str) -> list[str]:
+    if Path(text).exists() or not glob.has_magic(text):
+        return [text]
+    found = glob.glob(text, recursive=True)  # noqa: PTH207 - names stay as they were typed
+    return sorted(found, key=natural_key) or [text]
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """A sort key in which img2 comes before img10."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(p)) if p.isdecimal() else (1, p.casefold()) for p in parts]
+
+
+def read_images(names: Sequence[str]) -> Iterator[Frame | Failed]:
+    """Each file as a frame, or as `Failed` where it cannot be read."""
+    for index, name in enumerate(names):
+        try:
+            yield Frame(read_image(name), name, index)
+        except SourceError as error:
+            yield Failed(name, error)

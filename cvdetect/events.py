@@ -1,10 +1,11 @@
-"""What goes against the stream: news for the person who waits."""
+"""What goes against the stream: news for the person who waits, and their wish to stop, pause or see less."""
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
-__all__ = ["Progress", "Silent"]
+__all__ = ["Controls", "Progress", "Silent"]
 
 
 class Progress(Protocol):
@@ -43,3 +44,43 @@ class Silent:
     def detail(self, message: str) -> None: ...
 
     def warn(self, message: str) -> None: ...
+
+
+class Controls:
+    """Shared by source, filters and window; safe to use from any thread.
+
+    Attributes:
+        min_score: what is shown and written needs at least this score (the window's slider).
+    """
+
+    def __init__(self) -> None:
+        self.min_score = 0.0
+        self._stop = threading.Event()
+        self._go = threading.Event()
+        self._go.set()
+
+    def stop(self) -> None:
+        """Ask for the end: no more frames are read, those on their way are finished."""
+        self._stop.set()
+        self._go.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stop.is_set()
+
+    def toggle_pause(self) -> None:
+        """Hold the source, or let it go on."""
+        if self._go.is_set() and not self.stopping:
+            self._go.clear()
+        else:
+            self._go.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the source is held."""
+        return not self._go.is_set()
+
+    def wait_while_paused(self) -> None:
+        """Return when the source may give its next frame."""
+        self._go.wait()

@@ -1,0 +1,17 @@
+"""An input that could not be read, in its place among the frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cvdetect.errors import SourceError
+
+__all__ = ["Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An input that could not be read, and why."""
+
+    name: str
+    error: SourceError

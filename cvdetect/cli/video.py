@@ -1,0 +1,63 @@
+"""``cvdetect video``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cvdetect.cli.main import Settings
+from cvdetect.cli.options import PATH, detecting, drawing
+from cvdetect.errors import UsageError
+
+__all__ = ["command", "parse_time"]
+
+
+def parse_time(text: str, option: str) -> float:
+    """``12.5``, ``1:02`` or ``1:02:03.5`` → seconds."""
+    parts = text.split(":")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if not 1 <= len(values) <= 3 or any(v < 0 for v in values) or not all(v < 60 for v in values[1:]):
+        raise UsageError(f"{option} {text}: expected seconds or mm:ss, e.g. 12.5 or 1:02")
+    return float(sum(value * 60**place for place, value in enumerate(reversed(values))))
+
+
+@click.command("video", short_help="Detect objects in a video.")
+@click.argument("input_", metavar="INPUT")
+@click.option("--out", type=PATH, help="The annotated video (.avi .mp4 .mkv .webm .mov).  [default: NAME_detected.avi]")
+@click.option("--codec", metavar="FOURCC", help="E.g. XVID, MJPG, H264, VP90.  [default: the container's usual]")
+@click.option(
+    "--every", type=int, default=1, show_default=True, help="Look at each Nth frame; hold the result between."
+)
+@click.option("--start", metavar="T", help="Where to start: seconds or mm:ss.")
+@click.option("--end", metavar="T", help="Where to end: seconds or mm:ss.")
+@click.option("--json", metavar="PATH", help="Write JSON Lines, one object a frame; - is standard output.")
+@click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends, space pauses.")
+@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")
+@click.option("--batch", type=int, default=1, show_default=True, help="Frames that go through the network at once.")
+@drawing
+@detecting("video")
+@click.pass_obj
+def command(settings: Settings, /, input_: str, no_audio: bool, start: str | None, end: str | None, **job: Any) -> int:
+    """Detect objects in a video file or stream and write an annotated video, with its sound.
+
+    \b
+    cvdetect video in.mp4 --out out.mp4
+    cvdetect video in.mp4 --json found.jsonl --every 5 --start 1:00 --end 1:30
+    """
+    from cvdetect.console import ConsoleProgress, print_video_report
+    from cvdetect.detect_video import VideoJob, detect_video
+
+    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    times: dict[str, Any] = {
+        "start": parse_time(start, "--start") if start else 0.0,
+        "end": parse_time(end, "--end") if end else None,
+    }
+    report = detect_video(VideoJob(input=input_, audio=not no_audio, **times, **job), progress)
+    if job["json"] != "-":
+        print_video_report(report)
+    return report.summary.exit_code

@@ -1,0 +1,223 @@
+"""``cvdetect video`` as a library call: a video in; an annotated video and JSON Lines out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cvdetect import media
+from cvdetect.detections import Detections
+from cvdetect.detector import Detector, load_detectors, warm_up
+from cvdetect.errors import MissingPackage, UsageError
+from cvdetect.events import Controls, Progress, Silent
+from cvdetect.files import check_writable
+from cvdetect.frame import Frame
+from cvdetect.labels import LabelSet
+from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.pipeline import Filter, Flow, Summary, run
+from cvdetect.sinks import Sink
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sinks.json_lines import JsonLines
+from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.sinks.video import VideoFile, choose_codec
+from cvdetect.sources.video import VideoSource, every, open_video, with_end
+
+__all__ = ["VideoJob", "VideoReport", "detect_video"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoJob:
+    """What to do with which video.
+
+    Attributes:
+        input: a file or a stream's address.
+        out: the annotated video; its suffix chooses the container. Without out, json and show:
+            ``<stem>_detected.avi`` in the current folder.
+        codec: a FOURCC; None for the container's usual.
+        every: look at each nth frame, and draw its detections on those between.
+        start, end: seconds of the input; None for all.
+        json: a file for JSON Lines, "-" for standard output.
+        show: show each frame in a window.
+        audio: copy the sound.
+        track: give objects numbers that stay with them from frame to frame.
+        batch: frames that go through the network at once.
+        blur: classes (names or ids, or "all") to pixelate in every frame that is written or shown.
+    """
+
+    input: str
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    out: Path | None = None
+    codec: str | None = None
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    json: str | None = None
+    show: bool = False
+    audio: bool = True
+    track: bool = False
+    batch: int = 1
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+
+@dataclass(slots=True)
+class VideoReport:
+    """How a run went.
+
+    Attributes:
+        summary: frames done and what failed.
+        out: the annotated video, None where none was written.
+        seconds: wall time from the first frame to the finished file; loading and warming up are not in it.
+        ran: what ran the network.
+        objects: label → detections of all frames that were looked at.
+    """
+
+    summary: Summary
+    out: Path | None
+    seconds: float
+    ran: str
+    objects: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, end to end."""
+        return self.summary.done / self.seconds if self.seconds else 0.0
+
+
+def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Controls | None = None) -> VideoReport:  # noqa: B008
+    """Do `job`. A video that is cut short is done as far as it goes, told, and counted as failed.
+
+    Raises:
+        UsageError: an option that cannot be met.
+        ModelError: the model, backend or an extra package cannot be had.
+        SourceError: the input cannot be read.
+        SinkError: an output cannot be written.
+    """
+    out = _check(job, progress)
+    with open_video(job.input, job.start, job.end) as source:
+        detectors = load_detectors(job.model, job.detect, job.run, progress)
+        detector = detectors[0]
+        progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
+        report = VideoReport(Summary(), out, 0.0, str(detector.ran))
+        controls = controls or Controls()
+        sinks = [*_sinks(job, out, detector, source, progress, controls), _Counts(detector.labels, report.objects)]
+        warm_up(detectors, source.info.wh, progress, job.batch)
+        progress.begin("detecting", _expected(job, source), "frames")
+        begin = time.perf_counter()
+        try:
+            frames = with_end(every(source, job.every), source, job.input)
+            flow = Flow(batch=job.batch)
+            report.summary = run(
+                frames, detectors, sinks, progress, flow=flow, filters=_filters(job, source), controls=controls
+            )
+        finally:
+            progress.end()
+        report.seconds = time.perf_counter() - begin
+    return report
+
+
+def _check(job: VideoJob, progress: Progress) -> Path | None:
+    """Everything that can be told before the video is opened or a model is pulled; where the output goes."""
+    for option, value, least in (("--every", job.every, 1), ("--batch", job.batch, 1), ("--start", job.start, 0)):
+        if value < least:
+            raise UsageError(f"{option} {value:g}: at least {least} is needed")
+    if job.end is not None and job.end <= job.start:
+        raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
+    if job.track:
+        _need_tracker()
+    out = job.out or (None if job.json or job.show else _usual_out(job.input))
+    if out is not None:
+        if Path(job.input).exists() and out.exists() and out.samefile(job.input):
+            raise UsageError(f"{out}: the output is the input itself; give another --out")
+        choose_codec(out, job.codec, Silent())
+        check_writable(out)
+    elif job.codec:
+        raise UsageError("--codec goes with --out: no video is written")
+    if job.json not in (None, "-"):
+        check_writable(Path(str(job.json)))
+    return out
+
+
+def _usual_out(name: str) -> Path:
+    stem = Path(name.split("?", maxsplit=1)[0].rstrip("/")).stem if "://" in name else Path(name).stem
+    return Path(f"{stem or 'stream'}_detected.avi")
+
+
+def _need_tracker() -> None:
+    from cvdetect.tracking import available
+
+    if not available():
+        raise MissingPackage("--track needs the extra: pip install 'cvdetect[track]'")
+
+
+def _sinks(
+    job: VideoJob, out: Path | None, detector: Detector, source: VideoSource, progress: Progress, controls: Controls
+) -> list[Sink]:
+    renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
+    sinks: list[Sink] = []
+    if job.json is not None:
+        sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+    if out is not None:
+        sinks.append(_video_file(job, out, renderer, source, progress))
+    if job.show:
+        from cvdetect.sinks.live_window import LiveWindow
+
+        lowest = detector.model.options.thresholds.floor
+        controls.min_score = lowest
+        sinks.append(LiveWindow(renderer, controls, lowest=lowest, progress=progress))
+    return sinks
+
+
+def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSource, progress: Progress) -> VideoFile:
+    info = source.info
+    if info.sound and job.audio and not media.available():
+        progress.warn("the sound is left out: PyAV is not installed (pip install 'cvdetect[video]')")
+    return VideoFile(
+        out,
+        renderer,
+        info.rate,
+        job.codec,
+        time_base=info.time_base,
+        sound=job.input if info.sound and job.audio else None,
+        start=job.start,
+        end=job.end,
+        progress=progress,
+    )
+
+
+def _filters(job: VideoJob, source: VideoSource) -> list[Filter]:
+    if not job.track:
+        return []
+    from cvdetect.tracking import Tracker
+
+    return [Tracker(float(source.info.rate) / job.every)]
+
+
+def _expected(job: VideoJob, source: VideoSource) -> int | None:
+    """How many frames are to come, None where that is not known."""
+    info = source.info
+    if info.frames is None:
+        return None
+    last = info.frames if job.end is None else min(info.frames, round(job.end * info.rate))
+    return max(0, last - round(job.start * info.rate))
+
+
+class _Counts:
+    """A sink that counts objects by class, in the frames that were looked at."""
+
+    def __init__(self, labels: LabelSet, objects: Counter[str]) -> None:
+        self._labels = labels
+        self._objects = objects
+
+    def __enter__(self) -> _Counts:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        if not frame.held:
+            self._objects.update(self._labels.label(int(c)) for c in found.class_id)

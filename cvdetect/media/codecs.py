@@ -1,0 +1,96 @@
+"""Which FOURCC goes into which container, and how FFmpeg is told to encode it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CODECS", "Codec", "default_codec", "open_stream", "opens"]
+
+# FFmpeg's quality scale of the older codecs: 2 is very good, 31 poor; its option is in units of 118.
+_QSCALE = {"flags": "+qscale", "global_quality": str(3 * 118)}
+_X264 = {"preset": "veryfast", "crf": "20"}
+_VPX = {"deadline": "realtime", "cpu-used": "8", "crf": "28", "b": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One FOURCC: FFmpeg's encoder, its pixel format and options; `even` sizes are needed where it halves colours."""
+
+    encoder: str
+    pix_fmt: str = "yuv420p"
+    options: dict[str, str] = field(default_factory=dict)
+    even: bool = False
+    tag: str = ""
+
+
+_H264 = Codec("libx264", options=_X264, even=True)
+_H265 = Codec("libx265", options={"preset": "veryfast", "crf": "24", "x265-params": "log-level=error"}, even=True)
+_AV1 = Codec("libsvtav1", options={"preset": "10", "crf": "32"}, even=True)
+CODECS: dict[str, Codec] = {
+    "XVID": Codec("mpeg4", options=_QSCALE, tag="XVID"),
+    "DIVX": Codec("mpeg4", options=_QSCALE, tag="DIVX"),
+    "MP4V": Codec("mpeg4", options=_QSCALE, tag="mp4v"),
+    "MJPG": Codec("mjpeg", "yuvj420p", {**_QSCALE, "strict": "unofficial"}),
+    "WMV1": Codec("wmv1", options=_QSCALE),
+    "WMV2": Codec("wmv2", options=_QSCALE),
+    "VP80": Codec("libvpx", options={**_VPX, "b": "4M"}),
+    "VP90": Codec("libvpx-vp9", options={**_VPX, "row-mt": "1"}),
+    "FFV1": Codec("ffv1", "bgr0"),
+    "H264": _H264,
+    "X264": _H264,
+    "AVC1": _H264,
+    "H265": _H265,
+    "HEVC": _H265,
+    "HEV1": _H265,
+    "AV01": _AV1,
+    "AV1": _AV1,
+}
+_DEFAULTS = {".avi": "XVID", ".mp4": "H264", ".m4v": "H264", ".mov": "H264", ".mkv": "H264", ".webm": "VP90"}
+
+
+def default_codec(suffix: str) -> str | None:
+    """The FOURCC a container gets when none is asked for; None: no such container."""
+    return _DEFAULTS.get(suffix.lower())
+
+
+def open_stream(container: Any, codec: Codec, wh: tuple[int, int], rate: Fraction, time_base: Fraction | None) -> Any:
+    """Add a video stream to a PyAV output container.
+
+    Args:
+        time_base: seconds a tick of the stream's clock; None for 1 / rate.
+    """
+    stream = container.add_stream(codec.encoder, rate=rate, options=dict(codec.options))
+    stream.width, stream.height = wh
+    stream.pix_fmt = codec.pix_fmt
+    if time_base:
+        stream.codec_context.time_base = time_base
+    # MP4 and its kin have tags of their own; a foreign one is refused there.
+    if codec.tag and container.format.name in ("avi", "matroska"):
+        stream.codec_context.codec_tag = codec.tag
+    return stream
+
+
+@cache
+def opens(suffix: str, fourcc: str) -> bool:
+    """Whether a video of this FOURCC can really be written into this container, found out by writing one frame."""
+    import av
+
+    codec = CODECS.get(fourcc.upper())
+    if codec is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with av.open(str(Path(folder) / f"x{suffix}"), "w") as container:
+                stream = open_stream(container, codec, (128, 96), Fraction(25), None)
+                frame = av.VideoFrame(128, 96, codec.pix_fmt)
+                frame.pts = 0
+                container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+        except (av.error.FFmpegError, ValueError, OSError):
+            return False
+    return True

@@ -1,7 +1,7 @@
 """Pictures with boxes and labels on them, pixelated boxes, and crops: pure functions of an image and its boxes.
 
 Images are BGR uint8 (H, W, 3) and are never changed; boxes are xyxy in the image's pixels. The order of work is
-outlines (which pixels frame a box), then labels (what is written, how large, where), then paint.
+masks, outlines (which pixels frame a box), labels (what is written, how large, where), then paint.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cvdetect.cv import cv2
 from cvdetect.detections import Detections
 from cvdetect.errors import UsageError
 from cvdetect.frame import Image
+from cvdetect.sinks.draw_masks import tint
 from cvdetect.sinks.palette import Colour, class_colour, text_colour
 
 __all__ = ["DrawStyle", "Label", "crop", "draw", "pixelate", "place_labels", "plain_text"]
@@ -79,13 +80,13 @@ class Label:
 
 
 def draw(image: Image, detections: Detections, labels: Callable[[int], str], style: DrawStyle | None = None) -> Image:
-    """A copy of `image` with a box and a label ("#7 dog 0.83") for each detection that is inside it.
+    """A copy of `image` with mask, box and label ("#7 dog 0.83") of each detection that is inside it.
 
     Labels lie above all boxes, those of better scores above those of worse ones. `labels` gives the text of a class
     number; OpenCV's fonts hold ASCII only, see `plain_text` for what becomes of other letters.
     """
     style = style or DrawStyle()
-    out: Image = image.copy()
+    out = tint(image, detections)
     height, width = out.shape[:2]
     line, _ = style.sizes_on(width, height)
     for i, outline in reversed(_outlines(detections, line, width, height)):
@@ -139,8 +140,7 @@ def pixelate(image: Image, boxes_xyxy: Boxes) -> Image:
     no other one is changed; boxes outside the image are ignored.
     """
     out: Image = image.copy()
-    height, width = out.shape[:2]
-    for x1, y1, x2, y2 in _covered(np.asarray(boxes_xyxy).reshape(-1, 4), width, height).tolist():
+    for x1, y1, x2, y2 in _covered(np.asarray(boxes_xyxy).reshape(-1, 4), *out.shape[1::-1]).tolist():
         if x1 < x2 and y1 < y2:
             out[y1:y2, x1:x2] = _mosaic(out[y1:y2, x1:x2])
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -11,34 +10,18 @@ from cvdetect.detections import Detections
 from cvdetect.errors import SinkError
 from cvdetect.files import check_writable, temporary_beside
 from cvdetect.frame import Frame
+from cvdetect.json_records import as_line, image_record
 from cvdetect.labels import LabelSet
 
 __all__ = ["JsonLines", "as_record"]
 
-SCHEMA = 1
-
 
 def as_record(frame: Frame, found: Detections, model: str, ran: dict[str, str], labels: LabelSet) -> dict[str, Any]:
     """One frame's JSON object: see the README for its keys."""
-    width, height = frame.wh
-    record: dict[str, Any] = {"schema": SCHEMA, "source": frame.name, "width": width, "height": height, "model": model}
+    moment: dict[str, Any] = {}
     if frame.time_s is not None:
-        record |= {"frame": frame.index, "time": round(frame.time_s, 6)}
-    detections = [_detection(found, i, labels) for i in range(len(found))]
-    return record | {"ran": ran, "detections": detections}
-
-
-def _detection(found: Detections, i: int, labels: LabelSet) -> dict[str, Any]:
-    class_id = int(found.class_id[i])
-    category_id = labels.category_id(class_id)
-    return {
-        "class_id": class_id,
-        "label": labels.label(class_id),
-        **({} if category_id is None else {"category_id": category_id}),
-        "score": round(float(found.score[i]), 6),
-        "box": [round(float(v), 2) for v in found.xyxy[i]],
-        **({} if found.track_id is None else {"track_id": int(found.track_id[i])}),
-    }
+        moment = {"frame": frame.index, "time": round(frame.time_s, 6), **({"held": True} if frame.held else {})}
+    return image_record(frame.name, frame.wh, found, model, ran, labels, moment)
 
 
 class JsonLines:
@@ -63,7 +46,7 @@ class JsonLines:
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Write one frame's line."""
-        line = json.dumps(as_record(frame, found, *self._facts), ensure_ascii=False, separators=(",", ":"))
+        line = as_line(as_record(frame, found, *self._facts))
         try:
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cvdetect.cv import cv2
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, UsageError
@@ -15,22 +17,33 @@ from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.render import Renderer
 
-__all__ = ["Crops", "PictureFiles", "check_suffix", "output_names", "write_picture"]
+__all__ = ["Crops", "PictureFiles", "check_suffix", "output_names", "shrink", "write_picture"]
 
 
-def write_picture(path: Path, image: Image) -> None:
-    """Encode `image` as the suffix of `path` says and write it whole.
+def write_picture(path: Path, image: Image, scratch: Path | None = None, jpeg_quality: int = 95) -> None:
+    """Encode `image` as the suffix of `path` says and write it whole; `scratch` is as for `write_whole`.
 
     Raises:
         SinkError: it cannot be encoded or written.
     """
+    quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe") else []
     try:
-        done, data = cv2.imencode(path.suffix, image)
+        done, data = cv2.imencode(path.suffix, image, quality)
     except cv2.error as error:
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
         raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
-    write_whole(path, data.tobytes())
+    write_whole(path, data.tobytes(), scratch)
+
+
+def shrink(image: Image, longest: int) -> Image:
+    """`image` made so small that its longer side has at most `longest` pixels."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def check_suffix(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cvdetect.detections import Detections
@@ -9,7 +11,7 @@ from cvdetect.frame import Frame, Image
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 
-__all__ = ["Renderer"]
+__all__ = ["Renderer", "blurred_classes"]
 
 
 class Renderer:
@@ -42,3 +44,16 @@ class Renderer:
                 clean = pixelate(clean, found.xyxy[np.isin(found.class_id, list(self._blur))])
             self._last = (frame, clean, draw(clean, found, self._labels.label, self._style))
         return self._last
+
+
+def blurred_classes(names: Sequence[str], labels: LabelSet) -> frozenset[int] | None:
+    """Class ids to pixelate; "all" names every class.
+
+    Raises:
+        UsageError: no such class.
+    """
+    if not names:
+        return None
+    if "all" in names:
+        return frozenset(labels.class_ids())
+    return frozenset(labels.find(name) for name in names)

@@ -12,7 +12,7 @@ from cvdetect.errors import SinkError
 from cvdetect.frame import Frame
 from cvdetect.sinks.render import Renderer
 
-__all__ = ["Window", "why_no_window"]
+__all__ = ["Window", "fit", "why_no_window"]
 
 _QUIT = (ord("q"), 27)
 
@@ -22,7 +22,7 @@ def why_no_window() -> str | None:
 
     Without a display the window toolkit ends the whole process, so the try is made in another one.
     """
-    if not any(
+    if not hasattr(cv2, "imshow") or not any(
         line.strip().startswith("GUI:") and "NONE" not in line for line in cv2.getBuildInformation().splitlines()
     ):
         return "this OpenCV is built without windows (headless); install opencv-python"
@@ -56,7 +56,7 @@ class Window:
         if self._closed:
             return
         picture = self._renderer.drawn(frame, found)
-        cv2.resizeWindow(self._title, *_fit(picture.shape[1], picture.shape[0]))
+        cv2.resizeWindow(self._title, *fit(picture.shape[1], picture.shape[0]))
         cv2.imshow(self._title, picture)
         self._closed = self._wait() in _QUIT
 
@@ -70,7 +70,7 @@ class Window:
                 return 27
 
 
-def _fit(width: int, height: int, most: tuple[int, int] = (1600, 900)) -> tuple[int, int]:
+def fit(width: int, height: int, most: tuple[int, int] = (1600, 900)) -> tuple[int, int]:
     """A window size with the picture's aspect ratio, no larger than `most`."""
     scale = min(1.0, most[0] / width, most[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +11,13 @@ import numpy as np
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.frame import Frame, Image
+from cvdetect.natural_order import natural_key
 from cvdetect.sniff import describe_foreign
+from cvdetect.sources.failed import Failed
 
-__all__ = ["Failed", "expand", "natural_key", "read_image", "read_images"]
+__all__ = ["expand", "natural_key", "read_image", "read_images"]
 
 VIDEO_SUFFIXES = frozenset(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .3gp".split())
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An input that could not be read, and why."""
-
-    name: str
-    error: SourceError
 
 
 def read_image(path: str | Path) -> Image:
@@ -87,12 +79,6 @@ def _matches(text: str) -> list[str]:
         return [text]
     found = glob.glob(text, recursive=True)  # noqa: PTH207 - names stay as they were typed
     return sorted(found, key=natural_key) or [text]
-
-
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """A sort key in which img2 comes before img10."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(p)) if p.isdecimal() else (1, p.casefold()) for p in parts]
 
 
 def read_images(names: Sequence[str]) -> Iterator[Frame | Failed]:

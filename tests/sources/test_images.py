@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.sources.images import Failed, expand, natural_key, read_image, read_images
+from cvdetect.sources.failed import Failed
+from cvdetect.sources.images import expand, natural_key, read_image, read_images
 
 
 def test_a_picture_is_read_as_bgr_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""``cvdetect webcam``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cvdetect.cli.main import Settings
+from cvdetect.cli.options import PATH, detecting, drawing
+
+__all__ = ["command"]
+
+
+@click.command("webcam", short_help="Detect live from a camera or stream.")
+@click.option("--device", type=int, metavar="N", help="The camera's number.  [default: 0]")
+@click.option("--url", metavar="URL", help="A stream (rtsp, http, …), or a video file, played in real time.")
+@click.option("--out", type=PATH, help="Write an annotated video; the suffix chooses the container.")
+@click.option("--json", metavar="PATH", help="Write JSON Lines, one object a frame; - is standard output.")
+@click.option("--no-window", is_flag=True, help="Open no window.")
+@click.option("--serve", metavar="HOST:PORT", help="Serve a page with the live picture, e.g. 127.0.0.1:8080.")
+@click.option("--max-frames", type=int, metavar="N", help="End after N frames.")
+@click.option("--duration", type=float, metavar="S", help="End after S seconds.")
+@click.option(
+    "--reconnect", type=int, default=10, show_default=True, metavar="N", help="Tries when a stream breaks; 0: none."
+)
+@click.option(
+    "--timeout", type=float, default=10.0, show_default=True, metavar="S",
+    help="Seconds to wait for a connection, and for each picture.",
+)  # fmt: skip
+@drawing
+@detecting("webcam")
+@click.pass_obj
+def command(settings: Settings, /, no_window: bool, **job: Any) -> int:
+    """Detect live from a camera, a network stream, or a file played in real time.
+
+    Shows a window: q or Esc ends, space pauses, s saves a snapshot, the slider sets the confidence of all that is
+    shown and written. The newest frame is always the next one; those that come too late are dropped and counted.
+
+    \b
+    cvdetect webcam
+    cvdetect webcam --url rtsp://camera.local/stream --out seen.mp4 --json seen.jsonl --no-window
+    cvdetect webcam --serve 127.0.0.1:8080 --no-window
+    """
+    from cvdetect.console import ConsoleProgress
+    from cvdetect.detect_webcam import WebcamJob, detect_webcam
+
+    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    return detect_webcam(WebcamJob(window=not no_window, **job), progress).exit_code

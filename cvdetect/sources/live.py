@@ -1,0 +1,163 @@
+"""Opens cameras, addresses and files as live streams, with OpenCV."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cvdetect.cv import cv2
+from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.frame import Image, StreamInfo
+from cvdetect.sniff import describe_foreign
+from cvdetect.sources.capture import OpenStream
+from cvdetect.sources.unreachable import why_unreachable
+
+__all__ = ["cameras_that_open", "device_name", "device_opener", "shown_url", "url_opener"]
+
+_USUAL_RATE = Fraction(30)
+_SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's rate instead
+
+
+def device_name(number: int) -> str:
+    """What a camera is called in messages and results."""
+    return f"camera {number}"
+
+
+def shown_url(url: str) -> str:
+    """The address without its password: it is told, written and shown."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
+
+
+def device_opener(number: int) -> OpenStream:
+    """Opens camera `number`; SourceError names the cameras that open where it does not."""
+    return partial(_open_device, number)
+
+
+def url_opener(url: str, timeout_s: float) -> OpenStream:
+    """Opens an address (rtsp, http, …) or a video file; SourceError says why where that fails."""
+    return partial(_open_url, url, timeout_s)
+
+
+def cameras_that_open() -> list[int]:
+    """Numbers of the cameras that can be opened now."""
+    if sys.platform.startswith("linux"):
+        names = (path.name.removeprefix("video") for path in Path("/dev").glob("video*"))
+        numbers = sorted(int(name) for name in names if name.isdecimal())
+    else:
+        numbers = list(range(4))
+    return [n for n in numbers if _opens(n)]
+
+
+def _opens(number: int) -> bool:
+    capture = _capture_device(number)
+    opened = bool(capture.isOpened())
+    capture.release()
+    return opened
+
+
+def _capture_device(number: int) -> Any:
+    backend = cv2.CAP_ANY
+    if cv2.CAP_V4L2 in cv2.videoio_registry.getCameraBackends():
+        backend = cv2.CAP_V4L2  # the others only add log lines about cameras they do not have
+    return cv2.VideoCapture(number, backend)
+
+
+def _open_device(number: int) -> _OpenCVStream:
+    capture = _capture_device(number)
+    if capture.isOpened():
+        return _OpenCVStream(capture, device_name(number), live=True)
+    capture.release()
+    others = ", ".join(str(n) for n in cameras_that_open())
+    choice = f"these open: {others}" if others else "no camera was found here; --url takes a stream or a file"
+    raise SourceError(f"--device {number}: {_why_no_device(number)}; {choice}")
+
+
+def _why_no_device(number: int) -> str:
+    path = Path(f"/dev/video{number}")
+    if not sys.platform.startswith("linux"):
+        return "no such camera, or another program has it"
+    if not path.exists():
+        return "no such camera"
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return f"you may not read {path} (join the group that owns it, often video)"
+    except OSError as error:
+        return f"{path} cannot be opened: {error.strerror or error}"
+    return f"{path} is there but gives no pictures (another program has it, or it is no camera)"
+
+
+def _open_url(url: str, timeout_s: float) -> _OpenCVStream:
+    name = shown_url(url)
+    remote = "://" in url and not url.startswith("file:")
+    if not remote:
+        _check_file(url.removeprefix("file://"), name)
+    limits = [
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(timeout_s * 900)),  # a tenth is left to find out why
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(timeout_s * 1000)),
+    ]
+    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+    if capture.isOpened():
+        return _OpenCVStream(capture, name, live=False)
+    capture.release()
+    why = why_unreachable(url) if remote else "is not a video that OpenCV can read"
+    raise SourceError(f"{name}: {why}")
+
+
+def _check_file(path: str, name: str) -> None:
+    """Refuse what is certainly not a video, in better words than a decoder has."""
+    if Path(path).is_dir():
+        raise SourceError(f"{name}: is a folder, expected a video file or an address")
+    if not Path(path).exists():
+        raise SourceNotFound(f"{name}: no such file (an address starts with rtsp:// or http://)")
+    if not Path(path).is_file():
+        return  # a pipe: what it gives is seen once
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
+    foreign = "an empty file" if not head else describe_foreign(head)
+    if foreign:
+        raise SourceError(f"{name}: is {foreign}, not a video")
+
+
+class _OpenCVStream:
+    """A `Stream` of ``cv2.VideoCapture``; it is upright, as OpenCV applies a container's rotation."""
+
+    def __init__(self, capture: Any, name: str, live: bool) -> None:
+        self._capture = capture
+        self._name = name
+        self._read = 0
+        width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        claimed = -1.0 if live else capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        finite = math.isfinite(claimed) and claimed >= 1
+        self.info = StreamInfo((width, height), self._rate(), frames=int(claimed) if finite else None)
+
+    def _rate(self) -> Fraction:
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        sane = math.isfinite(rate) and _SANE_RATES[0] <= rate <= _SANE_RATES[-1]
+        return Fraction(rate).limit_denominator(1001) if sane else _USUAL_RATE
+
+    def read(self) -> tuple[Image, float] | None:
+        """The next picture and its time in the stream."""
+        try:
+            done, image = self._capture.read()
+        except cv2.error as error:
+            raise SourceError(
+                f"{self._name}: cannot be decoded: {' '.join(str(error.err or error).split())}"
+            ) from error
+        if not done:
+            return None
+        time_s = max(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0) or self._read / float(self.info.rate)
+        self._read += 1
+        return image, time_s
+
+    def close(self) -> None:
+        """Release the device or connection."""
+        self._capture.release()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from cvdetect.errors import SinkError, UsageError
+from cvdetect.errors import CvdetectError, SinkError, UsageError
 
-__all__ = ["check_writable", "temporary_beside", "write_whole"]
+__all__ = ["check_writable", "temporary_beside", "whole_file", "write_whole"]
 
 
 def temporary_beside(path: Path) -> Path:
@@ -34,16 +37,44 @@ def _umask() -> int:
     return mask
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
     """Write `data` to `path` under a temporary name and rename it.
+
+    `scratch` is a folder on the same disk where it lies until it is whole; None: the folder of `path`.
 
     Raises:
         SinkError: the folder or disk does not take it; nothing half-written stays.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path if scratch is None else scratch / path.name)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path, scratch: Path | None = None) -> Iterator[IO[str]]:
+    """A UTF-8 text file to be written piece by piece: it appears under `path` when the block ends, or not at all.
+
+    Line ends are written as given. What UTF-8 cannot hold (a file name that is not UTF-8) comes out as backslash
+    escapes. `scratch` is a folder on the same disk where the file lies until it is whole, so that a killed process
+    leaves nothing beside `path`; None: the folder of `path`.
+
+    Raises:
+        SinkError: the folder or disk does not take it; nothing half-written stays.
+    """
+    temporary = temporary_beside(path if scratch is None else scratch / path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            yield stream
+        temporary.replace(path)
+    except CvdetectError:
+        raise
     except OSError as error:
         raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:

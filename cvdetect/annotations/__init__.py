@@ -1,0 +1,1 @@
+"""Annotation files: writers, and readers where they serve."""

@@ -1,0 +1,41 @@
+"""Plain CSV (RFC 4180): a row a detection, with a header.
+
+An image without detections has one row in which only ``source``, ``width`` and ``height`` are filled.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from cvdetect.annotations.record import Facts, ImageRecord, Records
+from cvdetect.files import whole_file
+from cvdetect.json_records import image_record
+from cvdetect.labels import LabelSet
+
+__all__ = ["write_csv"]
+
+_HEADER = ("source", "width", "height", "class_id", "label", "category_id", "score", "x1", "y1", "x2", "y2")
+
+
+def write_csv(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+    """Write ``detections.csv`` into `out`.
+
+    Raises:
+        SinkError: the folder or disk does not take it.
+    """
+    with whole_file(out / "detections.csv", facts.scratch) as stream:
+        table = csv.writer(stream)
+        table.writerow(_HEADER)
+        for record in records:
+            table.writerows(_rows(record, labels))
+
+
+def _rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[object]]:
+    image = [record.name, *record.wh]
+    detections = image_record(record.name, record.wh, record.found, "", {}, labels)["detections"]
+    for one in detections:
+        yield [*image, one["class_id"], one["label"], one.get("category_id", ""), one["score"], *one["box"]]
+    if not detections:
+        yield [*image, *[""] * (len(_HEADER) - len(image))]

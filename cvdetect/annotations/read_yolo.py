@@ -1,0 +1,99 @@
+"""A folder of YOLO text files as ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cvdetect.annotations.reading import Box, Notes, Thing, Wh, label_files, parse_finite, read_text, truth_image, wrong
+from cvdetect.annotations.record import Truth, TruthImage
+
+__all__ = ["SizeOf", "read_yolo"]
+
+# The relative stem of a label file -> width and height of its image in pixels
+SizeOf = Callable[[str], tuple[int, int]]
+
+_SLACK = 0.001  # what six decimals and a tool's own rounding can add to a share of 1
+
+
+def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
+    """Ground truth from the ``.txt`` files in ``labels/`` under a folder, or in the folder itself.
+
+    The class names come from ``data.yaml`` or ``classes.txt`` in the folder of the labels or up to two above it. A
+    sixth number in a line, the score that some tools write, is passed over.
+
+    Args:
+        folder: the one that holds ``labels/``, or the label files.
+        size_of: gives the size of the image to a label file's relative stem; its errors pass through.
+
+    Raises:
+        SourceError: a file is not such a file; the message names it, the line and what is wrong with it.
+    """
+    root = folder / "labels" if (folder / "labels").is_dir() else folder
+    files = [(name, path) for name, path in label_files(root, ".txt") if path != root / "classes.txt"]
+    if not files:
+        raise wrong(folder, "", "holds no label files (.txt)")
+    labels = _class_names(root)
+    notes = Notes()
+    images = tuple(
+        _image(name, path, size_of(name), len(labels), notes, i) for i, (name, path) in enumerate(files, start=1)
+    )
+    return Truth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
+
+
+def _class_names(root: Path) -> list[str]:
+    for folder in (root, *list(root.absolute().parents)[:2]):
+        if (folder / "data.yaml").is_file():
+            return _from_yaml(folder / "data.yaml")
+        if (folder / "classes.txt").is_file():
+            return [line.strip() for line in read_text(folder / "classes.txt").rstrip().splitlines()]
+    raise wrong(root, "", "there is no data.yaml or classes.txt in it or above it that names the classes")
+
+
+def _from_yaml(path: Path) -> list[str]:
+    """``names``: a list, or a mapping from 0, 1, …"""
+    import yaml
+
+    try:
+        data = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise wrong(path, "", f"is not YAML: {' '.join(str(error).split())}") from error
+    names: Any = data.get("names") if isinstance(data, dict) else None
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list) or not names or any(isinstance(name, list | dict) for name in names):
+        raise wrong(path, "", "has no names: expected a list of class names, or a mapping from 0, 1, …")
+    return [str(name) for name in names]
+
+
+def _image(name: str, path: Path, wh: Wh, classes: int, notes: Notes, image_id: int) -> TruthImage:
+    return truth_image(name, wh, list(_things(path, wh, classes, notes)), image_id)
+
+
+def _things(path: Path, wh: Wh, classes: int, notes: Notes) -> Iterator[Thing]:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        where = f"line {number}"
+        if not line.split():
+            continue
+        label, box = _parse(path, where, line.split(), wh)
+        if not 0 <= label < classes:
+            raise wrong(path, where, f"class {label} is not among the {classes} classes")
+        if not notes.left_out(box, f"{path}: {where}"):
+            yield Thing(box, label)
+
+
+def _parse(path: Path, where: str, words: list[str], wh: Wh) -> tuple[int, Box]:
+    if len(words) not in (5, 6):
+        raise wrong(path, where, f"expected class, centre x, centre y, width, height, got {len(words)} values")
+    numbers = [parse_finite(word) for word in words]
+    for word, value in zip(words, numbers, strict=True):
+        if value is None:
+            raise wrong(path, where, f"not a number: {word!r}")
+    label, x, y, width, height = (float(value or 0) for value in numbers[:5])
+    if label != int(label):
+        raise wrong(path, where, f"the class is not a whole number: {words[0]!r}")
+    if min(x, y) < -_SLACK or max(x, y, width, height) > 1 + _SLACK:
+        raise wrong(path, where, "centre and size must be shares of the image, 0 to 1; these look like pixels")
+    left, top = (x - width / 2) * wh[0], (y - height / 2) * wh[1]
+    return int(label), (left, top, left + width * wh[0], top + height * wh[1])

@@ -1,0 +1,118 @@
+"""What annotation files hold, whatever their format: the detections of an image, or its ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvdetect.detections import Detections
+
+__all__ = ["Facts", "ImageRecord", "Records", "Results", "Truth", "TruthImage"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageRecord:
+    """The detections of one image.
+
+    Attributes:
+        name: path of the image relative to the annotated folder, with forward slashes.
+        wh: the upright image's width and height in pixels.
+        found: detections in its pixels, best first.
+    """
+
+    name: str
+    wh: tuple[int, int]
+    found: Detections
+
+
+class Records(Protocol):
+    """All annotated images in natural order of their names, one record at a time; may be gone through repeatedly."""
+
+    def names(self) -> Iterator[str]:
+        """The names alone."""
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        """One record after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What annotation files say of the run beside its detections. No dates: the same run gives the same bytes.
+
+    Attributes:
+        model: the model's name.
+        ran: what ran the network, for JSON Lines.
+        images: the folder of images as the user typed it, for YOLO's data.yaml.
+        yolo_conf: write the score as a sixth column of YOLO's label files.
+        scratch: a folder on the outputs' disk for files that are not whole yet; None: beside each output.
+    """
+
+    model: str
+    ran: Mapping[str, str] = field(default_factory=dict)
+    images: str = "."
+    yolo_conf: bool = False
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TruthImage:
+    """The ground truth of one image.
+
+    Attributes:
+        name: file name as the truth gives it (for a folder of label files: the relative stem, without suffix).
+        wh: width and height in pixels; None where the truth does not say.
+        xyxy: float64 (N, 4), pixels, x1 ≤ x2, y1 ≤ y2, edges (a box over the whole image is 0, 0, width, height).
+        label: index into `Truth.labels` of each object, int64 (N,).
+        crowd: bool (N,): COCO's iscrowd; may match many detections, counts for none.
+        difficult: bool (N,): VOC's difficult; neither to be found nor wrong when found.
+        area: float64 (N,): COCO's segment area where the truth has it, else the box's, in square pixels.
+        image_id: COCO's own number, else the position in `Truth.images` + 1.
+    """
+
+    name: str
+    wh: tuple[int, int] | None
+    xyxy: NDArray[np.float64]
+    label: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    difficult: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    image_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """Ground truth of a set of images.
+
+    Attributes:
+        labels: class names in the truth's own order and spelling.
+        category_ids: COCO's id of each label, else index + 1.
+        images: in the truth's own order (folders: natural order).
+        notes: what a person must know of boxes that were repaired or left out (zero size, outside the image…).
+    """
+
+    labels: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    images: tuple[TruthImage, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """Detections as a COCO results file lists them, in its order.
+
+    Attributes:
+        image_id: int64 (N,).
+        category_id: int64 (N,).
+        xyxy: float64 (N, 4), pixels, x1 ≤ x2, y1 ≤ y2.
+        score: float64 (N,).
+    """
+
+    image_id: NDArray[np.int64]
+    category_id: NDArray[np.int64]
+    xyxy: NDArray[np.float64]
+    score: NDArray[np.float64]

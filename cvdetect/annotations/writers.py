@@ -1,0 +1,34 @@
+"""Which formats there are: name → what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from cvdetect.annotations.coco import write_coco
+from cvdetect.annotations.csv import write_csv
+from cvdetect.annotations.cvat import write_cvat
+from cvdetect.annotations.jsonl import write_jsonl
+from cvdetect.annotations.openimages import write_openimages
+from cvdetect.annotations.record import Facts, Records
+from cvdetect.annotations.voc import write_voc
+from cvdetect.annotations.yolo import write_yolo
+from cvdetect.labels import LabelSet
+
+__all__ = ["WRITERS", "Writer"]
+
+# (the format's folder, records, labels, facts): every file is whole or not there; the same records give the same bytes
+Writer = Callable[[Path, Records, LabelSet, Facts], None]
+
+WRITERS: Mapping[str, Writer] = MappingProxyType(
+    {
+        "coco": write_coco,
+        "voc": write_voc,
+        "yolo": write_yolo,
+        "openimages": write_openimages,
+        "jsonl": write_jsonl,
+        "csv": write_csv,
+        "cvat": write_cvat,
+    }
+)

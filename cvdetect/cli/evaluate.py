@@ -1,0 +1,139 @@
+"""``cvdetect eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from cvdetect.cli.main import Settings
+from cvdetect.cli.options import PATH, detecting, drawing
+from cvdetect.errors import UsageError
+
+if TYPE_CHECKING:
+    from cvdetect.evaluate.rates import Rates
+    from cvdetect.evaluate.report import Report
+
+__all__ = ["command"]
+
+_FOR_WORST = frozenset({"worst_dir", "blur", "line_width", "font_scale", "hide_scores"})
+# All that acts on a results file; the others need a model.
+_WITH_PREDICTIONS = _FOR_WORST | frozenset("images truth predictions at plots json worst conf classes".split())
+
+_NARROW = 12  # columns of a confusion matrix in the terminal
+
+
+@click.command("eval", short_help="Measure a model against ground truth.")
+@click.option("--images", type=PATH, metavar="DIR", help="The folder that the truth's images are in.")
+@click.option("--truth", type=PATH, required=True, help="COCO JSON, a folder of VOC XML, or a folder of YOLO txt.")
+@click.option("--predictions", type=PATH, help="A COCO results file to score instead of running a model.")
+@click.option(
+    "--at", type=float, metavar="X", help="Score at which precision, recall and counts are told.  [default: best F1]"
+)
+@click.option("--plots", type=PATH, metavar="DIR", help="A folder for curves and the confusion matrix (matplotlib).")
+@click.option("--json", metavar="PATH", help="Write all figures as one JSON object; - is standard output.")
+@click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N", help="Write the N worst pictures.")
+@click.option("--worst-dir", type=PATH, metavar="DIR", default="worst", show_default=True, help="Where --worst goes.")
+@drawing
+@detecting("eval", scoring=True)
+@click.pass_context
+def command(context: click.Context, /, **job: Any) -> int:
+    """Measure how good a model is on your images: COCO AP and VOC AP, precision, recall and F1 by class, confusions.
+
+    It detects with --conf 0.001 --multi-label --max-det 100, as the benchmarks do, unless told otherwise; graphs that
+    suppress boxes themselves have no --multi-label. Classes are matched by name, images by file name.
+
+    \b
+    cvdetect eval --images photos/ --truth instances.json
+    cvdetect eval --images photos/ --truth labels/ -m yolov4-tiny --plots plots/ --worst 20
+    cvdetect eval --truth instances.json --predictions results.json --json figures.json
+    """
+    from cvdetect.console import ConsoleProgress
+    from cvdetect.evaluate.job import EvalJob, evaluate
+
+    given = _typed(context)
+    if job["predictions"] is not None:
+        _check_predictions(context, given)
+    if not job["worst"] and given & _FOR_WORST:
+        raise UsageError(f"--{min(given & _FOR_WORST).replace('_', '-')} goes with --worst N")
+    asked = job["detect"].multi_label if "multi_label" in given else None
+    settings: Settings = context.obj
+    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    json = job.pop("json")
+    file = None if json in (None, "-") else Path(json)
+    report = evaluate(EvalJob(multi_label=asked, json=file, **job), progress)
+    if json == "-":
+        click.echo(report.to_json(), nl=False)
+    else:
+        _print(report)
+    for path in (job["plots"], job["worst_dir"] if job["worst"] else None):
+        if path is not None:
+            progress.note(f"→ {path}")
+    return report.exit_code
+
+
+def _typed(context: click.Context) -> set[str]:
+    """The names of the options that a person set, on the command line or in the environment."""
+    theirs = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return {name for name in context.params if context.get_parameter_source(name) in theirs}
+
+
+def _check_predictions(context: click.Context, given: set[str]) -> None:
+    """Refuse what would act on a model: there is none."""
+    typed = [name for name in given - _WITH_PREDICTIONS
+             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]  # fmt: skip
+    options = [param.opts[0] for param in context.command.params if param.name in typed]
+    if options:
+        raise UsageError(f"{', '.join(options)}: acts on a model, but --predictions scores a file without one")
+
+
+def _print(report: Report) -> None:
+    from cvdetect.console import print_table
+
+    figures = {**report.coco, "VOC_AP_11": report.voc_11, "VOC_AP_all": report.voc_all}
+    ran = [["model", str(report.ran["model"])], ["images", str(report.images.evaluated)]]
+    shares = [[name, _share(value, 4)] for name, value in figures.items()]
+    print_table(["figure", ">value"], [*ran, *shares, ["by", str(report.ran["evaluator"])]])
+    heads = [">objects", ">AP", ">AP50", ">VOC 11", ">VOC all", ">precision", ">recall", ">F1", ">TP", ">FP", ">FN"]
+    why = "the best F1 of all classes together" if report.at_is_best else "as asked"
+    print_table(["class", *heads], _class_rows(report), f"precision to FN: score ≥ {report.at:.4g} ({why}), IoU 0.5")
+    _print_confusion(report)
+
+
+def _class_rows(report: Report) -> list[list[str]]:
+    """Every class that has objects or detections at the threshold, and all together."""
+    rows = []
+    for one in report.classes:
+        if one.objects or one.rates.fp:
+            shares = one.ap, one.ap50, one.voc_11, one.voc_all
+            rows.append([one.label, str(one.objects), *map(_share, shares), *_rates(one.rates)])
+    objects = str(sum(one.objects for one in report.classes))
+    shares = report.coco["AP"], report.coco["AP50"], report.voc_11, report.voc_all
+    return [*rows, ["all", objects, *map(_share, shares), *_rates(report.rates)]]
+
+
+def _rates(rates: Rates) -> list[str]:
+    return [*map(_share, (rates.precision, rates.recall, rates.f1)), str(rates.tp), str(rates.fp), str(rates.fn)]
+
+
+def _share(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _print_confusion(report: Report) -> None:
+    """The whole matrix where it fits a screen, else the commonest mistakes; --plots has it all."""
+    from cvdetect.console import print_table
+    from cvdetect.evaluate.confusion import most_confused
+
+    title = f"mistaken for each other, score ≥ {report.at:.4g}"
+    names = [*report.labels, "background"]
+    if len(names) <= _NARROW:
+        rows = [[name, *map(str, row)] for name, row in zip(names, report.confusion.tolist(), strict=True)]
+        print_table(["is \\ detected as", *(f">{name}" for name in names)], rows, title)
+        return
+    rows = [[names[a], names[b], str(n)] for a, b, n in most_confused(report.confusion, 10)]
+    rows.append(["(any)", "background: not found", str(report.confusion[:-1, -1].sum())])
+    rows.append(["background: false alarm", "(any)", str(report.confusion[-1, :-1].sum())])
+    print_table(["is", "detected as", ">times"], rows, title)

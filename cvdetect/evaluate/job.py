@@ -1,0 +1,152 @@
+"""``cvdetect eval`` as a library call: a truth and a model, or a results file, in; a report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cvdetect.annotations.readers import read_results, read_truth
+from cvdetect.annotations.record import Truth
+from cvdetect.errors import SourceError, UsageError
+from cvdetect.evaluate.coco import require_pycocotools
+from cvdetect.evaluate.collecting import from_results
+from cvdetect.evaluate.judging import judge
+from cvdetect.evaluate.pictures import PictureFolder, pair_pictures
+from cvdetect.evaluate.plots import check_plots, write_plots
+from cvdetect.evaluate.report import ImageCounts, Report
+from cvdetect.evaluate.running import Looked, look
+from cvdetect.evaluate.worst import Gallery, check_worst, write_worst
+from cvdetect.events import Progress, Silent
+from cvdetect.files import check_writable, write_whole
+from cvdetect.labels import LabelSet
+from cvdetect.options import DetectOptions, ModelChoice, RunOptions, check_share
+from cvdetect.sinks.draw import DrawStyle
+
+__all__ = ["EvalJob", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalJob:
+    """What to measure against which truth.
+
+    Attributes:
+        truth: a COCO JSON file, a folder of VOC XML, or a folder of YOLO text files.
+        images: the folder that the truth's images are in; not needed with `predictions`.
+        predictions: a COCO results file to score instead of running a model; of `detect`, its thresholds and classes
+            act on it.
+        detect: a threshold that is not given is 0.001 for a model, 0 for a results file; `multi_label` below decides
+            over its field of that name.
+        multi_label: every class over the threshold is a detection; None: where the model allows it, as graphs that
+            suppress boxes themselves do not.
+        at: the score at which precision, recall and counts are told; None takes the best F1.
+        plots: a folder for precision-recall and F1 curves and the confusion matrix.
+        json: a file for all figures as one JSON object.
+        worst: how many pictures with the worst misses to write into the folder `worst_dir`.
+        blur: names of the truth's classes to pixelate there, or "all".
+        style: how boxes look there.
+    """
+
+    truth: Path
+    images: Path | None = None
+    predictions: Path | None = None
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions(max_det=100)  # noqa: RUF009 - frozen
+    multi_label: bool | None = None
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    at: float | None = None
+    plots: Path | None = None
+    json: Path | None = None
+    worst: int = 0
+    worst_dir: Path = Path("worst")
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+
+def evaluate(job: EvalJob, progress: Progress = Silent()) -> Report:  # noqa: B008 - stateless
+    """Do `job`. What does not fit together (images, classes, sizes) is told and counted.
+
+    Raises:
+        UsageError: options that do not go together.
+        SourceError: the truth, the results or the pictures cannot be read, or have nothing in common.
+        ModelError: the model or a package cannot be had.
+        SinkError: an output cannot be written.
+    """
+    _check(job)
+    folder = PictureFolder(job.images) if job.images else None
+    truth = read_truth(job.truth, folder.size if folder else None)
+    _tell(truth, job.truth, progress)
+    pictures = pair_pictures(truth.images, folder, progress) if folder else {}
+    if job.predictions is None:
+        looked = look(truth, pictures, job.model, _detecting(job), job.multi_label, job.run, progress)
+    else:
+        looked = _results(job, truth, job.predictions, progress)
+    report = judge(truth, looked, _counts(truth, looked, folder, pictures), job.at, progress)
+    _write(job, report, pictures)
+    return report
+
+
+def _check(job: EvalJob) -> None:
+    """All that can be told before any work."""
+    if job.predictions is None and job.images is None:
+        raise UsageError("give --images, the folder that the truth's images are in, or --predictions")
+    if job.at is not None:
+        check_share(job.at, "--at")
+    require_pycocotools()
+    if job.plots is not None:
+        check_plots(job.plots)
+    if job.worst:
+        check_worst(job.worst, job.worst_dir, job.images)
+    if job.json is not None:
+        check_writable(job.json)
+
+
+def _tell(truth: Truth, path: Path, progress: Progress) -> None:
+    for note in truth.notes:
+        progress.warn(note)
+    if not truth.images:
+        raise SourceError(f"{path}: holds no images")
+    if not any(len(image.label) for image in truth.images):
+        raise SourceError(f"{path}: holds no objects, so there is nothing to measure against")
+
+
+def _detecting(job: EvalJob) -> DetectOptions:
+    """The options with evaluation's own default threshold."""
+    conf = job.detect.thresholds
+    return job.detect if conf.default is not None else replace(job.detect, conf=replace(conf, default=0.001))
+
+
+def _results(job: EvalJob, truth: Truth, path: Path, progress: Progress) -> Looked:
+    """A results file in a model's place; all of the truth's images count, whether it has detections there or not."""
+    found = from_results(read_results(path), truth, str(path), progress)
+    labels = LabelSet.from_names(truth.labels)
+    conf = job.detect.thresholds
+    least = np.full(len(truth.labels), conf.default or 0.0)
+    for name, value in conf.per_class.items():
+        least[labels.find(name)] = value
+    kept = [labels.find(name) for name in job.detect.classes] or range(len(labels))
+    everything = tuple(range(len(truth.images)))
+    return Looked(found[found.score >= least[found.label]], everything, tuple(sorted(kept)), {"model": str(path)})
+
+
+def _counts(truth: Truth, looked: Looked, folder: PictureFolder | None, pictures: dict[int, Path]) -> ImageCounts:
+    if "runtime" not in looked.ran or folder is None:
+        return ImageCounts(len(looked.images))
+    done = len(looked.images) + looked.unreadable
+    return ImageCounts(
+        evaluated=len(looked.images),
+        without_picture=len(truth.images) - len(pictures),
+        without_truth=len(folder.paths) - len(pictures),
+        unreadable=looked.unreadable,
+        not_reached=len(pictures) - done,
+    )
+
+
+def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
+    if job.plots is not None:
+        write_plots(job.plots, report)
+    if job.worst:
+        write_worst(Gallery(job.worst, job.worst_dir, job.blur, job.style), report, pictures)
+    if job.json is not None:
+        write_whole(job.json, report.to_json().encode())

@@ -1,0 +1,1 @@
+"""How fast models run here: every configuration in fresh processes, in rounds in which each has its turn."""

@@ -25,7 +25,7 @@ __all__ = [
     "write",
 ]
 
-_SCRIPTS = "make the text graph from the .pb with OpenCV's samples/dnn/tf_text_graph_*.py"
+_SCRIPTS = "make the text graph from the .pb with: cvdetect textgraph"
 _INTEGER = re.compile(r"-?\d{1,9}")
 _NUMBER = re.compile(r"-?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,2})?")
 
@@ -47,6 +47,8 @@ class TextGraph:
         keep_top_k: rows that come out, best first; -1: all.
         clip: whether boxes are cut to the image before suppression.
         has_masks: whether a node is called "detection_masks", as in a Mask R-CNN.
+        detections: the name of the node that makes detections, "" where none does.
+        two_stage: whether it crops proposals, as Faster and Mask R-CNN do.
     """
 
     name: str
@@ -61,6 +63,8 @@ class TextGraph:
     keep_top_k: int = -1
     clip: bool = False
     has_masks: bool = False
+    detections: str = ""
+    two_stage: bool = False
 
     @property
     def input_wh(self) -> tuple[int, int] | None:
@@ -84,6 +88,7 @@ def read_graph(text: str, name: str) -> TextGraph:
         placeholder=inputs[0].string("name") if inputs else "",
         input_shape=_shape(inputs[0]) if inputs else None,
         has_masks=any(node.string("name") == "detection_masks" for node in nodes),
+        two_stage=any(node.string("op") == "CropAndResize" for node in nodes),
     )
     last = _last_detections(nodes)
     return _with_detection(facts, last[-1]) if last else facts
@@ -210,6 +215,7 @@ def _with_detection(facts: TextGraph, node: Message) -> TextGraph:
     return replace(
         facts,
         has_detection_output=True,
+        detections=own,
         num_classes=int(number("num_classes", "i", 0)),
         background_label_id=int(number("background_label_id", "i", 0)),
         confidence_threshold=number("confidence_threshold", "f", 0) if "confidence_threshold" in given else None,

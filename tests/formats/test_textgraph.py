@@ -168,6 +168,7 @@ def test_a_graph_says_its_input_classes_and_thresholds(graph: Callable[[str], st
         keep_top_k=100,
         clip=False,
         has_masks=False,
+        detections="detection_out",
     )
     assert (facts.input_wh, facts.classes) == ((300, 300), 1)
 

@@ -1,0 +1,106 @@
+"""``cvdetect textgraph``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cvdetect.cli.main import Settings
+from cvdetect.cli.options import PATH
+from cvdetect.errors import UsageError
+from cvdetect.options import parse_size
+
+__all__ = ["command"]
+
+_BOX_SCALES = 4
+_SOURCES = "Only for a graph that does not say it itself."
+
+
+@click.command("textgraph", short_help="Make OpenCV's text graph of a TensorFlow detection graph.")
+@click.argument("graph", type=PATH, metavar="GRAPH.pb")
+@click.option("-o", "--out", type=PATH, help="The file to write.  [default: the graph's name with .pbtxt, here]")
+@click.option("--pipeline", type=PATH, help="The pipeline.config that came with the graph; checked against it.")
+@click.option("--num-classes", type=click.IntRange(min=1), help=f"Classes, background not counted. {_SOURCES}")
+@click.option("--input-size", metavar="N|WxH", help="Input size in pixels. Faster and Mask R-CNN take any.")
+@click.option(
+    "--anchor-scales",
+    metavar="A,B,…",
+    help="SSD: one for each layer, as a share of the input; Faster and Mask R-CNN: of 256 pixels.",
+)
+@click.option("--aspect-ratios", metavar="A,B,…", help="Of anchors, width / height.")
+@click.option("--anchor-stride", type=click.IntRange(min=1), help="Pixels between anchors of a Faster or Mask R-CNN.")
+@click.option("--box-scales", metavar="Y,X,H,W", help="The box coder's scales, e.g. 10,10,5,5.")
+@click.option(
+    "--score-converter",
+    type=click.Choice(["SIGMOID", "SOFTMAX", "IDENTITY"], case_sensitive=False),
+    help="What makes scores of the class predictor's output.",
+)
+@click.option("--iou-threshold", type=click.FloatRange(0, 1), help="Of the graph's own suppression.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    graph: Path,
+    out: Path | None,
+    pipeline: Path | None,
+    num_classes: int | None,
+    input_size: str | None,
+    anchor_scales: str | None,
+    aspect_ratios: str | None,
+    anchor_stride: int | None,
+    box_scales: str | None,
+    score_converter: str | None,
+    iou_threshold: float | None,
+) -> int:
+    """Make the text graph (.pbtxt) by which OpenCV runs a frozen graph of TensorFlow 1's Object Detection API.
+
+    SSD, SSDLite, PPN, FPN, Faster R-CNN and Mask R-CNN; TensorFlow is not needed. Nearly always the graph says all;
+    what it does not say is asked for.
+
+    \b
+    cvdetect textgraph frozen_inference_graph.pb -o graph.pbtxt
+    cvdetect textgraph frozen_inference_graph.pb --pipeline pipeline.config
+    """
+    scales = _numbers("--box-scales", box_scales)
+    if scales and len(scales) != _BOX_SCALES:
+        raise UsageError(f"--box-scales {box_scales}: expected four numbers: y, x, height, width")
+    wh = _size(input_size)
+    anchors = (_numbers("--anchor-scales", anchor_scales), _numbers("--aspect-ratios", aspect_ratios))
+
+    from cvdetect.console import ConsoleProgress
+    from cvdetect.formats.make_textgraph import TextGraphOptions
+    from cvdetect.write_text_graph import TextGraphJob, write_text_graph
+
+    options = TextGraphOptions(
+        num_classes=num_classes,
+        input_wh=wh,
+        anchor_scales=anchors[0],
+        aspect_ratios=anchors[1],
+        anchor_stride=anchor_stride,
+        box_scales=(scales[0], scales[1], scales[2], scales[3]) if scales else None,
+        score_converter=score_converter.upper() if score_converter else None,
+        iou_threshold=iou_threshold,
+    )
+    job = TextGraphJob(graph=graph, out=out, pipeline=pipeline, options=options)
+    made = write_text_graph(job, ConsoleProgress(settings.quiet, settings.verbose))
+    click.echo(f"{made.kind} → {job.target}")
+    return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    try:
+        return parse_size(text) if text else None
+    except UsageError as error:
+        raise UsageError(str(error).replace("--size", "--input-size", 1)) from None
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    """``A,B,…`` → numbers above 0."""
+    try:
+        numbers = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        numbers = (0.0,)
+    if not all(0 < number < float("inf") for number in numbers):
+        raise UsageError(f"{option} {text}: expected numbers above 0, separated by commas")
+    return numbers

@@ -5,28 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
 from cvdetect.detections import Detections
-from cvdetect.diagnose import Finding
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
 
-__all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "stdout_console"]
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from cvdetect.detect_video import VideoReport
+from cvdetect.diagnose import Finding
+
+__all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "print_video_report", "stdout_console"]
 
 _UNBOUNDED = 10_000  # characters
 
@@ -44,25 +39,19 @@ class ConsoleProgress:
         self._verbose = verbose
         self._console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID | None = None
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
         """Start a bar; a task of one step has none."""
         if self._quiet or not self._console.is_terminal or total == 1:
             return
-        counts = (
-            (DownloadColumn(), TransferSpeedColumn())
-            if unit == "B"
-            else (MofNCompleteColumn(), TextColumn(escape(unit)))
-        )
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._bar = _bar(unit, self._console)
         self._task = self._bar.add_task(escape(task), total=total)
         self._bar.start()
 
     def advance(self, amount: int = 1) -> None:
         """Move the bar."""
-        if self._bar:
+        if self._bar and self._task is not None:
             self._bar.advance(self._task, amount)
 
     def end(self) -> None:
@@ -84,6 +73,24 @@ class ConsoleProgress:
     def warn(self, message: str) -> None:
         """A line always."""
         self._console.print(f"[yellow]warning:[/] {escape(message)}")
+
+
+def _bar(unit: str, console: Console) -> Progress:
+    """A bar that counts in `unit` and goes away when it ends; imported now, as few runs draw one."""
+    from rich import progress as rich
+
+    count: tuple[rich.ProgressColumn, ...] = rich.MofNCompleteColumn(), rich.TextColumn(escape(unit))
+    if unit == "B":
+        count = rich.DownloadColumn(), rich.TransferSpeedColumn()
+    return rich.Progress(
+        rich.SpinnerColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        *count,
+        rich.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
 
 
 class DetectionTable:
@@ -125,6 +132,18 @@ def print_table(headers: list[str], rows: list[list[str]], title: str = "", cons
     for row in rows:
         table.add_row(*map(escape, row))
     (console or stdout_console()).print(table)
+
+
+def print_video_report(report: VideoReport) -> None:
+    """Print how a video went: frames, time, what ran, objects by class, and where the annotated copy lies."""
+    console = stdout_console()
+    done, seconds = report.summary.done, report.seconds
+    console.print(f"{done} frames in {seconds:.1f} s, {report.fps:.1f} frames a second, by {escape(report.ran)}")
+    if report.objects:
+        rows = [[label, str(count), f"{count / done:.2f}"] for label, count in report.objects.most_common()]
+        print_table(["label", ">detections", ">a frame"], rows, console=console)
+    if report.out and done:
+        console.print(f"[dim]→[/] {escape(str(report.out))}")
 
 
 def print_findings(findings: Iterable[Finding]) -> bool:

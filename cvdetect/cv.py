@@ -6,6 +6,7 @@ errors, because what they warn of (a backend that falls back) is checked here be
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from cvdetect.errors import MissingPackage
@@ -28,6 +29,9 @@ def import_cure(reason: str) -> str:
     return f"OpenCV cannot be imported: {reason}.\nReinstall it: pip install --force-reinstall '{NEEDS}'."
 
 
+# FFmpeg inside OpenCV tells of every lost packet; what matters comes back as an error. Read when OpenCV first uses it.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 try:
     import cv2 as _cv2
 except ImportError as error:
@@ -35,5 +39,4 @@ except ImportError as error:
 
 cv2: Any = _cv2  # its type stubs change from release to release
 
-if hasattr(cv2, "setLogLevel"):
-    cv2.setLogLevel(2)  # errors only
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)

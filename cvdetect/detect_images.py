@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cvdetect.detector import Detector
+from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import UsageError
 from cvdetect.events import Progress, Silent
 from cvdetect.files import check_writable
@@ -17,9 +17,10 @@ from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.pictures import Crops, PictureFiles, check_suffix, output_names
-from cvdetect.sinks.render import Renderer
+from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
-from cvdetect.sources.images import Failed, expand, read_images
+from cvdetect.sources.failed import Failed
+from cvdetect.sources.images import expand, read_images
 
 __all__ = ["ImageJob", "detect_images"]
 
@@ -70,12 +71,13 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
     paths = _output_paths(job, names)
     if not any(Path(name).is_file() for name in names):  # nothing a network would be needed for
         return _tell_failures(names, progress)
-    detector = Detector.load(job.model, job.detect, _quickest(job.run, names), progress)
+    detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
+    detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
     sinks = [*_sinks(job, detector, paths), *(make(detector.labels, paths if job.save else {}) for make in extra)]
     progress.begin("detecting", len(names), "images")
     try:
-        return run(read_images(names), detector, sinks, progress)
+        return run(read_images(names), detectors, sinks, progress)
     finally:
         progress.end()
 
@@ -122,16 +124,3 @@ def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path]) -> list
     if job.show:
         sinks.append(Window(renderer))
     return sinks
-
-
-def blurred_classes(names: Sequence[str], labels: LabelSet) -> frozenset[int] | None:
-    """Class ids to pixelate; "all" names every class.
-
-    Raises:
-        UsageError: no such class.
-    """
-    if not names:
-        return None
-    if "all" in names:
-        return frozenset(labels.class_ids())
-    return frozenset(labels.find(name) for name in names)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,11 +15,17 @@ from cvdetect.frame import Image
 from cvdetect.labels import LabelSet
 from cvdetect.loader import Model, load_model
 from cvdetect.network import Ran
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.preprocess import preprocess
 from cvdetect.suppress import suppress
+from cvdetect.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 
-__all__ = ["Detector"]
+__all__ = ["Detector", "Watch", "load_detectors", "warm_up"]
+
+Watch = Callable[[str], None]
+
+
+def _unwatched(_stage: str) -> None: ...
 
 
 class Detector:
@@ -30,8 +38,10 @@ class Detector:
     ...     print(detector.labels.label(class_id), score, xyxy)
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, tile: str | None = None) -> None:
         self.model = model
+        self._tiled = tile is not None
+        self._grid = parse_tile(tile) if tile is not None else None
 
     @classmethod
     def load(
@@ -48,7 +58,9 @@ class Detector:
             ModelError: a file, a backend or a package cannot be had, or is not what it should be.
         """
         choice = model if isinstance(model, ModelChoice) else ModelChoice(name=model)
-        return cls(load_model(choice, detect, run, progress))
+        if detect.tile is not None:
+            parse_tile(detect.tile)  # told before anything is pulled
+        return cls(load_model(choice, detect, run, progress), detect.tile)
 
     @property
     def name(self) -> str:
@@ -69,8 +81,13 @@ class Detector:
         """What is in one image (H, W, 3), BGR uint8 → detections in its pixels, clipped to it, best first."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
-        """The same for several images, of any sizes, in one pass of the network.
+    def detect_batch(self, images: Sequence[Image], watch: Watch = _unwatched) -> list[Detections]:
+        """The same for several images, of any sizes, in one pass of the network where it takes several.
+
+        Args:
+            images: BGR uint8 (H, W, 3) each.
+            watch: is called at the end of each stage with its name: "preprocess", "forward", "decode", "suppress" and
+                "place", several times where the network runs several times (tiles), there also "join".
 
         Raises:
             ValueError: an image has another shape or type.
@@ -78,12 +95,47 @@ class Detector:
         """
         for image in images:
             _check(image)
+        if self._tiled:
+            return [self._detect_tiled(image, watch) for image in images]
+        return self._forward(images, watch)
+
+    def _detect_tiled(self, image: Image, watch: Watch) -> Detections:
+        """One image by its tiles and as a whole."""
+        wh = image.shape[1], image.shape[0]
+        parts = tiles(wh, self._grid, self.model.input_wh)
+        if len(parts) == 1:
+            return self._forward([image], watch)[0]
+        found, cut = self._forward([image], watch), []
+        for start in range(0, len(parts), _TILES_AT_ONCE):
+            group = parts[start : start + _TILES_AT_ONCE]
+            seen_in = self._forward([image[t.y1 : t.y2, t.x1 : t.x2] for t in group], watch)
+            for tile, seen in zip(group, seen_in, strict=True):
+                found.append(seen.moved(tile.x1, tile.y1))
+                cut.append(cut_by_seams(found[-1].xyxy, tile, wh))
+            watch("join")
+        joined = join_pieces(Detections.concat(found), np.concatenate([np.zeros(len(found[0]), bool), *cut]))
+        iou = _TILE_NMS if self.model.nms is None else self.model.nms
+        watch("join")
+        kept = suppress(joined, iou, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
+        watch("suppress")
+        return kept
+
+    def _forward(self, images: Sequence[Image], watch: Watch) -> list[Detections]:
+        """Images → detections in their pixels: the way of a frame."""
         model = self.model
+        if model.one_by_one and len(images) > 1:
+            return [found for image in images for found in self._forward([image], watch)]
         blob, placements = preprocess(images, model.input_wh, model.input)  # (B, 3, h, w)
+        watch("preprocess")
         outputs = model.network.forward(blob)
+        watch("forward")
         found = model.decode(outputs, NetInput(len(images), model.input_wh), model.options)
+        watch("decode")
         kept = [self._suppress(d) for d in found]
-        return [p.to_source(d) for p, d in zip(placements, kept, strict=True)]
+        watch("suppress")
+        placed = [p.to_source(d) for p, d in zip(placements, kept, strict=True)]
+        watch("place")
+        return placed
 
     def _suppress(self, found: Detections) -> Detections:
         if self.model.nms is None:  # the graph has done it
@@ -91,7 +143,64 @@ class Detector:
         return suppress(found, self.model.nms, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
 
 
+_TILES_AT_ONCE = 8
+_TILE_NMS = 0.5  # across tiles, where the graph's own suppression has acted in each
+
+
 def _check(image: Image) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"expected a BGR image, uint8 (H, W, 3), got {got}")
+
+
+def load_detectors(
+    choice: ModelChoice,
+    detect: DetectOptions,
+    run: RunOptions,
+    progress: Progress,
+    most: int | None = None,
+    workers: int | None = None,
+) -> list[Detector]:
+    """One detector a core with one thread each, where that is faster than one detector with all cores.
+
+    Two networks of one thread each beat one of two threads by a tenth to a fifth on whole folders and videos (README of
+    benchmarks/), because no core waits for the other at the end of a layer. Each holds its own copy of the weights.
+    On an NVIDIA GPU there are two: while it runs one, the other's pictures are made ready and its output is read.
+    On other devices, and for a few images, there is one.
+
+    Args:
+        most: how many images there are; None where that is unknown or large.
+        workers: so many detectors, whatever would be faster; they share the threads.
+    """
+    threads = run.threads or usable_cores()
+    first = Detector.load(choice, detect, run, progress)
+    useful = threads if most is None else most // _IMAGES_WORTH_A_NETWORK
+    if workers is None:
+        workers = max(1, min(threads, useful, _most_networks(first.ran)))
+    # OpenCV's number of threads is one for the whole process, so these also set it for the first.
+    each = replace(run, threads=max(1, threads // max(1, workers)))
+    return [first, *(Detector.load(choice, detect, each) for _ in range(workers - 1))]
+
+
+def _most_networks(ran: Ran) -> int:
+    if ran.backend == "cuda":
+        return 2
+    return _MOST_WORKERS if ran.target == "cpu" else 1
+
+
+def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progress, batch: int = 1) -> None:
+    """Run each once on black images: the first pass sets a network up, on a GPU for seconds, and is no frame's time.
+
+    Args:
+        wh: width and height of the images to come, in pixels.
+        batch: how many of them will go through the network at once.
+    """
+    begin = time.perf_counter()
+    black = np.zeros((wh[1], wh[0], 3), np.uint8)
+    for detector in detectors:
+        detector.detect_batch([black] * batch)
+    progress.detail(f"warmed up in {time.perf_counter() - begin:.2f} s")
+
+
+_IMAGES_WORTH_A_NETWORK = 4  # loading one more takes about as long as a few images
+_MOST_WORKERS = 8  # beyond, memory and the cores' shared caches set the limit

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvdetect.errors import CvdetectError, MissingPackage
+from cvdetect.options import usable_cores
 
 if TYPE_CHECKING:
     from cvdetect.zoo.fetch import Store
@@ -45,7 +46,7 @@ class Finding:
 
 def diagnose(registry: Registry, store: Store) -> Iterator[Finding]:
     """All findings, in the order a person reads them; one that fails is a finding itself."""
-    for part in (_versions, _opencv, _network, _screen, _codecs, lambda: _models(registry, store)):
+    for part in (_versions, _opencv, _network, _cuda, _screen, _codecs, lambda: _models(registry, store)):
         try:
             yield from part()
         except CvdetectError as error:
@@ -59,12 +60,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", "Python", f"{platform.python_version()} at {sys.executable}")
     yield Finding("versions", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
     yield Finding("versions", "NumPy", np.__version__)
-    yield Finding("versions", "cores", f"{_usable_cores()} usable of {os.cpu_count()}")
+    yield Finding("versions", "cores", f"{usable_cores()} usable of {os.cpu_count()}")
     yield _owners()
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cv2_owners() -> list[str]:
@@ -128,6 +125,13 @@ def _network() -> Iterator[Finding]:
         yield Finding("backends", name, ", ".join(precisions) or "not available")
     ran = choose().ran
     yield Finding("backends", "auto takes", str(ran))
+
+
+def _cuda() -> Iterator[Finding]:
+    from cvdetect.network.cuda import report
+
+    for name, value, good in report():
+        yield Finding("CUDA", name, value, good)
 
 
 def _screen() -> Iterator[Finding]:

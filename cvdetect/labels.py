@@ -98,13 +98,13 @@ class LabelSet:
         """The model's own number of a class given by name (either spelling) or number.
 
         Raises:
-            UsageError: no such class; the message has the nearest right name.
+            UsageError: no such class; the message has the nearest right name. A set without names takes any number.
         """
         by_key = {canonical(name): index - self.offset for index, name in sorted(self.names.items(), reverse=True)}
         wanted = canonical(name_or_id.strip())
         if wanted in by_key:
             return by_key[wanted]
-        if wanted.isdecimal() and int(wanted) + self.offset in self.names:
+        if wanted.isdecimal() and (int(wanted) + self.offset in self.names or not self.names):
             return int(wanted)
         raise UsageError(f"no class {name_or_id!r} in this model{self._hint(wanted, by_key)}")
 

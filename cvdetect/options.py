@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from cvdetect.errors import UsageError
 from cvdetect.spec import Resize
 
-__all__ = ["Conf", "DetectOptions", "ModelChoice", "RunOptions", "parse_conf", "parse_size"]
+__all__ = ["Conf", "DetectOptions", "ModelChoice", "RunOptions", "parse_conf", "parse_size", "usable_cores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class ModelChoice:
         name: a model of models.yaml; None takes the default, unless files are given.
         cfg, weights: a Darknet model.
         graph, config: a TensorFlow frozen graph and its OpenCV text graph.
+        onnx: an ONNX model.
+        prototxt, caffemodel: a Caffe model.
+        tflite: a TensorFlow Lite model.
+        decoder: how the output of `onnx` or `tflite` is read; None recognises it.
         names: a text file with one class name a line, or a TensorFlow label map.
         scale, mean, std, rgb, pad_value: preprocessing of such files; None takes the family's usual.
         size: width and height of the network input in pixels; None takes the model's own.
@@ -46,6 +51,11 @@ class ModelChoice:
     weights: Path | None = None
     graph: Path | None = None
     config: Path | None = None
+    onnx: Path | None = None
+    prototxt: Path | None = None
+    caffemodel: Path | None = None
+    tflite: Path | None = None
+    decoder: str | None = None
     names: Path | None = None
     scale: float | None = None
     mean: tuple[float, float, float] | None = None
@@ -57,6 +67,18 @@ class ModelChoice:
     registry: Path | None = None
     cache: Path | None = None
     offline: bool = False
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Options that name a model's main file, as they are typed, and what they name."""
+        options = {
+            "--cfg": self.cfg,
+            "--graph": self.graph,
+            "--onnx": self.onnx,
+            "--prototxt": self.prototxt,
+            "--tflite": self.tflite,
+        }
+        return {option: path for option, path in options.items() if path}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +92,7 @@ class DetectOptions:
         multi_label: every class over the threshold is a detection, not only the best of a box.
         max_det: at most so many detections an image, best first.
         classes: names or numbers of the classes to look for; empty for all.
+        tile: cut large images into overlapping tiles: "auto" or "COLUMNSxROWS"; None for no tiles.
     """
 
     conf: Conf | float | None = None
@@ -78,6 +101,7 @@ class DetectOptions:
     multi_label: bool = False
     max_det: int = 300
     classes: tuple[str, ...] = ()
+    tile: str | None = None
 
     @property
     def thresholds(self) -> Conf:
@@ -99,6 +123,7 @@ class RunOptions:
     Attributes:
         backend: "auto", or a name that `cvdetect doctor` lists.
         precision: "fp32" or "fp16".
+        device_id: which CUDA device, from 0 on, with backend "cuda"; None takes the first.
         threads: threads for the network; None takes all cores.
         winograd: OpenCV's Winograd convolutions: later forwards are faster, the first is slower, and the weights
             take twice the memory. Off is quicker for up to about four images.
@@ -106,12 +131,22 @@ class RunOptions:
 
     backend: str = "auto"
     precision: str = "fp32"
+    device_id: int | None = None
     threads: int | None = None
     winograd: bool = True
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads {self.threads}: at least 1 is needed")
+        if self.device_id is not None and self.device_id < 0:
+            raise UsageError(f"--device-id {self.device_id}: devices are counted from 0")
+        if self.device_id is not None and self.backend != "cuda":
+            raise UsageError(f"--device-id {self.device_id} goes with --backend cuda, not {self.backend}")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_share(value: float, option: str) -> None:

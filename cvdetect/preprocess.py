@@ -35,9 +35,12 @@ class Placement:
         return np.asarray(xyxy * self._scale4 + self._pad4, np.float32)
 
     def to_source(self, found: Detections) -> Detections:
-        """Detections in network pixels → the source image's, clipped to it."""
-        xyxy = (found.xyxy.astype(np.float64) - self._pad4) / self._scale4
-        return replace(found, xyxy=clip(xyxy.astype(np.float32), *self.source_wh))
+        """Detections in network pixels → the source image's, clipped to it; boxes of masks are not clipped."""
+        mask_xyxy = None if found.mask_xyxy is None else self._back(found.mask_xyxy)
+        return replace(found, xyxy=clip(self._back(found.xyxy), *self.source_wh), mask_xyxy=mask_xyxy)
+
+    def _back(self, xyxy: Boxes) -> Boxes:
+        return np.asarray((xyxy.astype(np.float64) - self._pad4) / self._scale4, np.float32)
 
     @property
     def _scale4(self) -> NDArray[np.float64]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source"]
+__all__ = ["USUAL_INPUT", "Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source"]
 
 Resize = Literal["stretch", "letterbox"]
-Role = Literal["cfg", "weights", "config", "graph", "names"]
+Role = Literal["cfg", "weights", "config", "graph", "names", "onnx", "prototxt", "caffemodel", "tflite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,33 @@ class InputSpec:
     pad_align: Literal["centre", "top_left"] = "centre"
 
 
+_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
+_ULTRALYTICS = InputSpec(scale=1 / 255, swap_rb=True, resize="letterbox", pad_value=114)
+_TORCHVISION = InputSpec(
+    scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="letterbox", pad_value=116, pad_align="top_left"
+)
+
+USUAL_INPUT: Mapping[str, InputSpec] = {
+    "yolo": InputSpec(scale=1 / 255),
+    "region": InputSpec(scale=1 / 255),
+    "yolo_v5": _ULTRALYTICS,
+    "yolo_v7": _ULTRALYTICS,
+    "yolo_v8": _ULTRALYTICS,
+    "end2end": _ULTRALYTICS,
+    # yolox/data/data_augment.py, preproc: BGR as it is, grey to the right and below
+    "yolox": InputSpec(swap_rb=False, resize="letterbox", pad_value=114, pad_align="top_left"),
+    # nanodet/config: normalize, keep_ratio; warped onto black
+    "nanodet": InputSpec(
+        mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395), swap_rb=False, resize="letterbox", pad_value=0
+    ),
+    "detr": InputSpec(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="stretch"),
+    "rt_detr": InputSpec(scale=1 / 255, resize="stretch"),
+    "retinanet": _TORCHVISION,
+    "fcos": _TORCHVISION,
+}
+"""How the authors of each family's models feed them; for other families it differs from model to model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """Published accuracy: e.g. metric "COCO AP50", value 33.1 (percent), and who says so."""
@@ -87,7 +115,8 @@ class ModelSpec:
 
     Attributes:
         name: what `--model` takes.
-        family: the key of its decoder: "yolo", "region", "detection_output", "mask_rcnn".
+        family: the key of its decoder: "yolo", "region", "detection_output", "mask_rcnn", "yolox" and so on; "" for
+            files whose decoder is to be recognised.
         labels: the name of a built-in label set ("coco80", "coco91", "voc20"), the labels themselves, or
             None: from the model's files, else by the number of classes.
         class_id_offset: what is added to the model's own class number to look it up in the label set:

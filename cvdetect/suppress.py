@@ -23,12 +23,25 @@ def suppress(found: Detections, iou: float, *, agnostic: bool = False, max_det: 
     Returns:
         What is left, best score first.
     """
-    if not len(found):
-        return found
-    scores = np.maximum(found.score, np.finfo(np.float32).tiny)  # NMSBoxes drops a score equal to its threshold, 0
-    classes = np.zeros_like(found.class_id) if agnostic else found.class_id
-    kept = cv2.dnn.NMSBoxesBatched(_non_negative(found.xyxy), scores, classes.astype(np.int32), 0.0, iou)
-    return found[np.asarray(kept, np.int64).reshape(-1)].best_first()[:max_det]
+    ranked = found.best_first()
+    # A box is never dropped for a worse one: once the best `looked_at` have given max_det, the rest cannot matter.
+    # OpenCV's suppression takes quadratic time, and --conf 0 --multi-label gives it every class of every cell.
+    looked_at = 2 * max_det
+    kept = _greedy(ranked[:looked_at], iou, agnostic)
+    while len(kept) < max_det and looked_at < len(ranked):
+        looked_at *= 2
+        kept = _greedy(ranked[:looked_at], iou, agnostic)
+    return kept[:max_det]
+
+
+def _greedy(ranked: Detections, iou: float, agnostic: bool) -> Detections:
+    """What is left of detections that stand best first; their order stays."""
+    if not len(ranked):
+        return ranked
+    scores = np.maximum(ranked.score, np.finfo(np.float32).tiny)  # NMSBoxes drops a score equal to its threshold, 0
+    classes = np.zeros_like(ranked.class_id) if agnostic else ranked.class_id
+    kept = cv2.dnn.NMSBoxesBatched(_non_negative(ranked.xyxy), scores, classes.astype(np.int32), 0.0, iou)
+    return ranked[np.sort(np.asarray(kept, np.int64).reshape(-1))]
 
 
 def _non_negative(xyxy: Boxes) -> Boxes:

@@ -15,14 +15,18 @@ ROWS = [
     ["__main__"],
     ["cli"],
     ["console"],
-    ["detect_images", "diagnose"],
+    ["annotate", "bench", "detect_images", "detect_video", "detect_webcam", "diagnose", "evaluate", "write_text_graph"],
     ["pipeline"],
+    ["tracking"],
     ["detector"],
     ["loader"],
-    ["sources", "preprocess", "network", "decoders", "suppress", "sinks", "formats", "zoo"],
-    ["options", "files", "sniff"],
+    ["sources", "preprocess", "network", "decoders", "suppress", "sinks", "annotations", "formats", "zoo"],
+    ["media"],
+    ["options", "files", "sniff", "signals", "json_records"],
+    ["tiling"],
+    ["masks"],
     ["spec", "labels", "detections", "cv"],
-    ["frame", "boxes", "events", "errors"],
+    ["frame", "boxes", "events", "errors", "natural_order"],
     ["__init__"],
 ]
 RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
@@ -30,16 +34,22 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 DOORS = {
     "click": {"cli"},
     "rich": {"console"},
-    "yaml": {"zoo"},
+    "yaml": {"zoo", "annotations"},
     "requests": {"zoo"},
     "urllib3": {"zoo"},
     "pypi_simple": {"zoo"},
     "filelock": {"zoo"},
     "platformdirs": {"zoo"},
+    "pycocotools": {"evaluate"},
+    "matplotlib": {"evaluate"},
     "cv2": {"cv"},
+    "av": {"media"},
+    "aiohttp": {"sinks"},
+    "trackers": {"tracking"},
+    "supervision": {"tracking"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
-NUMPY_ONLY = {"decoders", "boxes", "detections", "formats", "labels", "frame"}
+NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}
 STANDARD = set(__import__("sys").stdlib_module_names)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,6 +35,14 @@ def test_a_letterboxed_image_lies_inside_the_input_and_fills_one_side(source, ne
     assert inner[0] == network[0] or inner[1] == network[1]
     for i in range(2):
         assert place.pad[i] >= 0 and place.pad[i] + inner[i] <= network[i]
+
+
+def test_a_mask_stays_where_it_is_when_its_box_is_clipped_to_the_image() -> None:
+    place = placement((768, 576), (416, 416), InputSpec(resize="letterbox"))
+    there = replace(make_detections([[0, 26, 208, 208]]), masks=(np.ones((3, 3), np.float32),))
+    found = place.to_source(there)
+    np.testing.assert_allclose(found.xyxy, [[0, 0, 384, 288]], atol=1e-3)
+    np.testing.assert_allclose(found.mask_xyxy, [[0, -48, 384, 288]], atol=1e-3)
 
 
 def test_a_worked_letterbox() -> None:

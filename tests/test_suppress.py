@@ -58,3 +58,11 @@ def test_at_most_max_det_remain_the_best_ones() -> None:
 
 def test_nothing_stays_nothing() -> None:
     assert len(suppress(Detections.empty(), 0.4)) == 0
+
+
+@given(crowds(), st.integers(1, 8), st.booleans())
+def test_looking_at_the_best_first_changes_nothing(found, max_det, agnostic) -> None:
+    expected = found[np.array(by_hand(found, 0.3, agnostic)[:max_det], np.int64)]
+    kept = suppress(found, 0.3, agnostic=agnostic, max_det=max_det)
+    np.testing.assert_array_equal(kept.score, expected.score)
+    np.testing.assert_array_equal(kept.xyxy, expected.xyxy)

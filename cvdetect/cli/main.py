@@ -17,9 +17,15 @@ __all__ = ["COMMANDS", "Settings", "cli", "run"]
 
 # Name → module and one line of help: commands are imported when they are called, so that --help answers at once.
 COMMANDS = {
+    "annotate": ("cvdetect.cli.annotate", "Write annotation files for a folder of images."),
+    "bench": ("cvdetect.cli.bench", "Time models stage by stage."),
     "doctor": ("cvdetect.cli.doctor", "Tell what this machine can run."),
+    "eval": ("cvdetect.cli.evaluate", "Measure a model against ground truth."),
     "image": ("cvdetect.cli.image", "Detect objects in images."),
+    "video": ("cvdetect.cli.video", "Detect objects in a video."),
     "models": ("cvdetect.cli.models", "List, fetch and check models."),
+    "webcam": ("cvdetect.cli.webcam", "Detect live from a camera or stream."),
+    "textgraph": ("cvdetect.cli.textgraph", "Make OpenCV's text graph of a TensorFlow detection graph."),
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from dataclasses import replace
+from functools import partial, update_wrapper
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,46 +16,73 @@ from cvdetect.cli.main import Settings
 from cvdetect.errors import UsageError
 from cvdetect.options import Conf, DetectOptions, ModelChoice, RunOptions, parse_conf, parse_size
 
-__all__ = ["PATH", "detecting", "drawing", "split"]
+__all__ = ["PATH", "comparing", "detecting", "drawing", "split"]
 
 PATH = click.Path(path_type=Path)
 Command = Callable[..., Any]
+
+# What `bench` takes more than once.
+_SIZE = partial(click.option, "--size", metavar="N|WxH", help="Network input size in pixels.  [default: the model's]")
+_BACKEND = partial(
+    click.option,
+    "--backend",
+    show_default=True,
+    help="auto (CUDA where it really works, else CPU), or a name that doctor lists. No silent fall-back.",
+)
+_PRECISION = partial(click.option, "--precision", type=click.Choice(["fp32", "fp16"]), show_default=True)
 
 _MODEL = [
     click.option("--cfg", type=PATH, help="A Darknet cfg that no yaml names."),
     click.option("--weights", type=PATH, help="Its weights; else the file of the same name beside it."),
     click.option("--graph", type=PATH, help="A TensorFlow frozen graph (.pb) that no yaml names."),
     click.option("--config", type=PATH, help="Its OpenCV text graph (.pbtxt); else the one beside it."),
+    click.option("--onnx", type=PATH, help="An ONNX model that no yaml names."),
+    click.option("--tflite", type=PATH, help="A TensorFlow Lite model that no yaml names."),
+    click.option("--decoder", metavar="NAME", help="How the output of --onnx or --tflite is read.  [default: auto]"),
+    click.option("--prototxt", type=PATH, help="A Caffe model that no yaml names: its layers."),
+    click.option("--caffemodel", type=PATH, help="Its weights; else the file of the same name beside it."),
     click.option("--names", type=PATH, help="Its labels: one name a line, or a TensorFlow label map."),
-    click.option("--scale", type=float, help="Factor on pixel values, for --cfg or --graph.  [default: the family's]"),
+    click.option("--scale", metavar="X|1/X", help="Factor on pixel values, for such files.  [default: the family's]"),
     click.option("--mean", metavar="A,B,C", help="Subtracted from pixel values, in the network's channel order."),
     click.option("--std", metavar="A,B,C", help="Divides pixel values after --scale."),
     click.option("--rgb/--bgr", default=None, help="Channel order of the network.  [default: the family's]"),
-    click.option("--pad-value", type=click.FloatRange(0, 255), help="Grey of letterbox padding.  [default: 127]"),
-    click.option("--size", metavar="N|WxH", help="Network input size in pixels.  [default: the model's]"),
+    click.option("--pad-value", type=click.FloatRange(0, 255), help="Grey of letterbox padding.  [default: usual one]"),
     click.option("--resize", type=click.Choice(["stretch", "letterbox"]), help="How images are brought to that size."),
 ]
 _DETECT = [
+    click.option("--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: 0.4]"),
+    click.option("--agnostic-nms", is_flag=True, help="Suppress across classes, not per class."),
+    click.option("--tile", metavar="CxR|auto", help="Cut large images into overlapping tiles, and look at each."),
+    click.option("--classes", metavar="A,B,C", help="Only these classes, names or ids.  [default: all]"),
+]
+_KEEP = [
     click.option(
         "--conf",
         metavar="X[,CLASS=X…]",
         help="Score threshold (≥), 0 to 1, also by class: 0.5,person=0.3.  [default: the model's, else 0.5]",
     ),
-    click.option("--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: 0.4]"),
-    click.option("--agnostic-nms", is_flag=True, help="Suppress across classes, not per class."),
     click.option("--multi-label", is_flag=True, help="Every class over the threshold, not only the best of a box."),
     click.option("--max-det", type=int, default=300, show_default=True, help="At most N detections an image."),
-    click.option("--classes", metavar="A,B,C", help="Only these classes, names or ids.  [default: all]"),
 ]
-_RUN = [
+_KEEP_FOR_SCORING = [  # what benchmarks keep
     click.option(
-        "--backend",
-        default="auto",
-        show_default=True,
-        help="auto (CUDA where it really works, else CPU), or a name that doctor lists. No silent fall-back.",
+        "--conf", metavar="X[,CLASS=X…]", help="Score threshold (≥), 0 to 1, also by class.  [default: 0.001]"
     ),
-    click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True),
-    click.option("--threads", type=int, help="Threads for the network.  [default: all cores]"),
+    click.option(
+        "--multi-label/--no-multi-label",
+        default=True,
+        help="Every class over the threshold, or only the best of a box.  [default: every, where the model allows it]",
+    ),
+    click.option("--max-det", type=int, default=100, show_default=True, help="At most N detections an image."),
+]
+_THREADS = click.option("--threads", type=int, help="Threads for the network.  [default: all cores]")
+_DEVICE = click.option("--device-id", type=int, metavar="N", help="Which GPU, with --backend cuda.  [default: 0]")
+_ONE = [_SIZE(), _BACKEND(default="auto"), _PRECISION(default="fp32"), _DEVICE, _THREADS]
+_SEVERAL = [
+    _SIZE(multiple=True),
+    _BACKEND(multiple=True, default=["auto"]),
+    _PRECISION(multiple=True, default=["fp32"]),
+    _THREADS,
 ]
 _DRAW = [
     click.option("--blur", metavar="A,B|all", help="Pixelate these classes in every picture written or shown."),
@@ -70,20 +99,43 @@ def split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def detecting(name: str) -> Callable[[Command], Command]:
-    """Add what every detecting command shares; the function gets `model`, `detect` and `run` dataclasses."""
-    model = click.option(
-        "-m", "--model", envvar=[f"CVDETECT_{name.upper()}_MODEL", "CVDETECT_MODEL"],
-        help="A name of models.yaml (cvdetect models list).",
-    )  # fmt: skip
+def detecting(name: str, scoring: bool = False) -> Callable[[Command], Command]:
+    """Add what every detecting command shares; the function gets `model`, `detect` and `run` dataclasses.
+
+    `scoring`: with the defaults of benchmarks, which keep low scores too.
+    """
 
     def decorate(function: Command) -> Command:
         def call(**given: Any) -> Any:
             return function(model=_model(given), detect=_detect(given), run=_run(given), **given)
 
-        return _with_options([model, *_MODEL, *_DETECT, *_RUN], call, function)
+        keep = _KEEP_FOR_SCORING if scoring else _KEEP
+        return _with_options([_named(name), *_MODEL, *keep, *_DETECT, *_ONE], call, function)
 
     return decorate
+
+
+def comparing(name: str) -> Callable[[Command], Command]:
+    """As `detecting`, but models, sizes, backends and precisions may be given more than once.
+
+    The function gets `models` (every model in every size), `detect`, and `runs` (every backend in every precision).
+    """
+
+    def decorate(function: Command) -> Command:
+        def call(**given: Any) -> Any:
+            models = _models(given)
+            backends, precisions, threads = (given.pop(k) for k in ("backend", "precision", "threads"))
+            runs = [RunOptions(backend=b, precision=p, threads=threads) for b, p in product(backends, precisions)]
+            return function(models=models, detect=_detect(given), runs=tuple(runs), **given)
+
+        return _with_options([_named(name, multiple=True), *_MODEL, *_KEEP, *_DETECT, *_SEVERAL], call, function)
+
+    return decorate
+
+
+def _named(command: str, **more: Any) -> Any:
+    envvar = [f"CVDETECT_{command.upper()}_MODEL", "CVDETECT_MODEL"]
+    return click.option("-m", "--model", envvar=envvar, help="A name of models.yaml (cvdetect models list).", **more)
 
 
 def drawing(function: Command) -> Command:
@@ -105,17 +157,22 @@ def _with_options(options: list[Any], call: Command, function: Command) -> Comma
     return wrapped
 
 
+_FILES = "cfg weights graph config onnx tflite decoder prototxt caffemodel names".split()
+# What acts on models that no yaml names, and nothing of it.
+_OF_FILES = [*_FILES, "scale", "mean", "std", "rgb", "pad_value"]
+_NO_FILES: dict[str, Any] = dict.fromkeys(_OF_FILES)
+
+
 def _model(given: dict[str, Any]) -> ModelChoice:
-    context = click.get_current_context()
-    settings = cast(Settings, context.obj)
+    settings = cast(Settings, click.get_current_context().obj)
     name, size = given.pop("model"), given.pop("size")
-    files = {k: given.pop(k) for k in ("cfg", "weights", "graph", "config", "names")}
-    if context.get_parameter_source("model") is ParameterSource.ENVIRONMENT and (files["cfg"] or files["graph"]):
+    files = {k: given.pop(k) for k in _FILES}
+    if any(files.values()) and _from_environment("model"):
         name = None  # files that were typed win over a model from the environment
     return ModelChoice(
         name=name,
         **files,
-        scale=given.pop("scale"),
+        scale=_scale(given.pop("scale")),
         mean=_triple("--mean", given.pop("mean")),
         std=_triple("--std", given.pop("std")),
         rgb=given.pop("rgb"),
@@ -126,6 +183,39 @@ def _model(given: dict[str, Any]) -> ModelChoice:
         cache=Path(settings.cache_dir) if settings.cache_dir else None,
         offline=settings.offline,
     )
+
+
+def _models(given: dict[str, Any]) -> tuple[ModelChoice, ...]:
+    """The models that were named, and the one whose files were given, each in every size."""
+    names, sizes = given.pop("model"), given.pop("size") or (None,)
+    own = _model(given | {"model": None, "size": None})
+    without_files = replace(own, **_NO_FILES)
+    if own == without_files:
+        choices = [replace(own, name=name) for name in names or (None,)]
+    else:
+        named = () if _from_environment("model") else names
+        choices = [*(replace(without_files, name=name) for name in named), own]
+    for used in (*_OF_FILES, "resize"):
+        del given[used]
+    return tuple(replace(c, size=parse_size(s) if s else None) for c, s in product(choices, sizes))
+
+
+def _from_environment(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.ENVIRONMENT
+
+
+def _scale(text: str | None) -> float | None:
+    """``0.5`` or ``1/255``."""
+    if text is None:
+        return None
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--scale {text}: expected a number above 0 or a fraction, e.g. 1/255")
+    return value
 
 
 def _triple(option: str, text: str | None) -> tuple[float, float, float] | None:
@@ -150,8 +240,9 @@ def _detect(given: dict[str, Any]) -> DetectOptions:
         multi_label=given.pop("multi_label"),
         max_det=given.pop("max_det"),
         classes=split(given.pop("classes")),
+        tile=given.pop("tile"),
     )
 
 
 def _run(given: dict[str, Any]) -> RunOptions:
-    return RunOptions(**{k: given.pop(k) for k in ("backend", "precision", "threads")})
+    return RunOptions(**{k: given.pop(k) for k in ("backend", "precision", "device_id", "threads")})

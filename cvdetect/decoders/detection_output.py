@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from cvdetect.boxes import Boxes
 from cvdetect.decoders.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
 from cvdetect.detections import Detections
 from cvdetect.errors import DecodeError
 
-__all__ = ["decode_detection_output"]
+__all__ = ["boxes_of", "decode_detection_output", "detection_rows", "over_threshold"]
 
 
 def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
@@ -21,18 +22,28 @@ def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOpti
         DecodeError: another shape, or NaN.
     """
     name, rows = next(iter(outputs.items()))
-    if len(outputs) != 1 or rows.ndim != 4 or rows.shape[:2] != (1, 1) or rows.shape[3] != 7:
+    flat = detection_rows(name, rows, alone=len(outputs) == 1)  # (N, 7)
+    kept = flat[over_threshold(flat, options)]
+    return [_detections(kept[kept[:, 0] == image], fed.wh) for image in range(fed.count)]
+
+
+def detection_rows(name: str, rows: Floats, *, alone: bool = True) -> Floats:
+    """DetectionOutput's array (1, 1, N, 7), checked → its rows (N, 7). `alone`: it is the only output, as it must be.
+
+    Raises:
+        DecodeError: another shape, or NaN.
+    """
+    if not alone or rows.ndim != 4 or rows.shape[:2] != (1, 1) or rows.shape[3] != 7:
         raise DecodeError(
             f"output {name!r}: expected (1, 1, detections, 7) as DetectionOutput gives it, got {rows.shape}: "
             "the model is of another family"
         )
-    flat = rows[0, 0]  # (N, 7)
+    flat: Floats = rows[0, 0]
     check_finite(flat, "detections")
-    kept = flat[_over_threshold(flat, options)]
-    return [_detections(kept[kept[:, 0] == image], fed.wh) for image in range(fed.count)]
+    return flat
 
 
-def _over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which of the rows (N, 7) are detections → (N,)."""
     classes = rows[:, 1].astype(np.int64)
     limits = options.thresholds.table(int(classes.max(initial=0)) + 1)
@@ -40,8 +51,13 @@ def _over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[in
     return found
 
 
-def _detections(rows: Floats, wh: tuple[int, int]) -> Detections:
-    """Rows (M, 7) of one image → detections in network pixels; corners are put in order."""
+def boxes_of(rows: Floats, wh: tuple[int, int]) -> Boxes:
+    """Rows (M, 7) → boxes (M, 4) in network pixels; corners are put in order."""
     corners = rows[:, 3:7] * np.array([*wh, *wh], np.float32)
     low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
-    return Detections(np.concatenate([low, high], axis=1), rows[:, 1].astype(np.int64), rows[:, 2])
+    return np.concatenate([low, high], axis=1)
+
+
+def _detections(rows: Floats, wh: tuple[int, int]) -> Detections:
+    """Rows (M, 7) of one image → detections in network pixels."""
+    return Detections(boxes_of(rows, wh), rows[:, 1].astype(np.int64), rows[:, 2])

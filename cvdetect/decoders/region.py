@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cvdetect.decoders.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
+from cvdetect.decoders.scoring import sigmoid, softmax
 from cvdetect.decoders.yolo import decode_rows
 from cvdetect.detections import Detections
 from cvdetect.errors import DecodeError
@@ -48,24 +49,14 @@ def _one_image(grid: Floats, fed: NetInput, options: DecodeOptions) -> Detection
     h, w = grid.shape[:2]
     cells = grid.reshape(h, w, len(options.anchors), -1)  # (H, W, A, 5 + C)
     check_finite(cells[..., 4], "scores")
-    objectness = _sigmoid(cells[..., 4])  # (H, W, A)
+    objectness = sigmoid(cells[..., 4])  # (H, W, A)
     y, x, a = np.nonzero(objectness >= np.float32(options.thresholds.floor))  # (N,) each
     likely = cells[y, x, a]  # (N, 5 + C)
     check_finite(likely, "boxes")
     rows = np.empty_like(likely)  # (N, 5 + C), as a [yolo] head would have them
-    rows[:, 0] = (x + _sigmoid(likely[:, 0])) / w
-    rows[:, 1] = (y + _sigmoid(likely[:, 1])) / h
+    rows[:, 0] = (x + sigmoid(likely[:, 0])) / w
+    rows[:, 1] = (y + sigmoid(likely[:, 1])) / h
     rows[:, 2:4] = np.exp(likely[:, 2:4]) * np.array(options.anchors, np.float32)[a] / np.array([w, h], np.float32)
     rows[:, 4] = objectness[y, x, a]
-    rows[:, 5:] = _softmax(likely[:, 5:]) * rows[:, 4:5]
+    rows[:, 5:] = softmax(likely[:, 5:]) * rows[:, 4:5]
     return decode_rows(rows, fed.wh, options)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-x)), np.float32)
-
-
-def _softmax(x: Floats) -> Floats:
-    """Over the last axis; the largest is taken off first so that exp cannot overflow."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)

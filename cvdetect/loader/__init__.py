@@ -14,9 +14,8 @@ from cvdetect.loader.darknet import open_darknet
 from cvdetect.loader.labelling import find_labels, stated_labels, thresholds
 from cvdetect.loader.opened import Opened
 from cvdetect.loader.resolve import resolve
-from cvdetect.loader.tensorflow import open_tensorflow
 from cvdetect.network import Network
-from cvdetect.network.backends import choose
+from cvdetect.network.backends import check_two_stage, choose
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.spec import InputSpec, ModelSpec, Role
 from cvdetect.zoo.fetch import Store
@@ -31,6 +30,7 @@ class Model:
     Attributes:
         input: how images are fed; `input_wh` is its size in pixels.
         nms: the IoU threshold of suppression; None where the graph has done it.
+        one_by_one: the network takes one image at a time.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Model:
     nms: float | None
     agnostic_nms: bool
     max_det: int
+    one_by_one: bool = False
 
 
 def load_model(
@@ -58,11 +59,13 @@ def load_model(
         ModelError: the model, or the backend, cannot be had.
     """
     spec = resolve(choice, progress)
-    choose(run.backend, run.precision)
+    ran = choose(run.backend, run.precision, run.device_id).ran
+    if spec.family == "mask_rcnn":
+        check_two_stage(spec.name, ran)
     labels = stated_labels(spec)
     _check_early(spec, detect, labels)
     files = Store(choice.cache).ensure(spec, progress, offline=choice.offline)
-    opened = _open(spec, files, detect, run, progress)
+    opened = _open(spec, files, choice, detect, run, progress)
     labels = labels or find_labels(opened, files.get("names"), spec.name, progress)
     return _model(spec, opened, labels, detect)
 
@@ -72,24 +75,49 @@ def _check_early(spec: ModelSpec, detect: DetectOptions, labels: LabelSet | None
         raise ModelError(f"{spec.name}: models of family {spec.family} are not supported yet")
     if labels is not None:
         thresholds(detect, labels, spec.conf)
-    if spec.file("graph"):
+    if spec.file("graph") or spec.file("prototxt"):
         for option, given in (("--multi-label", detect.multi_label), ("--agnostic-nms", detect.agnostic_nms)):
             if given:
                 raise UsageError(f"{option} cannot act on {spec.name}: its graph suppresses boxes itself, per class")
 
 
 def _open(
-    spec: ModelSpec, files: Mapping[Role, Path], detect: DetectOptions, run: RunOptions, progress: Progress
+    spec: ModelSpec,
+    files: Mapping[Role, Path],
+    choice: ModelChoice,
+    detect: DetectOptions,
+    run: RunOptions,
+    progress: Progress,
 ) -> Opened:
+    # Each format is imported when it is met: a Darknet run does not wait for the reader of TensorFlow's graphs.
     if "cfg" in files:
         opened = open_darknet(spec, files, run, progress)
+    elif "onnx" in files or "tflite" in files:
+        from cvdetect.loader.onnx import open_onnx
+        from cvdetect.loader.recognised import check_suppressed
+        from cvdetect.loader.tflite import open_tflite
+
+        opener = open_onnx if "onnx" in files else open_tflite
+        opened = opener(spec, files, choice, run, progress)
+        if opened.suppressed:
+            check_suppressed(spec, opened, detect)
+    elif "prototxt" in files:
+        from cvdetect.loader.caffe import open_caffe
+
+        opened = open_caffe(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
     else:
-        conf = detect.thresholds
-        default = spec.conf if conf.default is None else conf.default
-        opened = open_tensorflow(spec, files, run, min([default, *conf.per_class.values()]), detect.nms, progress)
+        from cvdetect.loader.tensorflow import open_tensorflow
+
+        opened = open_tensorflow(spec, files, run, _lowest(spec, detect), detect.nms, progress)
     if spec.family and opened.family != spec.family:
         raise ModelError(f"{spec.name}: models.yaml says family {spec.family}, but its files are {opened.family}")
     return opened
+
+
+def _lowest(spec: ModelSpec, detect: DetectOptions) -> float:
+    """The lowest score that any class may have."""
+    conf = detect.thresholds
+    return min([spec.conf if conf.default is None else conf.default, *conf.per_class.values()])
 
 
 def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOptions) -> Model:
@@ -104,4 +132,5 @@ def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOpti
         nms=None if opened.suppressed else spec.nms if detect.nms is None else detect.nms,
         agnostic_nms=detect.agnostic_nms,
         max_det=detect.max_det,
+        one_by_one=opened.one_by_one,
     )

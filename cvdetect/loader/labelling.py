@@ -7,13 +7,12 @@ from pathlib import Path
 from cvdetect.decoders import Thresholds
 from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
-from cvdetect.formats.textgraph import read_label_map
-from cvdetect.labels import BUILT_IN, LabelSet, for_class_count
+from cvdetect.labels import BUILT_IN, LabelSet, canonical, for_class_count
 from cvdetect.loader.opened import Opened, read_text
 from cvdetect.options import DetectOptions
 from cvdetect.spec import ModelSpec
 
-__all__ = ["find_labels", "stated_labels", "thresholds"]
+__all__ = ["file_names", "find_labels", "stated_labels", "thresholds"]
 
 _BACKGROUND = {"background", "__background__", "unlabeled", "unlabelled", "???", "n/a", "none"}
 
@@ -29,36 +28,65 @@ def find_labels(opened: Opened, names: Path | None, model: str, progress: Progre
     """The label set of a model for which none is stated.
 
     Raises:
-        ModelFileError: the label file does not have the model's number of classes.
+        ModelFileError: the label file, or the names in the model file, are not as many as the model's classes.
     """
     if names is not None:
         return _from_file(names, opened)
-    known = for_class_count(opened.classes)
+    if opened.names:
+        return _from_model(opened, model)
+    if opened.classes is None:
+        progress.warn(f"{model}: does not say its classes, naming them class_0, …; --names sets their names")
+        return LabelSet({}, {}, 0)
+    known, first_id = for_class_count(opened.classes), opened.first_class_id
     if known is None:
         progress.warn(
             f"{model}: no label file for its {opened.classes} classes, naming them class_0, …; --names sets it"
         )
-        return LabelSet({i: f"class_{i}" for i in _class_ids(opened)}, {}, 0)
+        return LabelSet({i: f"class_{i}" for i in range(first_id, first_id + opened.classes)}, {}, 0)
     first = min(known.names)
-    return LabelSet(known.names, known.category_ids, first - opened.first_class_id)
+    return LabelSet(known.names, known.category_ids, first - first_id)
 
 
-def _class_ids(opened: Opened) -> range:
-    return range(opened.first_class_id, opened.first_class_id + opened.classes)
+def _from_model(opened: Opened, model: str) -> LabelSet:
+    """The names that the model file itself holds; COCO's 80 keep COCO's category ids."""
+    names = _foreground(list(opened.names), opened.classes)
+    if opened.classes not in (None, len(names)):
+        raise ModelFileError(
+            f"{model}: its metadata names {len(names)} classes, but its output has {opened.classes}: it is no plain "
+            "detection model, or needs another decoder (--decoder)"
+        )
+    known = for_class_count(len(names))
+    same = known is not None and [canonical(n) for n in known.names.values()] == [canonical(n) for n in names]
+    ids = dict(enumerate(known.category_ids.values())) if known is not None and same else {}
+    return LabelSet(dict(enumerate(names)), ids, -opened.first_class_id)
+
+
+def _foreground(names: list[str], classes: int | None) -> list[str]:
+    """`names` without a background in front, where that makes them as many as the classes."""
+    return names[1:] if classes == len(names) - 1 and names[0].casefold() in _BACKGROUND else names
+
+
+def file_names(path: Path) -> list[str]:
+    """The class names of a label file: one name a line, or a TensorFlow label map."""
+    text = read_text(path)
+    if path.suffix == ".pbtxt":
+        from cvdetect.formats.textgraph import read_label_map
+
+        return list(read_label_map(text, str(path)).values())
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _from_file(path: Path, opened: Opened) -> LabelSet:
     """One name a line, or a TensorFlow label map."""
-    text = read_text(path)
     if path.suffix == ".pbtxt":
-        names = read_label_map(text, str(path))
-        if max(names) > opened.classes:
+        from cvdetect.formats.textgraph import read_label_map
+
+        names = read_label_map(read_text(path), str(path))
+        if opened.classes is not None and max(names) > opened.classes:
             raise ModelFileError(f"{path}: names class {max(names)}, but the model has {opened.classes} classes")
         return LabelSet(names, {}, 1 - opened.first_class_id)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) == opened.classes + 1 and lines[0].casefold() in _BACKGROUND:
-        lines = lines[1:]
-    if len(lines) != opened.classes:
+    lines = _foreground(file_names(path), opened.classes)
+    if opened.classes not in (None, len(lines)):
         raise ModelFileError(
             f"{path}: has {len(lines)} names, but the model has {opened.classes} classes: it is the label file of "
             "another model, or lines are missing"

@@ -13,7 +13,7 @@ from cvdetect.network import Network
 from cvdetect.sniff import describe_foreign
 from cvdetect.spec import InputSpec
 
-__all__ = ["Opened", "read_bytes", "read_text"]
+__all__ = ["Opened", "just_below", "read_bytes", "read_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +24,34 @@ class Opened:
         network: ready to run.
         family: the key of its decoder.
         input: how images are fed, `wh` known.
-        classes: how many classes it tells apart, background not counted.
+        classes: how many classes it tells apart, background not counted; None where the files do not tell.
         first_class_id: the smallest class number that comes out: 1 where 0 is the background.
         suppressed: the graph itself suppresses overlapping boxes.
         anchors: see `DecodeOptions.anchors`.
+        names: the class names that the model file itself holds, or ().
+        one_by_one: the network takes one image at a time.
     """
 
     network: Network
     family: str
     input: InputSpec
-    classes: int
+    classes: int | None
     first_class_id: int = 0
     suppressed: bool = False
     anchors: tuple[tuple[float, float], ...] = ()
+    names: tuple[str, ...] = ()
+    one_by_one: bool = False
 
     @property
     def input_wh(self) -> tuple[int, int]:
         """Width and height of the network input in pixels."""
         assert self.input.wh is not None, "an opened model knows its input size"
         return self.input.wh
+
+
+def just_below(conf: float) -> float:
+    """The threshold to give DetectionOutput, which keeps scores above its own, while we keep those that reach ours."""
+    return max(0.0, float(np.nextafter(np.float32(conf), np.float32(-1))))
 
 
 def read_bytes(path: Path) -> NDArray[np.uint8]:

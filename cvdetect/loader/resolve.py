@@ -6,17 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
 from cvdetect.options import ModelChoice
-from cvdetect.spec import InputSpec, ModelFile, ModelSpec, Role
+from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.zoo.registry import load_models
 
-__all__ = ["resolve"]
+__all__ = ["changed", "resolve", "stated_input"]
 
 # How the models of a format are usually fed (facts of the formats, not of one model).
-_DARKNET_INPUT = InputSpec(scale=1 / 255, swap_rb=True)
 _TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
+_CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
+_NOT_READ = {
+    **dict.fromkeys((".t7", ".net"), "a Torch7 model, which is not supported: use a release of it in ONNX or Caffe"),
+    **dict.fromkeys((".pt", ".pth"), "a PyTorch checkpoint, which OpenCV cannot read: export it to ONNX, give --onnx"),
+}
+_FILES = "--cfg, --graph, --onnx, --prototxt or --tflite"
+_INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
 
 
 def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
@@ -28,32 +35,39 @@ def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
         ModelFileError: a file that was named, or its companion, is not there.
     """
     _check(choice)
-    spec = _from_files(choice, progress) if choice.cfg or choice.graph else _from_registry(choice)
-    return replace(spec, input=_changed(spec.input, wh=choice.size, resize=choice.resize))
+    spec = _from_files(choice, progress) if choice.files else _from_registry(choice)
+    return replace(spec, input=changed(spec.input, wh=choice.size, resize=choice.resize))
 
 
-def _changed(fed: InputSpec, **changes: Any) -> InputSpec:
+def changed(fed: InputSpec, **changes: Any) -> InputSpec:
     """`fed` with what was asked for; None changes nothing."""
     return replace(fed, **{key: value for key, value in changes.items() if value is not None})
 
 
+def stated_input(choice: ModelChoice) -> dict[str, Any]:
+    """The preprocessing that was asked for, by the fields of `InputSpec`; None where it was not."""
+    return {field: getattr(choice, option) for option, field in _INPUT_OPTIONS.items()}
+
+
 def _check(choice: ModelChoice) -> None:
     """Refuse options that contradict each other."""
-    named = [n for n, v in (("--model", choice.name), ("--cfg", choice.cfg), ("--graph", choice.graph)) if v]
+    named = [*(["--model"] if choice.name else []), *choice.files]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} name two models: give one")
     for option, value, needs, there in (
         ("--weights", choice.weights, "--cfg", choice.cfg),
         ("--config", choice.config, "--graph", choice.graph),
-        ("--names", choice.names, "--cfg or --graph", choice.cfg or choice.graph),
+        ("--caffemodel", choice.caffemodel, "--prototxt", choice.prototxt),
+        ("--decoder", choice.decoder, "--onnx or --tflite", choice.onnx or choice.tflite),
+        ("--names", choice.names, _FILES, choice.files),
     ):
         if value and not there:
             raise UsageError(f"{option} goes with {needs}; a model of models.yaml brings its own")
-    given = [o for o in ("scale", "mean", "std", "rgb", "pad_value") if getattr(choice, o) is not None]
-    if given and not (choice.cfg or choice.graph):
-        raise UsageError(
-            f"--{given[0].replace('_', '-')} goes with --cfg or --graph; models.yaml states it for its own"
-        )
+    if choice.decoder not in (None, "auto", *RECOGNISED):
+        raise UsageError(f"--decoder {choice.decoder}: no such decoder; there are auto, {', '.join(RECOGNISED)}")
+    given = [option for option in _INPUT_OPTIONS if getattr(choice, option) is not None]
+    if given and not choice.files:
+        raise UsageError(f"--{given[0].replace('_', '-')} goes with {_FILES}; models.yaml states it for its own")
 
 
 def _from_registry(choice: ModelChoice) -> ModelSpec:
@@ -62,32 +76,55 @@ def _from_registry(choice: ModelChoice) -> ModelSpec:
 
 
 def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
-    """A spec for files that no yaml names; it is called after its cfg's or graph's stem."""
-    if choice.cfg:
-        weights = choice.weights or _beside(choice.cfg, ".weights", "--weights", progress)
-        paths: dict[Role, Path] = {"cfg": choice.cfg, "weights": weights}
-        usual = _DARKNET_INPUT
-    else:
-        assert choice.graph is not None
-        paths = {"graph": choice.graph}
-        config = choice.config or _beside(choice.graph, ".pbtxt", "--config", progress)
-        paths["config"] = config
-        usual = _TENSORFLOW_INPUT
+    """A spec for files that no yaml names; it is called after the stem of its main file."""
+    paths, usual = _paths(choice, progress)
     if choice.names:
         paths["names"] = choice.names
     files = tuple(ModelFile(role=role, name=path.name, path=_existing(path)) for role, path in paths.items())
-    stem = (choice.cfg or choice.graph or Path()).stem
-    fed = _changed(
-        usual, scale=choice.scale, mean=choice.mean, std=choice.std, swap_rb=choice.rgb, pad_value=choice.pad_value
+    family = "" if choice.decoder in (None, "auto") else str(choice.decoder)
+    return ModelSpec(
+        name=files[0].path.stem if files[0].path else "",
+        family=family,
+        files=files,
+        input=changed(usual, **stated_input(choice)),
     )
-    return ModelSpec(name=stem, family="", files=files, input=fed)
+
+
+def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], InputSpec]:
+    """The files of the model, the main one first, and how models of their format are usually fed."""
+    if choice.cfg:
+        weights = choice.weights or _beside(choice.cfg, ".weights", "--weights", progress)
+        return {"cfg": choice.cfg, "weights": weights}, USUAL_INPUT["yolo"]
+    if choice.onnx:
+        return {"onnx": choice.onnx}, InputSpec()
+    if choice.tflite:
+        return {"tflite": choice.tflite}, InputSpec()
+    if choice.prototxt:
+        weights = choice.caffemodel or _beside(choice.prototxt, ".caffemodel", "--caffemodel", progress)
+        return {"prototxt": choice.prototxt, "caffemodel": weights}, _CAFFE_INPUT
+    if choice.graph is None:
+        raise UsageError(f"no model: give {_FILES}")
+    paths: dict[Role, Path] = {"graph": choice.graph}
+    config = choice.config or _companion(choice.graph, ".pbtxt", "--config", progress)
+    if config is not None:  # else a text graph is made from the graph itself
+        paths["config"] = config
+    return paths, _TENSORFLOW_INPUT
 
 
 def _beside(path: Path, suffix: str, option: str, progress: Progress) -> Path:
     """The companion of `path` with the same stem, which is told, or an error that names the option."""
+    companion = _companion(path, suffix, option, progress)
+    if companion is None:
+        missing = path.with_suffix(suffix).name
+        raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {option}")
+    return companion
+
+
+def _companion(path: Path, suffix: str, option: str, progress: Progress) -> Path | None:
+    """The file of the same stem beside `path`, which is told; None where there is none."""
     companion = path.with_suffix(suffix)
     if not companion.is_file():
-        raise ModelFileError(f"{path}: its {suffix} file is missing ({companion.name} is not beside it): give {option}")
+        return None
     progress.note(f"taking {companion} ({option} was not given)")
     return companion
 
@@ -97,4 +134,6 @@ def _existing(path: Path) -> Path:
         raise ModelFileError(f"{path}: is a folder, expected a model file")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
+    if path.suffix.lower() in _NOT_READ:
+        raise ModelFileError(f"{path}: is {_NOT_READ[path.suffix.lower()]}")
     return path

@@ -1,4 +1,4 @@
-"""Opens a TensorFlow frozen graph that ends in DetectionOutput, with its OpenCV text graph."""
+"""Opens a TensorFlow frozen graph with its OpenCV text graph, which is made where there is none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.errors import ModelError, ModelFileError
+from cvdetect.decoders.mask_rcnn import MASK_RCNN_OUTPUTS
+from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
 from cvdetect.formats import textgraph
-from cvdetect.loader.opened import Opened, read_bytes, read_text
+from cvdetect.loader.opened import Opened, just_below, read_bytes
+from cvdetect.loader.text_graph import find_text_graph
+from cvdetect.network.backends import check_two_stage, choose
 from cvdetect.network.opencv import read_tensorflow
 from cvdetect.options import RunOptions
 from cvdetect.sniff import describe_foreign
@@ -30,30 +33,35 @@ def open_tensorflow(
         conf: the lowest score that is to come out.
         nms: the IoU threshold of the graph's own suppression; None leaves what the text graph says.
     """
-    path = files["config"]
-    text = read_text(path)
-    facts = textgraph.read_graph(text, str(path))
-    if not facts.has_detection_output:
-        raise ModelFileError(f"{path}: has no DetectionOutput node: it is not the text graph of a detector")
-    if facts.has_masks:
-        raise ModelError(f"{spec.name}: Mask R-CNN graphs are not supported yet")
     graph = read_bytes(files["graph"])
     _check_graph(graph, files["graph"])
-    config = textgraph.with_thresholds(text, str(path), conf=_just_below(conf), nms=nms)
-    network = read_tensorflow(graph, config, str(files["graph"]), (), run)
+    source = find_text_graph(spec, files.get("config"), graph, files["graph"], progress)
+    text, name = source.text, source.name
+    facts = textgraph.read_graph(text, name)
+    if not facts.has_detection_output:
+        raise ModelFileError(f"{name}: has no DetectionOutput node: it is not the text graph of a detector")
+    if facts.has_masks and facts.detections != MASK_RCNN_OUTPUTS[0]:
+        raise ModelFileError(
+            f"{name}: has no node {MASK_RCNN_OUTPUTS[0]}, as text graphs of Mask R-CNN have: leave --config out, "
+            "and one is made from the graph"
+        )
+    if facts.two_stage:
+        check_two_stage(spec.name, choose(run.backend, run.precision, run.device_id).ran)
+    # TensorFlow clips the boxes of two stages after the last suppression; so does who places them in the picture.
+    # Masks are made of crops at the boxes that come out: those are clipped where the text graph says so.
+    clip = False if facts.two_stage and not facts.has_masks else None
+    config = textgraph.with_thresholds(text, name, conf=just_below(conf), nms=nms, clip=clip)
+    outputs = MASK_RCNN_OUTPUTS if facts.has_masks else ()
+    network = read_tensorflow(graph, config, str(files["graph"]), outputs, run)
     return Opened(
         network,
-        "detection_output",
-        _input(spec.input, facts.input_wh, progress, spec.name),
+        "mask_rcnn" if facts.has_masks else "detection_output",
+        _input(spec.input, facts.input_wh or source.usual_wh, progress, spec.name),
         classes=facts.classes,
         first_class_id=1 if facts.background_label_id == 0 else 0,
         suppressed=True,
+        one_by_one=facts.two_stage,  # OpenCV crops proposals from one image only
     )
-
-
-def _just_below(conf: float) -> float:
-    """DetectionOutput keeps scores above its threshold, we keep those that reach it."""
-    return max(0.0, float(np.nextafter(np.float32(conf), np.float32(-1))))
 
 
 def _check_graph(graph: NDArray[np.uint8], path: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cvdetect.cv import cv2
 from cvdetect.errors import BackendError, UsageError
+from cvdetect.network import cuda
 from cvdetect.network.base import Ran
 
-__all__ = ["BACKENDS", "Choice", "choose", "offered"]
+__all__ = ["BACKENDS", "Choice", "check_two_stage", "choose", "offered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,7 @@ class _Backend:
 _OPENCL_CURE = "OpenCL needs a GPU and its OpenCL driver; without one use --backend cpu"
 BACKENDS = {
     "cpu": _Backend("OPENCV", {"fp32": "CPU", "fp16": "CPU_FP16"}, "OpenCV's half precision on the CPU needs ARMv8"),
-    "cuda": _Backend(
-        "CUDA",
-        {"fp32": "CUDA", "fp16": "CUDA_FP16"},
-        "packages of OpenCV on the package index have no CUDA: an OpenCV built with CUDA and cuDNN, an NVIDIA driver "
-        "and a device are needed; otherwise use --backend cpu",
-    ),
+    "cuda": _Backend("CUDA", {"fp32": "CUDA", "fp16": "CUDA_FP16"}, "see docs/gpu.md"),
     "opencl": _Backend("OPENCV", {"fp32": "OPENCL", "fp16": "OPENCL_FP16"}, _OPENCL_CURE),
     "openvino": _Backend("INFERENCE_ENGINE", {"fp32": "CPU"}, "an OpenCV built with OpenVINO is needed"),
     "vulkan": _Backend("VKCOM", {"fp32": "VULKAN"}, "an OpenCV built with Vulkan and a device are needed"),
@@ -45,11 +41,16 @@ BACKENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A backend and target that this machine has, as OpenCV's numbers, and how to name them."""
+    """A backend and target that this machine has, as OpenCV's numbers, and how to name them.
+
+    Attributes:
+        cuda_device: which device runs it, where that is CUDA. CUDA keeps it by thread, so each thread has to set it.
+    """
 
     backend_id: int
     target_id: int
     ran: Ran
+    cuda_device: int | None = None
 
 
 def offered() -> dict[str, tuple[str, ...]]:
@@ -57,8 +58,11 @@ def offered() -> dict[str, tuple[str, ...]]:
     return {name: tuple(p for p in b.targets if _ids(name, p)) for name, b in BACKENDS.items()}
 
 
-def choose(backend: str = "auto", precision: str = "fp32") -> Choice:
+def choose(backend: str = "auto", precision: str = "fp32", device_id: int | None = None) -> Choice:
     """The backend and target to set; "auto" takes CUDA where OpenCV has it and a device answers, else the CPU.
+
+    Args:
+        device_id: which CUDA device; None for the first that fits.
 
     Raises:
         UsageError: no such backend or precision.
@@ -74,8 +78,20 @@ def choose(backend: str = "auto", precision: str = "fp32") -> Choice:
             f"--backend {backend} --precision {precision} cannot run here: {_why_not(backend, precision)}"
         )
     names = BACKENDS[backend]
-    ran = Ran("opencv", names.backend.lower(), names.targets[precision].lower(), device_name(backend), precision)
-    return Choice(*ids, ran)
+    device = cuda.find_device(device_id, precision) if backend == "cuda" else None
+    device_name = cuda.name_of(device) if device else _device_name(backend)
+    ran = Ran("opencv", names.backend.lower(), names.targets[precision].lower(), device_name, precision)
+    return Choice(*ids, ran, device.index if device else None)
+
+
+def check_two_stage(name: str, ran: Ran) -> None:
+    """Refuse the one pair that OpenCV gets wrong: its own tests leave out Faster and Mask R-CNN on CUDA in fp16.
+
+    Raises:
+        BackendError: `ran` is that pair.
+    """
+    if ran.backend == "cuda" and ran.precision == "fp16":
+        raise BackendError(f"{name}: OpenCV cannot run Faster or Mask R-CNN on CUDA in fp16; use --precision fp32")
 
 
 def _ids(name: str, precision: str) -> tuple[int, int] | None:
@@ -93,6 +109,8 @@ def _why_not(name: str, precision: str) -> str:
     if precision not in row.targets:
         return f"OpenCV's {name} backend has no {precision}, only {', '.join(row.targets)}"
     others = [p for p in row.targets if _ids(name, p)]
+    if name == "cuda" and not others:
+        return cuda.why_not()
     if others:
         return f"{row.cure}; {name} runs here in {', '.join(others)}"
     return f"OpenCV {cv2.__version__} offers no such backend on this machine; {row.cure}"
@@ -103,10 +121,8 @@ def _nearest(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else f"; there are auto, {', '.join(BACKENDS)}"
 
 
-def device_name(backend: str) -> str:
+def _device_name(backend: str) -> str:
     """The device behind a backend, as a person knows it."""
-    if backend == "cuda":
-        return f"CUDA device {cv2.cuda.getDevice()}"
     if backend == "opencl":
         return str(cv2.ocl.Device_getDefault().name())
     return _cpu_name()

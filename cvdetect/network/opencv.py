@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from cvdetect.cv import NEEDS, cv2
 from cvdetect.errors import BackendError, MissingPackage, ModelFileError
 from cvdetect.network.backends import choose
 from cvdetect.network.base import Ran
-from cvdetect.options import RunOptions
+from cvdetect.options import RunOptions, usable_cores
 
-__all__ = ["OpenCVNetwork", "read_darknet", "read_tensorflow"]
+__all__ = ["OpenCVNetwork", "read_caffe", "read_darknet", "read_onnx", "read_tensorflow", "read_tflite"]
 
 Bytes = NDArray[np.uint8]  # (size,), a file's content
+# A node in Net.dump(), a graph in the dot language: its first layer's type, and at its end backend and target.
+_PLACED = re.compile(r'label="\{?[^\\"]*\\n(\w+)\\n.*?\\l(\w+/\w+)\\n')
 
 
 class OpenCVNetwork:
@@ -28,24 +31,38 @@ class OpenCVNetwork:
     """
 
     def __init__(self, net: Any, outputs: Sequence[str], options: RunOptions) -> None:
-        choice = choose(options.backend, options.precision)
+        choice = choose(options.backend, options.precision, options.device_id)
         self._net = net
+        self._cuda_device = choice.cuda_device
         self._outputs = list(outputs)
         self.ran: Ran = choice.ran
         net.setPreferableBackend(choice.backend_id)
         net.setPreferableTarget(choice.target_id)
         net.enableWinograd(options.winograd)
-        cv2.setNumThreads(options.threads or os.cpu_count() or 1)
+        cv2.setNumThreads(options.threads or usable_cores())
 
     def forward(self, blob: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
         """Input (B, 3, H, W) → each output by its name; shapes are the family's own."""
-        self._net.setInput(blob)
         try:
+            if self._cuda_device is not None:
+                cv2.cuda.setDevice(self._cuda_device)
+            self._net.setInput(blob)
             arrays = self._net.forward(self._outputs)
         except cv2.error as error:
             shape = "x".join(map(str, blob.shape))
-            raise BackendError(f"OpenCV could not run the network on an input of {shape}: {_reason(error)}") from error
+            cure = "; a smaller --batch or --size needs less" if "out of memory" in str(error) else ""
+            raise BackendError(
+                f"OpenCV could not run the network on an input of {shape}: {_reason(error)}{cure}"
+            ) from error
         return dict(zip(self._outputs, arrays, strict=True))
+
+    def layers(self) -> list[tuple[str, str]]:
+        """Type and place ("OCV/CPU", "CUDA/CUDA_FP16", …) of each layer that runs by itself, after a first forward.
+
+        Another backend hands layers that it lacks to OpenCV's own code on the CPU, "OCV/…"; fused layers go with the
+        first of them.
+        """
+        return _PLACED.findall(self._net.dump())
 
 
 def read_darknet(cfg: str, weights: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
@@ -74,15 +91,66 @@ def read_tensorflow(graph: Bytes, config: str, name: str, outputs: Sequence[str]
     return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
 
 
+def read_onnx(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
+    """An ONNX model from its content; `outputs` are the names of its graph's outputs."""
+    with _quiet():
+        net = _read(name, cv2.dnn.readNetFromONNX, model)
+    return OpenCVNetwork(net, outputs, options)
+
+
+def read_caffe(prototxt: str, weights: Bytes, name: str, options: RunOptions) -> OpenCVNetwork:
+    """A Caffe model from its prototxt's text and its caffemodel's content."""
+    reader = getattr(cv2.dnn, "readNetFromCaffe", None)
+    if reader is None:
+        raise MissingPackage(
+            f"OpenCV {cv2.__version__} cannot read Caffe models (OpenCV 5 dropped them): run pip install '{NEEDS}'"
+        )
+    net = _read(name, reader, np.frombuffer(prototxt.encode(), np.uint8), weights)
+    return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
+
+
+def read_tflite(model: Bytes, name: str, options: RunOptions) -> OpenCVNetwork:
+    """A TensorFlow Lite model from its content."""
+    with _quiet():
+        net = _read(name, cv2.dnn.readNetFromTFLite, model)
+    return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps OpenCV's own lines off the screen while what it throws is told in one sentence."""
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+
+
 def _read(name: str, reader: Any, *buffers: Bytes) -> Any:
     """OpenCV's network of `buffers`; what OpenCV throws becomes one sentence."""
     try:
         net = reader(*buffers)
     except cv2.error as error:
-        raise ModelFileError(f"{name}: OpenCV cannot load this model: {_reason(error)}") from error
+        raise ModelFileError(f"{name}: {_why(error)}") from error
     if net.empty():
         raise ModelFileError(f"{name}: OpenCV found no layers in this model")
     return net
+
+
+_NODE = re.compile(r"Node \[([\w.]+)@[^\]]*\]|Unsupported operator type (\w+)")
+
+
+def _why(error: Exception) -> str:
+    """Why a model cannot be loaded: the operator that OpenCV's importer stumbled over, and what helps."""
+    match = _NODE.search(str(error))
+    if match is None:
+        return f"OpenCV cannot load this model: {_reason(error)}"
+    return (
+        f"OpenCV {cv2.__version__} cannot run its operator {match[1] or match[2]}: export the model with a fixed "
+        "input size and constants folded (simplified), or leave its last layers out"
+    )
 
 
 def _reason(error: Exception) -> str:

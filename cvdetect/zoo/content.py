@@ -46,4 +46,4 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 def _foreign(path: Path, file: ModelFile) -> str | None:
     with path.open("rb") as content:
-        return describe_foreign(content.read(512), text_expected=file.role in ("cfg", "config", "names"))
+        return describe_foreign(content.read(512), text_expected=file.role in ("cfg", "config", "names", "prototxt"))

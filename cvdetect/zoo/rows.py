@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from cvdetect.spec import Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
+from cvdetect.spec import USUAL_INPUT, Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
 from cvdetect.zoo.reading import (
     Place,
     choice,
@@ -24,15 +25,26 @@ from cvdetect.zoo.reading import (
 
 __all__ = ["FAMILIES", "LABEL_SETS", "read_model"]
 
-FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn")
+_RECOGNISED = (
+    "yolo_v5", "yolo_v7", "yolo_v8", "yolox", "nanodet", "detr", "rt_detr", "retinanet", "fcos", "end2end"
+)  # fmt: skip
+FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn", *_RECOGNISED)
 """The decoder families that a row may name."""
 
 LABEL_SETS = ("coco80", "coco91", "voc20")
 """The built-in label sets that a row may name."""
 
-_ROLES: tuple[Role, ...] = ("cfg", "config", "names", "weights", "graph")  # the order in which files are listed
-_REQUIRED: dict[str, tuple[Role, ...]] = {"yolo": ("cfg", "weights"), "region": ("cfg", "weights")}
-_SCALE = {"yolo": 1 / 255, "region": 1 / 255}  # where a row names none
+_ROLES: tuple[Role, ...] = (  # the order in which files are listed
+    "cfg", "prototxt", "config", "names", "weights", "caffemodel", "graph", "onnx", "tflite",
+)  # fmt: skip
+_DARKNET: tuple[Role, ...] = ("cfg", "weights")
+_REQUIRED: dict[str, tuple[tuple[Role, ...], ...]] = {  # one of these sets of files
+    "yolo": (_DARKNET,),
+    "region": (_DARKNET,),
+    "detection_output": (("graph",), ("prototxt", "caffemodel")),
+    "mask_rcnn": (("graph",),),
+    **dict.fromkeys(_RECOGNISED, (("onnx",), ("tflite",))),
+}
 _NAME = re.compile(r"\w[\w.+-]*")  # one path component that no file system and no shell takes amiss
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
@@ -56,9 +68,12 @@ def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
 
 
 def _read_files(row: dict[str, Any], family: str, place: Place) -> tuple[ModelFile, ...]:
-    for role in _REQUIRED.get(family, ("graph",)):
-        if role not in row:
-            raise place.error(f"key {role!r} is missing: family {family} needs it")
+    sets = _REQUIRED[family]
+    if not any(set(roles) <= row.keys() for roles in sets):
+        begun = next((roles for roles in sets if set(roles) & row.keys()), sets[0])
+        role = next(role for role in begun if role not in row)
+        other = "" if begun != sets[0] or len(sets) == 1 else f" (or {' and '.join(sets[1])})"
+        raise place.error(f"key {role!r} is missing: family {family} needs it{other}")
     files = tuple(_read_file(role, row[role], place.at(role)) for role in _ROLES if role in row)
     names = [file.name for file in files if file.path is None]
     if len(set(names)) < len(names):
@@ -132,7 +147,7 @@ def _hexadecimal(length: int) -> Any:
 
 def _read_input(value: Any, place: Place, family: str) -> InputSpec:
     fields = read_fields(table(value, place, _INPUT), place, _INPUT)
-    return InputSpec(**{"scale": _SCALE.get(family, 1.0), **fields})
+    return replace(USUAL_INPUT.get(family, InputSpec()), **fields)
 
 
 def _size(value: Any, place: Place) -> tuple[int, int]:

@@ -151,7 +151,7 @@ def test_a_wrong_option(args, code, words, cli: Cli, xl: list[str], samples: Pat
         (["-m", "yolov3-tinny"], ["yolov3-tiny"]),
         (["-m", "yolov3-tiny", "--cfg", "x.cfg"], ["--model and --cfg"]),
         (["--weights", "x.weights"], ["--weights goes with --cfg"]),
-        (["--scale", "0.1"], ["--scale goes with --cfg or --graph"]),
+        (["--scale", "0.1"], ["--scale goes with --cfg"]),
         (["-m", "yolov3-tiny", "--classes", "dgo"], ["did you mean 'dog'"]),
         (["-m", "opencv-face-detector", "--multi-label"], ["--multi-label cannot act"]),
     ],
@@ -206,17 +206,22 @@ def test_a_graph_that_is_none(content: bytes, words: str, cli: Cli, shared: Path
     assert_fails(cli("image", samples / "dog.jpg", "--graph", "x.pb", "--config", config), 3, words)
 
 
-def test_a_graph_without_its_text_graph_and_a_label_map_in_its_place(cli: Cli, shared: Path, samples: Path) -> None:
+def test_a_label_map_in_the_place_of_a_text_graph(cli: Cli, shared: Path, samples: Path) -> None:
     shutil.copy(shared / "data/reference/pedestrian_ssdlite.pb", "x.pb")
-    assert_fails(cli("image", samples / "dog.jpg", "--graph", "x.pb"), 3, "x.pbtxt is not beside it")
     Path("x.pbtxt").write_text('item {\n  id: 1\n  name: "person"\n}\n')
     assert_fails(cli("image", samples / "dog.jpg", "--graph", "x.pb"), 3, "label map")
 
 
-def test_a_mask_rcnn_graph_is_answered_with_a_clear_sentence(cli: Cli, shared: Path, samples: Path) -> None:
-    done = cli("image", samples / "dog.jpg", "--graph", shared / "data/reference/mask_rcnn_tiny.pb")
-    assert done.code == 3
-    assert "Mask R-CNN graphs are not supported yet" in done.err
+def test_a_mask_rcnn_graph_runs_and_one_whose_detections_have_another_name_is_told(
+    cli: Cli, shared: Path, samples: Path
+) -> None:
+    graph = shared / "data/reference/mask_rcnn_tiny.pb"
+    done = cli("image", samples / "dog.jpg", "--graph", graph, "--size", "300x300")
+    assert (done.code, "dog.jpg" in done.out) == (0, True), done
+    text = graph.with_suffix(".pbtxt").read_text()
+    Path("x.pbtxt").write_text(text.replace("detection_out_final", "other"))
+    done = cli("image", samples / "dog.jpg", "--graph", graph, "--config", "x.pbtxt")
+    assert_fails(done, 3, "x.pbtxt", "has no node detection_out_final")
 
 
 def test_an_output_that_is_the_input(cli: Cli, xl: list[str], samples: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Cli
+from tests.display import screen
 
 Json = dict[str, object]
 
@@ -202,3 +206,20 @@ def test_the_good_images_are_done_when_others_fail(cli: Cli, xl: list[str], samp
     assert "bird" in done.out and Path("eagle_detected.jpg").exists()
     assert "missing.jpg: no such file" in done.err and "text.jpg: is" in done.err
     assert not Path("text_detected.jpg").exists()
+
+
+def test_show_opens_a_window_for_each_picture_and_q_ends(xl: list[str], samples: Path) -> None:
+    with screen() as display:
+        pictures = [str(samples / "dog.jpg"), str(samples / "eagle.jpg")]
+        command = [sys.executable, "-m", "cvdetect", "image", *pictures, *xl, "--no-save", "--show"]
+        process = subprocess.Popen(
+            command, env=display.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        display.wait_for_window("cvdetect")
+        display.press("Return")
+        time.sleep(0.5)
+        assert process.poll() is None, "the second picture waits for a key"
+        display.press("q")
+        out, told = process.communicate(timeout=20)
+    assert process.returncode == 0, told
+    assert "dog" in out and "bird" in out

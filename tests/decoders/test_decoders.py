@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cvdetect.boxes import xyxy_to_cxcywh
 from cvdetect.decoders import DECODERS, DecodeOptions, NetInput, Thresholds
 from cvdetect.decoders.base import pick_classes
+from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.detections import Detections
 from cvdetect.errors import DecodeError
 from cvdetect.spec import ModelSpec
@@ -69,10 +70,17 @@ def write_detection_output(images: list[Detections]) -> dict[str, np.ndarray]:
     return {"detection_out": np.array(rows, np.float32)[None, None]}
 
 
+def write_mask_rcnn(images: list[Detections]) -> dict[str, np.ndarray]:
+    rows = write_detection_output(images)["detection_out"]
+    masks = np.random.default_rng(5).random((rows.shape[2], CLASSES, 9, 15), dtype=np.float32)
+    return {"detection_out_final": rows, "detection_masks": masks}
+
+
 WRITERS: dict[str, Callable[[list[Detections]], dict[str, np.ndarray]]] = {
     "yolo": write_yolo,
     "region": write_region,
     "detection_output": write_detection_output,
+    "mask_rcnn": write_mask_rcnn,
 }
 FAMILIES = sorted(WRITERS)
 
@@ -90,9 +98,9 @@ def assert_same(found: Detections, expected: Detections) -> None:
 
 
 def test_every_registered_family_is_tested_here_and_every_family_of_models_yaml_is_known() -> None:
-    assert set(DECODERS) == set(WRITERS)
+    assert set(DECODERS) == set(WRITERS) | set(RECOGNISED)  # those are tested in test_onnx_decoders.py
     in_yaml = {spec.family for spec in load_models()}
-    assert in_yaml - {"mask_rcnn"} <= set(DECODERS)
+    assert in_yaml <= set(DECODERS)
     assert all(isinstance(spec, ModelSpec) for spec in load_models())
 
 
@@ -140,6 +148,7 @@ def test_thresholds_of_single_classes_and_a_class_filter_act(family: str) -> Non
         ("yolo", (100,)), ("yolo", (100, 5)), ("yolo", (3, 100, 85)), ("yolo", (1, 1, 100, 7)),
         ("region", (1, 9, 13, 31)), ("region", (2, 9, 13, 30)), ("region", (845, 10)), ("region", (1, 9, 13, 15)),
         ("detection_output", (1, 1, 100, 6)), ("detection_output", (100, 7)), ("detection_output", (1, 90, 15, 15)),
+        ("mask_rcnn", (1, 1, 100, 7)),
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_an_error_with_expected_and_got(family: str, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,1 @@
+"""Whole folders: the walk, the manifest, resume, the exports and the review page."""

@@ -1,0 +1,57 @@
+"""What can be told before any work: options that do not go together, folders that lie inside each other."""
+
+from __future__ import annotations
+
+import difflib
+from itertools import combinations
+from pathlib import Path
+
+from cvdetect.annotate.inputs import Inputs
+from cvdetect.annotate.job import AnnotateJob
+from cvdetect.annotations.writers import WRITERS
+from cvdetect.errors import SinkError, UsageError
+
+__all__ = ["check_job", "output_identities"]
+
+
+def check_job(job: AnnotateJob, inputs: Inputs) -> None:
+    """Raise UsageError for what cannot be meant, SinkError where `out` is a file."""
+    if job.resume and job.overwrite:
+        raise UsageError("--resume and --overwrite contradict each other: give one")
+    for name in job.formats:
+        if name not in WRITERS:
+            near = difflib.get_close_matches(name, WRITERS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(WRITERS)}"
+            raise UsageError(f"--format {name}: no such format; {hint}")
+    if not job.formats:
+        raise UsageError(f"--format: give one or more of {', '.join(WRITERS)}")
+    for option, value in (("--workers", job.workers), ("--batch", job.batch), ("--max-pixels", job.max_pixels)):
+        if value is not None and value < 1:
+            raise UsageError(f"{option} {value}: at least 1 is needed")
+    _check_folders(job, inputs)
+
+
+def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
+    """No picture that is written may take the place of one that is read, or of another kind's."""
+    root = inputs.root.resolve()
+    for kind, folder in job.folders().items():
+        if root.is_relative_to(folder.resolve()):
+            raise UsageError(f"--{kind} {folder}: holds the input folder {inputs.root}; give another one")
+    for (kind, folder), (other, same) in combinations(job.folders().items(), 2):
+        if folder.resolve() == same.resolve():
+            raise UsageError(f"--{kind} and --{other} are the same folder {folder}: give two")
+    if job.out.exists() and not job.out.is_dir():
+        raise SinkError(f"{job.out}: is a file; --out takes a folder")
+
+
+def output_identities(job: AnnotateJob) -> frozenset[tuple[int, int]]:
+    """Device and inode of the folders that are written to, as far as they are there."""
+    return frozenset(found for folder in (job.out, *job.folders().values()) if (found := _identity(folder)))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,99 @@
+"""What to annotate, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.sinks.draw import DrawStyle
+
+__all__ = ["AnnotateJob", "Report"]
+
+MAX_PIXELS = 200_000_000  # 600 MB once decoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateJob:
+    """What to annotate.
+
+    Attributes:
+        images: a folder, a pattern, a picture, ``@FILE`` or ``-`` (standard input) for a list of paths.
+        out: the folder for annotation files; the manifest lies in its sub-folder ``.cvdetect``.
+        formats: keys of `WRITERS`; one goes into `out` itself, several each into a folder of its name.
+        root: what names are relative to, for a list or a single picture; None: the current folder, the picture's.
+        recursive: go into sub-folders.
+        draw, crops: folders for annotated copies and for a picture of each detection.
+        blur: classes (names or ids, or "all") to pixelate in every picture that is written.
+        review: write an HTML page to look through.
+        yolo_conf: write the score as a sixth column of YOLO's label files.
+        resume: go on in an `out` that has a manifest.
+        overwrite: delete what an earlier run has written into `out`, and start again.
+        fail_fast: stop at the first image that fails.
+        workers: networks that run side by side; None takes what is usually fastest.
+        batch: images that go through a network at once.
+        max_pixels: larger pictures are not decoded; they fail.
+    """
+
+    images: str
+    out: Path
+    formats: tuple[str, ...] = ("coco",)
+    root: Path | None = None
+    recursive: bool = True
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    draw: Path | None = None
+    crops: Path | None = None
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    review: bool = False
+    yolo_conf: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    fail_fast: bool = False
+    workers: int | None = None
+    batch: int = 1
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def own_folder(self) -> Path:
+        """The folder of the manifest."""
+        return self.out / ".cvdetect"
+
+    def folders(self) -> dict[str, Path]:
+        """The folders of pictures that are wanted, by kind."""
+        kinds = {"draw": self.draw, "crops": self.crops, "review": self.out / "review" if self.review else None}
+        return {kind: folder for kind, folder in kinds.items() if folder is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How it went.
+
+    Attributes:
+        done: images with results, also those of earlier runs.
+        detected: images that this run has detected in.
+        failed: images that failed.
+        waiting: images that are still to be done, after an interruption.
+        unreadable: folders that could not be entered.
+        interrupted: 130 or 143 where a signal ended it.
+        outputs: what was written, for a person to open.
+    """
+
+    done: int
+    detected: int
+    failed: int
+    waiting: int = 0
+    unreadable: int = 0
+    interrupted: int = 0
+    outputs: tuple[Path, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is done, 1 part of it, 4 nothing could be read, 130 or 143 interrupted."""
+        if self.interrupted:
+            return self.interrupted
+        if self.failed and not (self.done or self.waiting):
+            return 4
+        return 1 if self.failed or self.unreadable else 0

@@ -1,0 +1,184 @@
+"""What is done and what is not: one SQLite file a run.
+
+SQLite, because a row and the end of its transaction are one atomic act that survives kill -9, because rows come back
+in natural order without being held in memory, and because Python brings it. The file is locked while a run works on it,
+so two runs cannot write into one folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvdetect.annotate.database import Database
+from cvdetect.annotate.order import place_of
+from cvdetect.annotate.outcome import Outcome, pack, unpack
+from cvdetect.annotate.walk import Listed
+from cvdetect.annotations.record import ImageRecord
+
+__all__ = ["Counts", "Manifest"]
+
+_VERSION = 2
+_WAITING, _DONE, _FAILED = range(3)
+_PAGE = 500  # rows read at once
+_TABLES = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE images (
+    place BLOB PRIMARY KEY,      -- natural order
+    name TEXT NOT NULL,          -- JSON, as names may be no UTF-8
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    listing INTEGER NOT NULL,    -- number of the last walk that met it
+    status INTEGER NOT NULL,     -- 0 waiting, 1 done, 2 failed
+    reason TEXT, width INTEGER, height INTEGER, found BLOB,
+    files TEXT NOT NULL DEFAULT '[]'  -- pictures written for it
+) WITHOUT ROWID;
+CREATE TABLE outputs (path TEXT PRIMARY KEY, export INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images there are of each kind."""
+
+    waiting: int = 0
+    done: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.waiting + self.done + self.failed
+
+
+class Manifest(Database):
+    """The manifest at `path`, made where it is not there. A context manager; safe to use from any thread.
+
+    Every method raises SinkError where the disk does not take or give what is asked for; what was recorded stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _TABLES, _VERSION)
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def _pages(self, columns: str, condition: str) -> Iterator[Any]:
+        """Rows in natural order, a page at a time, so that other work may go on between."""
+        query = f"SELECT place, {columns} FROM images WHERE place > ? AND {condition} ORDER BY place LIMIT {_PAGE}"
+        last = b""
+        while rows := self.all(query, last):
+            yield from (row[1:] for row in rows)
+            last = rows[-1][0]
+
+    def fact(self, key: str) -> Any:
+        """What was remembered of the run under `key`, or None."""
+        rows = self.all("SELECT value FROM facts WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
+
+    def remember(self, **facts: Any) -> None:
+        """Remember values of the run, together; what JSON can hold."""
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        self.execute_many("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+    def list_anew(self, found: Iterable[Listed]) -> bool:
+        """Take what a walk found: new and changed images and those that failed wait, unchanged ones stay done.
+
+        Returns:
+            Whether it found any.
+        """
+        (listing,) = self.all("SELECT coalesce(max(listing), 0) + 1 FROM images")[0]
+        with self.transaction() as base:
+            base.executemany(
+                "INSERT INTO images (place, name, size, mtime_ns, listing, status) VALUES (?, ?, ?, ?, ?, 0) "
+                "ON CONFLICT (place) DO UPDATE SET listing = excluded.listing, size = excluded.size, "
+                "mtime_ns = excluded.mtime_ns, status = status = 1 AND size = excluded.size "
+                "AND mtime_ns = excluded.mtime_ns",
+                ((place_of(i.name), json.dumps(i.name), i.size, i.mtime_ns, listing) for i in found),
+            )
+            return bool(base.execute("SELECT 1 FROM images WHERE listing = ? LIMIT 1", (listing,)).fetchone())
+
+    def gone(self) -> Iterator[tuple[str, list[str]]]:
+        """Name and pictures of the images that the last walk did not meet."""
+        for name, files in self._pages("name, files", "listing < (SELECT max(listing) FROM images)"):
+            yield json.loads(name), json.loads(files)
+
+    def forget(self, name: str) -> None:
+        """Drop an image."""
+        self.execute("DELETE FROM images WHERE place = ?", place_of(name))
+
+    def make_all_wait(self) -> None:
+        """Every image is to be done again."""
+        self.execute("UPDATE images SET status = 0")
+
+    def counts(self) -> Counts:
+        """How many images wait, are done, have failed."""
+        number = dict(self.all("SELECT status, count(*) FROM images GROUP BY status"))
+        return Counts(number.get(_WAITING, 0), number.get(_DONE, 0), number.get(_FAILED, 0))
+
+    def waiting(self) -> Iterator[str]:
+        """Names of the images that are not done, in natural order."""
+        yield from (json.loads(name) for (name,) in self._pages("name", "status = 0"))
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an image of that name."""
+        return bool(self.all("SELECT 1 FROM images WHERE place = ?", place_of(name)))
+
+    def record(self, outcome: Outcome) -> None:
+        """One image is done, or has failed: from here on it is never lost."""
+        wh = outcome.wh or (None, None)
+        status = _FAILED if outcome.found is None else _DONE
+        row = (status, outcome.reason, *wh, pack(outcome.found), json.dumps(outcome.files), place_of(outcome.name))
+        self.execute(
+            "UPDATE images SET status = ?, reason = ?, width = ?, height = ?, found = ?, files = ? WHERE place = ?",
+            *row,
+        )
+
+    def files_of(self, name: str) -> list[str]:
+        """The pictures that were written for an image."""
+        rows = self.all("SELECT files FROM images WHERE place = ?", place_of(name))
+        return list(json.loads(rows[0][0])) if rows else []
+
+    def add_files(self, name: str, files: Iterable[str]) -> None:
+        """More pictures were written for an image."""
+        together = json.dumps([*dict.fromkeys([*self.files_of(name), *files])])
+        self.execute("UPDATE images SET files = ? WHERE place = ?", together, place_of(name))
+
+    def forget_files(self) -> None:
+        """The pictures of all images are gone."""
+        self.execute("UPDATE images SET files = '[]'")
+
+    def all_files(self) -> Iterator[str]:
+        """The pictures that were written for all images."""
+        for (files,) in self._pages("files", "files <> '[]'"):
+            yield from json.loads(files)
+
+    def names(self) -> Iterator[str]:
+        """Names of the images that are done, in natural order."""
+        yield from (json.loads(name) for (name,) in self._pages("name", "status = 1"))
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        """The images that are done, in natural order: this is what annotation files are written from."""
+        for name, width, height, found in self._pages("name, width, height, found", "status = 1"):
+            yield ImageRecord(json.loads(name), (width, height), unpack(found))
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """Name and reason of the images that failed, in natural order."""
+        yield from ((json.loads(name), reason) for name, reason in self._pages("name, reason", "status = 2"))
+
+    def outputs_before(self, paths: Iterable[str]) -> Iterator[str]:
+        """Remember the files that an export is about to put down → those of earlier ones that it does not.
+
+        They stay remembered until `forget_outputs`.
+        """
+        (export,) = self.all("SELECT coalesce(max(export), 0) + 1 FROM outputs")[0]
+        rows = ((json.dumps(path), export) for path in paths)
+        self.execute_many("INSERT OR REPLACE INTO outputs VALUES (?, ?)", rows)
+        return (json.loads(path) for (path,) in self.all("SELECT path FROM outputs WHERE export < ?", export))
+
+    def forget_outputs(self) -> None:
+        """The files of earlier exports are gone."""
+        self.execute("DELETE FROM outputs WHERE export < (SELECT max(export) FROM outputs)")

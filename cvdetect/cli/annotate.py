@@ -1,0 +1,66 @@
+"""``cvdetect annotate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cvdetect.cli.main import Settings
+from cvdetect.cli.options import PATH, detecting, drawing, split
+
+__all__ = ["command"]
+
+
+@click.command("annotate", short_help="Write annotation files for a folder of images.")
+@click.argument("images", metavar="DIR")
+@click.option("--out", type=PATH, required=True, metavar="DIR", help="The folder for annotation files.")
+@click.option(
+    "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
+    help="coco, voc, yolo, openimages, jsonl, csv, cvat: one, or several with a folder each.",
+)  # fmt: skip
+@click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
+@click.option("--root", type=PATH, metavar="DIR", help="What names are relative to, for a list of paths.")
+@click.option("--draw", type=PATH, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
+@click.option("--crops", type=PATH, metavar="DIR", help="A folder for a picture of each detection.")
+@click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
+@click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of YOLO files.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
+@click.option("--overwrite", is_flag=True, help="Delete an earlier run's results and start again.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
+@click.option("--workers", type=int, metavar="N", help="Networks side by side.  [default: what is usually fastest]")
+@click.option("--batch", type=int, default=1, show_default=True, metavar="N", help="Images through a network at once.")
+@click.option("--max-pixels", type=int, default=200_000_000, show_default=True, metavar="N", help="Larger images fail.")
+@drawing
+@detecting("annotate")
+@click.pass_obj
+def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
+    """Detect in all images of a folder and write annotation files.
+
+    DIR is a folder, a pattern in quotes, @FILE for a file of paths (one a line, or NUL between them), or - for such a
+    list from standard input. What is done is never lost: run it again with --resume after an interruption.
+
+    \b
+    cvdetect annotate photos/ --out labels/ --format voc
+    cvdetect annotate photos/ --out labels/ --format coco,yolo --review
+    cvdetect annotate 'photos/**/*.jpg' --out labels/ --resume
+    """
+    from cvdetect.annotate.job import AnnotateJob
+    from cvdetect.annotate.run import annotate
+    from cvdetect.console import ConsoleProgress
+
+    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    names = tuple(dict.fromkeys(name for text in formats for name in split(text)))
+    report = annotate(AnnotateJob(formats=names, **job), progress)
+    told = [f"{report.done} images annotated"]
+    told += [f"{report.failed} failed"] if report.failed else []
+    told += [f"{report.waiting} still to be done: go on with --resume"] if report.waiting else []
+    progress.note(", ".join(told))
+    for path in report.outputs:
+        progress.note(f"→ {_shown(path)}")
+    return report.exit_code
+
+
+def _shown(path: Path) -> str:
+    return f"{path}/" if path.is_dir() else str(path)

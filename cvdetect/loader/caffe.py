@@ -1,0 +1,61 @@
+"""Opens a Caffe detector: prototxt and caffemodel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cvdetect.errors import ModelFileError
+from cvdetect.events import Progress
+from cvdetect.formats import caffe
+from cvdetect.loader.opened import Opened, just_below, read_bytes, read_text
+from cvdetect.loader.resolve import stated_input
+from cvdetect.network.opencv import read_caffe
+from cvdetect.options import ModelChoice, RunOptions
+from cvdetect.sniff import describe_foreign
+from cvdetect.spec import ModelSpec, Role
+
+__all__ = ["open_caffe"]
+
+
+def open_caffe(
+    spec: ModelSpec,
+    files: Mapping[Role, Path],
+    choice: ModelChoice,
+    run: RunOptions,
+    conf: float,
+    nms: float | None,
+    progress: Progress,
+) -> Opened:
+    """Read and check prototxt and caffemodel, and load them with the user's thresholds written into the prototxt.
+
+    Args:
+        conf: the lowest score that is to come out.
+        nms: the IoU threshold of the network's own suppression; None leaves what the prototxt says.
+
+    Raises:
+        ModelFileError: a file is wrong, or the weights are not the prototxt's own.
+    """
+    path, model = files["prototxt"], files["caffemodel"]
+    content = read_text(path)
+    facts = caffe.read_prototxt(content, str(path))
+    weights = read_bytes(model)
+    foreign = describe_foreign(weights[:512].tobytes())
+    if foreign:
+        raise ModelFileError(f"{model}: is {foreign}, expected a caffemodel")
+    caffe.check_weights(weights, str(model), facts.weighted)
+    wh = spec.input.wh or facts.input_wh
+    if wh is None:
+        raise ModelFileError(f"{path}: does not say its input size: give --size")
+    if choice.files and not any(value is not None for value in stated_input(choice).values()):
+        progress.note(f"{spec.name}: fed BGR from 0 to 255, as Caffe files do not say how; --scale, --mean, --rgb do")
+    content = caffe.with_thresholds(content, str(path), just_below(conf), nms)
+    return Opened(
+        read_caffe(content, weights, str(path), run),
+        "detection_output",
+        replace(spec.input, wh=wh),
+        facts.classes,
+        first_class_id=1 if facts.background == 0 else 0,
+        suppressed=True,
+    )

@@ -1,0 +1,58 @@
+"""The text graph of a TensorFlow model: the file that came with it, else one made from the frozen graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvdetect.errors import ModelFileError, UsageError
+from cvdetect.events import Progress
+from cvdetect.formats.graphdef import read_graph_def
+from cvdetect.formats.make_textgraph import TextGraphOptions, input_size, make_text_graph
+from cvdetect.loader.opened import read_text
+from cvdetect.spec import ModelSpec
+
+__all__ = ["TextGraphSource", "find_text_graph"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextGraphSource:
+    """A text graph, what errors call it, and the size (width, height) that suits its graph, where one was made."""
+
+    text: str
+    name: str
+    usual_wh: tuple[int, int] | None = None
+
+
+def find_text_graph(
+    spec: ModelSpec, config: Path | None, graph: NDArray[np.uint8], path: Path, progress: Progress
+) -> TextGraphSource:
+    """Read `config`, or make a text graph of the frozen `graph`, uint8 (size,), the content of the file `path`.
+
+    Raises:
+        ModelFileError: the file cannot be read, or no text graph can be made.
+        UsageError: a size is asked for that the graph cannot take.
+    """
+    if config is not None:
+        return TextGraphSource(read_text(config), str(config))
+    parsed = read_graph_def(graph, str(path))
+    known = input_size(parsed)
+    if known and spec.input.wh not in (None, known):
+        wanted, takes = ("x".join(map(str, wh)) for wh in (spec.input.wh or known, known))
+        raise UsageError(f"--size {wanted} cannot act on {spec.name}: its graph takes pictures of {takes} only")
+    try:
+        made = make_text_graph(parsed, TextGraphOptions(input_wh=None if known else spec.input.wh))
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"{error} (no text graph was given as --config; cvdetect textgraph has options for what is not known)"
+        ) from error
+    progress.note(f"{spec.name}: no text graph was given, made one of the {made.kind} in {path.name}")
+    return TextGraphSource(made.text, str(path), known or (_usual(made.sides) if made.sides else None))
+
+
+def _usual(sides: tuple[int, int]) -> tuple[int, int]:
+    """A size for pictures of 4:3, as most cameras make them, by the graph's own rule for the shorter side."""
+    return min(sides[1], round(sides[0] * 4 / 3)), sides[0]

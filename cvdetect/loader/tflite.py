@@ -1,0 +1,49 @@
+"""Opens a TensorFlow Lite model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cvdetect.decoders.recognise import Outline
+from cvdetect.errors import ModelFileError
+from cvdetect.events import Progress
+from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
+from cvdetect.loader.opened import Opened, read_bytes
+from cvdetect.loader.recognised import choose_size, make_opened, probe
+from cvdetect.network import opencv
+from cvdetect.options import ModelChoice, RunOptions
+from cvdetect.spec import ModelSpec, Role
+
+__all__ = ["open_tflite"]
+
+
+def open_tflite(
+    spec: ModelSpec, files: Mapping[Role, Path], choice: ModelChoice, run: RunOptions, progress: Progress
+) -> Opened:
+    """Read and load a TensorFlow Lite model of one image, and find out how its output is read.
+
+    Raises:
+        ModelFileError: the file is none, is damaged, or holds what OpenCV cannot run.
+        DecodeError: no decoder fits its outputs, or not the one that was named.
+        UsageError: its input has another size than was asked for.
+    """
+    path = files["tflite"]
+    data = read_bytes(path)
+    height, width = _image_hw(read_tflite_inputs(data, str(path)), path)
+    wh = choose_size(spec, (width, height), None, progress)
+    network = opencv.read_tflite(data, str(path), run)
+    return make_opened(spec, files, choice, network, Outline(probe(network, wh), wh), (), progress)
+
+
+def _image_hw(inputs: list[TFLiteInput], path: Path) -> tuple[int, int]:
+    """Height and width of the one input, a float image."""
+    if len(inputs) != 1:
+        raise ModelFileError(f"{path}: has {len(inputs)} inputs, expected one, the image")
+    (image,) = inputs
+    if image.dtype not in ("float32", "float16"):
+        raise ModelFileError(f"{path}: takes {image.dtype} pixels: only models with a float input are supported")
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3 or min(image.shape) < 1:
+        got = "x".join(map(str, image.shape))
+        raise ModelFileError(f"{path}: its input is {got}, expected 1xHEIGHTxWIDTHx3")
+    return image.shape[1], image.shape[2]

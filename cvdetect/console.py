@@ -78,8 +78,15 @@ class ConsoleProgress:
 def _bar(unit: str, console: Console) -> Progress:
     """A bar that counts in `unit` and goes away when it ends; imported now, as few runs draw one."""
     from rich import progress as rich
+    from rich.text import Text
 
-    count: tuple[rich.ProgressColumn, ...] = rich.MofNCompleteColumn(), rich.TextColumn(escape(unit))
+    class Rate(rich.ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: rich.Task) -> Text:
+            return Text(f"{task.speed:.1f} a second" if task.speed else "")
+
+    count: tuple[rich.ProgressColumn, ...] = rich.MofNCompleteColumn(), rich.TextColumn(escape(unit)), Rate()
     if unit == "B":
         count = rich.DownloadColumn(), rich.TransferSpeedColumn()
     return rich.Progress(

@@ -11,6 +11,7 @@ import pytest
 
 from cvdetect.cli.main import run
 from cvdetect.detections import Detections
+from cvdetect.events import Silent
 from cvdetect.network import Ran
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +84,20 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Outcome(code, told.out, told.err)
 
     return call
+
+
+class Told(Silent):
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 class FakeNetwork:

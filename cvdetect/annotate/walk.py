@@ -14,16 +14,9 @@ from pathlib import Path
 
 from cvdetect.annotate.inputs import Inputs, Wanted, listed_paths
 from cvdetect.errors import SourceError, UsageError
+from cvdetect.sources.images import PICTURE_SUFFIXES
 
-__all__ = ["SUFFIXES", "Listed", "Tally", "list_pictures", "nothing_found"]
-
-# What OpenCV's decoders are for. Whether a file really is a picture is found out when it is decoded.
-SUFFIXES = frozenset(
-    (
-        ".avif .bmp .dib .gif .hdr .jp2 .jpe .jpeg .jpg .pbm .pfm .pgm "
-        ".pic .png .pnm .ppm .pxm .ras .sr .tif .tiff .webp"
-    ).split()
-)
+__all__ = ["Listed", "Tally", "list_pictures", "nothing_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
     """The error that says what was looked for, and what was there instead."""
     if inputs.wanted is None:
         return SourceError(f"{inputs.text}: no images: the list is empty")
-    looked = f"looked for {', '.join(sorted(SUFFIXES))}"
+    looked = f"looked for {', '.join(sorted(PICTURE_SUFFIXES))}"
     if tally.ignored:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in tally.ignored.most_common(4))
         looked += f"; there are {tally.ignored.total()} other files ({kinds})"
@@ -137,7 +130,7 @@ def _entries(
 
 def _file(folder: _Folder, name: str, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
-    if suffix not in SUFFIXES:
+    if suffix not in PICTURE_SUFFIXES:
         tally.ignored[suffix] += 1
     elif wanted.takes(folder.name + name):
         yield _listed(folder.name + name, folder.path / name)

@@ -15,8 +15,15 @@ from cvdetect.natural_order import natural_key
 from cvdetect.sniff import describe_foreign
 from cvdetect.sources.failed import Failed
 
-__all__ = ["expand", "natural_key", "read_image", "read_images"]
+__all__ = ["PICTURE_SUFFIXES", "expand", "natural_key", "read_image", "read_images"]
 
+# What OpenCV's decoders are for. Whether a file really is a picture is found out when it is decoded.
+PICTURE_SUFFIXES = frozenset(
+    (
+        ".avif .bmp .dib .gif .hdr .jp2 .jpe .jpeg .jpg .pbm .pfm .pgm "
+        ".pic .png .pnm .ppm .pxm .ras .sr .tif .tiff .webp"
+    ).split()
+)
 VIDEO_SUFFIXES = frozenset(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .3gp".split())
 
 

@@ -17,22 +17,9 @@ from cvdetect.evaluate.pictures import PictureFolder, pair_pictures
 from cvdetect.events import Silent
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
-from tests.conftest import make_detections
+from cvdetect.sources.images import PICTURE_SUFFIXES
+from tests.conftest import Told, make_detections
 from tests.evaluate.scenes import make_image, make_truth
-
-
-class Told(Silent):
-    """Remembers what was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @pytest.fixture
@@ -161,3 +148,9 @@ def test_results_of_unknown_images_and_categories_are_told_and_left_out() -> Non
 def test_results_none_of_which_fits_are_refused(images: list[int], categories: list[int], what: str) -> None:
     with pytest.raises(SourceError, match=f"{what}.*another data set"):
         from_results(results(images, categories), make_truth(make_image("a")), "r.json", Silent())
+
+
+def test_every_kind_of_picture_that_annotate_takes_is_a_picture_here(tmp_path: Path) -> None:
+    for suffix in PICTURE_SUFFIXES:
+        (tmp_path / f"x{suffix}").write_bytes(b"x")
+    assert {path.suffix for path in PictureFolder(tmp_path).paths} == PICTURE_SUFFIXES

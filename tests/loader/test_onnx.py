@@ -13,32 +13,17 @@ from hypothesis import strategies as st
 from cvdetect.detections import Detections
 from cvdetect.detector import Detector
 from cvdetect.errors import ModelFileError, UsageError
-from cvdetect.events import Silent
 from cvdetect.formats.onnx_meta import OnnxModel, read_onnx
 from cvdetect.labels import BUILT_IN
 from cvdetect.options import DetectOptions, ModelChoice
 from cvdetect.preprocess import placement
-from tests.conftest import Cli
+from tests.conftest import Cli, Told
 from tests.decoders.test_onnx_decoders import KNOWN, WH, WRITERS, assert_same
 from tests.loader.onnx_models import constant_model, onnx
 
 RAW = {"yolox", "nanodet"}
 NAMES = ["ant", "bee", "cat", "dog", "elk", "fox"]
 PICTURE = np.zeros((500, 300, 3), np.uint8)
-
-
-class Heard(Silent):
-    """Remembers what was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 def metadata(names: list[str]) -> dict[str, str]:
@@ -53,7 +38,7 @@ def model_for(decoder: str, folder: Path, found: Detections = KNOWN) -> Path:
 
 @pytest.mark.parametrize("decoder", sorted(set(WRITERS) - {"yolo_v7"}))
 def test_a_model_of_every_decoder_is_recognised_and_its_boxes_come_back(decoder: str, tmp_path: Path) -> None:
-    heard = Heard()
+    heard = Told()
     detector = Detector.load(ModelChoice(onnx=model_for(decoder, tmp_path)), DetectOptions(conf=0.25), progress=heard)
     assert heard.notes[0].startswith(f"{decoder}: taking decoder {decoder} for outputs")
     assert detector.model.input_wh == WH
@@ -171,7 +156,7 @@ def test_names_that_are_not_as_many_as_the_classes_are_an_error(tmp_path: Path, 
 
 def test_a_model_that_tells_neither_names_nor_classes_is_warned_of_and_takes_class_numbers(tmp_path: Path) -> None:
     file = constant_model(tmp_path / "e.onnx", WRITERS["end2end"]([KNOWN]), raw=False)
-    heard = Heard()
+    heard = Told()
     only = DetectOptions(conf=0.25, classes=("1",))
     detector = Detector.load(ModelChoice(onnx=file), only, progress=heard)
     assert "does not say its classes" in heard.warnings[0]
@@ -237,7 +222,7 @@ def test_an_open_input_size_is_asked_for_read_from_the_metadata_or_taken_with_a_
     assert Detector.load(ModelChoice(onnx=plain, size=(416, 288))).model.input_wh == WH
     said = constant_model(tmp_path / "said.onnx", outputs, shape, {"imgsz": "[288, 416]"})
     assert Detector.load(ModelChoice(onnx=said)).model.input_wh == WH
-    heard = Heard()
+    heard = Told()
     with pytest.raises(Exception, match="an input of 640x640"):
         Detector.load(ModelChoice(onnx=plain), progress=heard)
     assert "taking 640x640; --size sets another" in heard.warnings[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["USUAL_INPUT", "Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source"]
+__all__ = ["USUAL_INPUT", "Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source", "Speed"]
 
 Resize = Literal["stretch", "letterbox"]
 Role = Literal["cfg", "weights", "config", "graph", "names", "onnx", "prototxt", "caffemodel", "tflite"]
@@ -110,6 +110,20 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What one picture costs at the model's own input size, and who says so.
+
+    Attributes:
+        forward: the network's time on a CPU, that of yolov3-tiny at 416 being 1; None where it was not measured.
+        gflop: operations in 1e9, a multiplication with its addition being 2; None where they are not known.
+    """
+
+    forward: float | None = None
+    gflop: float | None = None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model: its files, its input, and what its class numbers mean.
 
@@ -123,6 +137,7 @@ class ModelSpec:
             0 for Darknet and TensorFlow SSD on COCO, 1 for TensorFlow Faster and Mask R-CNN on COCO.
         conf: the default score threshold, 0 to 1.
         nms: the default IoU threshold of non-maximum suppression, 0 to 1.
+        two_stage: a Faster or Mask R-CNN, whose second stage crops proposals; some backends cannot.
         tested: what it was tested with here, "" where its files could not be had.
     """
 
@@ -136,6 +151,8 @@ class ModelSpec:
     nms: float = 0.4
     licence: str = "unknown"
     accuracy: tuple[Accuracy, ...] = ()
+    speed: Speed | None = None
+    two_stage: bool = False
     tested: str = ""
 
     def file(self, role: Role) -> ModelFile | None:

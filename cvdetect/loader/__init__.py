@@ -60,7 +60,7 @@ def load_model(
     """
     spec = resolve(choice, progress)
     ran = choose(run.backend, run.precision, run.device_id).ran
-    if spec.family == "mask_rcnn":
+    if spec.two_stage or spec.family == "mask_rcnn":
         check_two_stage(spec.name, ran)
     labels = stated_labels(spec)
     _check_early(spec, detect, labels)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from cvdetect.errors import CvdetectError, FetchError
 from cvdetect.events import Progress
-from cvdetect.spec import Accuracy, InputSpec, ModelFile, ModelSpec
+from cvdetect.spec import Accuracy, InputSpec, ModelFile, ModelSpec, Speed
 from cvdetect.zoo.fetch import FileState, Store
 from cvdetect.zoo.registry import Registry
 
-__all__ = ["details", "overview", "pull_models", "verification"]
+__all__ = ["SPEED_CLASSES", "details", "overview", "pull_models", "speed_class", "verification"]
+
+SPEED_CLASSES = {"A": 0.5, "B": 1.5, "C": 5.0, "D": 20.0, "E": float("inf")}
+"""Class → the longest forward pass in it, that of yolov3-tiny at 416 being 1."""
 
 Rows = list[list[str]]
 
@@ -44,6 +47,18 @@ def _accuracy(accuracy: Accuracy) -> str:
     return f"{accuracy.metric} {accuracy.value:g}"
 
 
+def speed_class(speed: Speed | None) -> str:
+    """A (fastest) to E by the measured time, "" where it was not measured."""
+    if speed is None or speed.forward is None:
+        return ""
+    return next(name for name, longest in SPEED_CLASSES.items() if speed.forward <= longest)
+
+
+def _speed(speed: Speed) -> str:
+    named = f"class {speed_class(speed)}: {speed.forward:g} times yolov3-tiny's forward pass" if speed.forward else ""
+    return ", ".join(part for part in (named, f"{speed.gflop:g} GFLOP" if speed.gflop else "") if part)
+
+
 def _state(spec: ModelSpec, store: Store) -> str:
     here = sum(store.path_of(spec, file).is_file() for file in spec.files)
     return "here" if here == len(spec.files) else f"{here} of {len(spec.files)}" if here else "-"
@@ -65,6 +80,7 @@ def details(spec: ModelSpec, store: Store) -> Rows:
         ["default conf, nms", f"{spec.conf:g}, {spec.nms:g}"],
         ["licence", spec.licence],
         *(["accuracy", f"{_accuracy(a)} ({a.source})"] for a in spec.accuracy),
+        *([["speed", f"{_speed(spec.speed)} ({spec.speed.source})"]] if spec.speed else []),
         ["tested", spec.tested or "no"],
     ]
     return [*rows, *(row for file in spec.files for row in _file_rows(spec, file, store))]

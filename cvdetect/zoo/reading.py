@@ -13,6 +13,7 @@ from cvdetect.errors import RegistryError
 
 __all__ = [
     "Place",
+    "above_zero",
     "choice",
     "flag",
     "fraction",
@@ -115,6 +116,13 @@ def number(value: Any, place: Place) -> float:
         result = math.inf
     if not math.isfinite(result):
         raise place.error(f"must be finite, not {value!r}")
+    return result
+
+
+def above_zero(value: Any, place: Place) -> float:
+    """A number above 0."""
+    if (result := number(value, place)) <= 0:
+        raise place.error(f"must be above 0, not {value}")
     return result
 
 

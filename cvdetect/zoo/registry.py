@@ -43,8 +43,8 @@ class Registry:
         return name in self.models
 
 
-def load_models(extra: Path | None = None) -> Registry:
-    """Reads the shipped models.yaml, the user's own where there is one, and `extra`; later files win.
+def load_models(extra: Path | None = None, *, users: bool = True) -> Registry:
+    """Reads the shipped models.yaml, the user's own (unless not `users`) where there is one, and `extra`; later win.
 
     An entry of the same name replaces the whole entry; the last `default:` counts.
 
@@ -52,7 +52,7 @@ def load_models(extra: Path | None = None) -> Registry:
         RegistryError: a file is missing or malformed; the message names file, model, key and the nearest right key.
     """
     user = user_models()
-    files = [shipped_models(), *([user] if user.is_file() else []), *([extra] if extra is not None else [])]
+    files = [shipped_models(), *([user] if users and user.is_file() else []), *([extra] if extra is not None else [])]
     models: dict[str, ModelSpec] = {}
     default, default_file = "", files[0]
     for file in files:

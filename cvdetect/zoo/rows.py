@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from cvdetect.spec import USUAL_INPUT, Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
+from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
+from cvdetect.zoo.figures import read_accuracy, read_speed
 from cvdetect.zoo.reading import (
     Place,
+    above_zero,
     choice,
     flag,
     fraction,
@@ -165,12 +167,6 @@ def _triple(value: Any, place: Place) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _above_zero(value: Any, place: Place) -> float:
-    if (result := number(value, place)) <= 0:
-        raise place.error(f"must be above 0, not {value}")
-    return result
-
-
 def _std(value: Any, place: Place) -> tuple[float, float, float]:
     if min(result := _triple(value, place)) <= 0:
         raise place.error(f"must be above 0, not {value}")
@@ -197,24 +193,6 @@ def _labels(value: Any, place: Place) -> str | tuple[str, ...]:
     return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
 
 
-def _accuracy(value: Any, place: Place) -> tuple[Accuracy, ...]:
-    return tuple(_figure(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
-
-
-def _figure(value: Any, place: Place) -> Accuracy:
-    row = table(value, place, _FIGURE)
-    for key in _FIGURE:
-        if key not in row:
-            raise place.error(f"key {key!r} is missing")
-    return Accuracy(**read_fields(row, place, _FIGURE))
-
-
-def _percent(value: Any, place: Place) -> float:
-    if not 0 <= (result := number(value, place)) <= 100:
-        raise place.error(f"must be from 0 to 100, not {value}")
-    return result
-
-
 # key → (the field's name, its reader)
 _DIGESTS = {"size": ("size", positive), "sha256": ("sha256", _hexadecimal(64)), "sha1": ("sha1", _hexadecimal(40))}
 _PACKAGE = ("package", "file", "member")
@@ -228,7 +206,7 @@ _SOURCE = {
 }
 _INPUT = {
     "size": ("wh", _size),
-    "scale": ("scale", _above_zero),
+    "scale": ("scale", above_zero),
     "mean": ("mean", _triple),
     "std": ("std", _std),
     "rgb": ("swap_rb", flag),
@@ -236,13 +214,14 @@ _INPUT = {
     "pad_value": ("pad_value", _pixel),
     "pad_align": ("pad_align", _pad_align),
 }
-_FIGURE = {"metric": ("metric", text), "value": ("value", _percent), "source": ("source", text)}
 _MODEL = {
     "labels": ("labels", _labels),
     "class_id_offset": ("class_id_offset", integer),
     "conf": ("conf", fraction),
     "nms": ("nms", fraction),
     "licence": ("licence", text),
-    "accuracy": ("accuracy", _accuracy),
+    "accuracy": ("accuracy", read_accuracy),
+    "speed": ("speed", read_speed),
+    "two_stage": ("two_stage", flag),
     "tested": ("tested", text),
 }

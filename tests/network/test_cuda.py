@@ -142,13 +142,14 @@ def test_two_stages_on_cuda_in_half_precision_are_refused(machine: Machine) -> N
     backends.check_two_stage("m", backends.choose("cpu").ran)
 
 
-def test_a_mask_rcnn_in_half_precision_is_refused_before_anything_is_pulled(
-    machine: Machine, cli: Cli, samples: Path
+@pytest.mark.parametrize("name", ["mask-rcnn-inception-v2-coco", "faster-rcnn-resnet50-coco"])
+def test_two_stages_in_half_precision_are_refused_before_anything_is_pulled(
+    name: str, machine: Machine, cli: Cli, samples: Path
 ) -> None:
     machine(Driver((13, 0), (H200,)), FULL, offers=True)
     done = cli(
         "--cache-dir", "cache", "image", samples / "dog.jpg",
-        "-m", "mask-rcnn-inception-v2-coco", "--backend", "cuda", "--precision", "fp16",
+        "-m", name, "--backend", "cuda", "--precision", "fp16",
     )  # fmt: skip
     assert done.code == 3, done
     assert "use --precision fp32" in done.err

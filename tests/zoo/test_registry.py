@@ -21,12 +21,16 @@ SHA1 = "0123456789" * 3 + "abcdefabcd"
 REQUIRED = [
     "yolov2",
     "yolov2-tiny",
+    "yolov2-voc",
+    "yolov2-tiny-voc",
     "yolov3",
     "yolov3-tiny",
     "yolov3-spp",
     "yolov4",
     "yolov4-tiny",
     "yolov4-csp",
+    "yolov4x-mish",
+    "yolov7",
     "yolov7-tiny",
     "yolo-fastest-1.1",
     "yolo-fastest-1.1-xl",
@@ -126,7 +130,8 @@ class TestShipped:
     def test_what_was_tested_is_told_and_what_was_not_is_left_empty(self, shipped: Registry) -> None:
         real = {spec.name for spec in shipped if "real" in spec.tested}
         expected = {"yolov3-tiny", "yolo-fastest-1.1", "yolo-fastest-1.1-xl"}
-        assert real == expected | {"opencv-face-detector", "pedestrian-ssdlite", "nanodet-m"}
+        expected |= {"mobilenetv2-yolov3-nano", "opencv-face-detector-fp32", "nanodet-m"}
+        assert real == expected | {"opencv-face-detector", "pedestrian-ssdlite"}
         assert shipped.get("ssd-mobilenet-v2-coco").tested == ""
 
     def test_the_small_models_digests_are_those_of_the_real_files(self, shipped: Registry, shared: Path) -> None:
@@ -252,6 +257,12 @@ class TestRows:
             (f"{{{DARKNET}, licence: 3}}", r"licence: must be text"),
             (f"{{{DARKNET}, accuracy: [{{metric: AP, value: 120, source: us}}]}}", r"accuracy\.1\.value: .*0 to 100"),
             (f"{{{DARKNET}, accuracy: [{{metric: AP, value: 12}}]}}", r"accuracy\.1: key 'source' is missing"),
+            (f"{{{DARKNET}, speed: 3}}", r"speed: must be a mapping"),
+            (f"{{{DARKNET}, speed: {{source: us}}}}", r"speed: one of the keys 'forward', 'gflop' is missing"),
+            (f"{{{DARKNET}, speed: {{forward: 1}}}}", r"speed: key 'source' is missing"),
+            (f"{{{DARKNET}, speed: {{forward: 0, source: us}}}}", r"speed\.forward: must be above 0"),
+            (f"{{{DARKNET}, speed: {{gflops: 1, source: us}}}}", r"unknown key 'gflops', did you mean 'gflop'"),
+            (f"{{{DARKNET}, two_stage: 2}}", r"two_stage: must be true or false"),
             (f"{{{DARKNET}, input: {{size: 0}}}}", r"input\.size: must be above 0"),
             (f"{{{DARKNET}, input: {{size: [416]}}}}", r"input\.size: must be N or \[width, height\]"),
             (f"{{{DARKNET}, input: {{size: 41.6}}}}", r"input\.size: must be a whole number"),

@@ -12,8 +12,9 @@ from cvdetect.loader.opened import Opened, read_text
 from cvdetect.options import DetectOptions
 from cvdetect.spec import ModelSpec
 
-__all__ = ["file_names", "find_labels", "stated_labels", "thresholds"]
+__all__ = ["check_stated", "file_names", "find_labels", "stated_labels", "thresholds"]
 
+_BUILT_IN_BY_COUNT = {80: "coco80", 20: "voc20", 90: "coco91", 91: "coco91"}
 _BACKGROUND = {"background", "__background__", "unlabeled", "unlabelled", "???", "n/a", "none"}
 
 
@@ -22,6 +23,26 @@ def stated_labels(spec: ModelSpec) -> LabelSet | None:
     if isinstance(spec.labels, str):
         return BUILT_IN[spec.labels](spec.class_id_offset)
     return LabelSet.from_names(spec.labels, spec.class_id_offset) if spec.labels else None
+
+
+def check_stated(spec: ModelSpec, labels: LabelSet, opened: Opened) -> None:
+    """Check that the labels of models.yaml end where the model's class numbers do.
+
+    COCO's list of 91 fits graphs of 90 and of 91 classes, and those that count a background in front.
+
+    Raises:
+        ModelFileError: they are the labels of another model, or the offset is wrong.
+    """
+    if opened.classes is None:
+        return
+    last, ends = opened.first_class_id + opened.classes - 1, labels.class_ids()[-1]
+    if abs(ends - last) > (2 if spec.labels == "coco91" else 0):
+        usual = _BUILT_IN_BY_COUNT.get(opened.classes)
+        hint = f" (perhaps {usual})" if usual not in (None, spec.labels) else ""
+        raise ModelFileError(
+            f"{spec.name}: models.yaml labels class numbers up to {ends}, but the model's {opened.classes} classes are "
+            f"numbered {opened.first_class_id} to {last}: look at labels{hint} and class_id_offset"
+        )
 
 
 def find_labels(opened: Opened, names: Path | None, model: str, progress: Progress) -> LabelSet:

@@ -86,12 +86,27 @@ def make_opened(
 def _decoder(spec: ModelSpec, model: Outline, progress: Progress) -> tuple[str, Layout]:
     try:
         if spec.family:
-            return spec.family, check_decoder(spec.family, model)
+            layout = check_decoder(spec.family, model)
+            _tell_likelier(spec, model, progress)
+            return spec.family, layout
         decoder, layout = recognise(model)
     except DecodeError as error:
         raise DecodeError(f"{spec.name}: {error}") from None
     progress.note(f"{spec.name}: taking decoder {decoder} for outputs {model} (--decoder names another)")
     return decoder, layout
+
+
+def _tell_likelier(spec: ModelSpec, model: Outline, progress: Progress) -> None:
+    """Warn where the outputs fit the decoder that was named, but look like another's: it would find nonsense."""
+    try:
+        likelier, layout = recognise(model)
+    except DecodeError:
+        return
+    if {likelier, spec.family} - {"yolo_v5", "yolo_v7"} and likelier != spec.family:  # those two read alike
+        progress.warn(
+            f"{spec.name}: reading outputs {model} with decoder {spec.family}, but they look like {likelier}"
+            + (f" with {layout.classes} classes" if layout.classes else "")
+        )
 
 
 def _input(spec: ModelSpec, choice: ModelChoice, decoder: str) -> InputSpec:

@@ -9,6 +9,7 @@ from typing import Any
 from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
+from cvdetect.loader.mistaken import UNREAD_FORMATS, check_format
 from cvdetect.options import ModelChoice
 from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.zoo.registry import load_models
@@ -18,10 +19,7 @@ __all__ = ["changed", "resolve", "stated_input"]
 # How the models of a format are usually fed (facts of the formats, not of one model).
 _TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
 _CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
-_NOT_READ = {
-    **dict.fromkeys((".t7", ".net"), "a Torch7 model, which is not supported: use a release of it in ONNX or Caffe"),
-    **dict.fromkeys((".pt", ".pth"), "a PyTorch checkpoint, which OpenCV cannot read: export it to ONNX, give --onnx"),
-}
+_NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _FILES = "--cfg, --graph, --onnx, --prototxt or --tflite"
 _INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
 
@@ -77,6 +75,10 @@ def _from_registry(choice: ModelChoice) -> ModelSpec:
 
 def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     """A spec for files that no yaml names; it is called after the stem of its main file."""
+    main: dict[Role, Path | None] = {"cfg": choice.cfg, "prototxt": choice.prototxt, "graph": choice.graph}
+    for role, path in main.items():
+        if path:  # before its companion is missed
+            check_format(role, path)
     paths, usual = _paths(choice, progress)
     if choice.names:
         paths["names"] = choice.names
@@ -135,5 +137,5 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
     if path.suffix.lower() in _NOT_READ:
-        raise ModelFileError(f"{path}: is {_NOT_READ[path.suffix.lower()]}")
+        raise ModelFileError(f"{path}: is {UNREAD_FORMATS[_NOT_READ[path.suffix.lower()]]}")
     return path

@@ -14,7 +14,7 @@ from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
 from cvdetect.formats import textgraph
 from cvdetect.loader.opened import Opened, just_below, read_bytes
-from cvdetect.loader.text_graph import find_text_graph
+from cvdetect.loader.text_graph import check_belongs, find_text_graph
 from cvdetect.network.backends import check_two_stage, choose
 from cvdetect.network.opencv import read_tensorflow
 from cvdetect.options import RunOptions
@@ -52,7 +52,12 @@ def open_tensorflow(
     clip = False if facts.two_stage and not facts.has_masks else None
     config = textgraph.with_thresholds(text, name, conf=just_below(conf), nms=nms, clip=clip)
     outputs = MASK_RCNN_OUTPUTS if facts.has_masks else ()
-    network = read_tensorflow(graph, config, str(files["graph"]), outputs, run)
+    try:
+        network = read_tensorflow(graph, config, str(files["graph"]), outputs, run)
+    except ModelFileError:
+        if "config" in files:
+            check_belongs(text, files["config"], graph, files["graph"])
+        raise
     return Opened(
         network,
         "mask_rcnn" if facts.has_masks else "detection_output",

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
+from cvdetect.formats import textgraph
 from cvdetect.formats.graphdef import read_graph_def
 from cvdetect.formats.make_textgraph import TextGraphOptions, input_size, make_text_graph
 from cvdetect.loader.opened import read_text
 from cvdetect.spec import ModelSpec
 
-__all__ = ["TextGraphSource", "find_text_graph"]
+__all__ = ["TextGraphSource", "check_belongs", "find_text_graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,28 @@ def find_text_graph(
         ) from error
     progress.note(f"{spec.name}: no text graph was given, made one of the {made.kind} in {path.name}")
     return TextGraphSource(made.text, str(path), known or (_usual(made.sides) if made.sides else None))
+
+
+def check_belongs(text: str, config: Path, graph: NDArray[np.uint8], path: Path) -> None:
+    """Look for the weights that the text graph `text` names, in the frozen `graph`, uint8 (size,).
+
+    Raises:
+        ModelFileError: some are not there: the text graph is another model's, or the graph is no frozen graph.
+    """
+    nodes = list(textgraph.parse(text, str(config)).messages("node"))
+    made = {node.string("name") for node in nodes}
+    taken = {
+        value.decode("utf-8", "replace").lstrip("^").partition(":")[0]
+        for node in nodes
+        for value in node.all("input")
+        if isinstance(value, bytes)
+    }
+    missing = sorted(taken - made - read_graph_def(graph, str(path)).nodes.keys())
+    if missing:
+        raise ModelFileError(
+            f"{config}: is the text graph of another model: {path} has no {missing[0]}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}; take the one that belongs to it, or none"
+        )
 
 
 def _usual(sides: tuple[int, int]) -> tuple[int, int]:

@@ -87,7 +87,8 @@ def read_darknet(cfg: str, weights: Bytes, name: str, outputs: Sequence[str], op
 def read_tensorflow(graph: Bytes, config: str, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
     """A TensorFlow frozen graph from its content and its OpenCV text graph ("" where it needs none)."""
     text = np.frombuffer(config.encode(), np.uint8)
-    net = _read(name, cv2.dnn.readNetFromTensorflow, graph, *([text] if config else []))
+    with _quiet():
+        net = _read(name, cv2.dnn.readNetFromTensorflow, graph, *([text] if config else []))
     return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
 
 

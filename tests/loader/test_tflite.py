@@ -147,7 +147,8 @@ def test_the_command_line_takes_it(tiny: Path, cli: Cli, samples: Path) -> None:
     [
         (b"", "is empty"),
         (b"<!DOCTYPE html>", "is an HTML page"),
-        (b"\x08\x07\x12\x04abcd", "is another file, expected a TensorFlow Lite model"),
+        (b"\x08\x07\x12\x04abcd", "is an ONNX model, expected a TensorFlow Lite model: give it as --onnx"),
+        (b"\xff\x07\x12\x04abcd", "is another file, expected a TensorFlow Lite model"),
         (tiny_model(yolo_v8_in_shares())[:300], "damaged TensorFlow Lite model, or one cut short"),
         (tiny_model(yolo_v8_in_shares(), kind=3), "takes uint8 pixels: only models with a float input"),
     ],

@@ -53,8 +53,8 @@ addresses, digests and preprocessing.
 
 {tables}## How to read this
 
-- **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4.11 to 4.14; OpenCV 5 has no importer for Darknet and
-  Caffe. **CUDA**: the precisions that cvdetect lets through, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
+- **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4 from 4.11 on; OpenCV 5 has no importer for Darknet
+  and Caffe. **CUDA**: the precisions that cvdetect lets through, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
   cannot run Faster and Mask R-CNN in fp16 there. None of them has been run on a GPU yet.
 - **Input**: width and height of the network in pixels. Darknet models take any multiple of 32 (`--size`). L: the
   picture is letterboxed, otherwise stretched.

@@ -35,6 +35,7 @@ REQUIRED = [
     "yolo-fastest-1.1",
     "yolo-fastest-1.1-xl",
     "ssd-mobilenet-v1-coco",
+    "ssd-mobilenet-v1-coco-2017-06",
     "ssd-mobilenet-v1-ppn-coco",
     "ssd-mobilenet-v2-coco",
     "ssd-inception-v2-coco",

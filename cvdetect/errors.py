@@ -12,6 +12,7 @@ CvdetectError                    1  something failed that no branch below names
 ├── SourceError (OSError)        4  an input could not be read
 │   └── SourceNotFound (FileNotFoundError)
 └── SinkError (OSError)          4  an output could not be written
+    └── UnfitName                   one file's own name is why; others can be written
 
 A message is one or two lines: what failed, on which file, why, and what to do.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "SinkError",
     "SourceError",
     "SourceNotFound",
+    "UnfitName",
     "UsageError",
 ]
 
@@ -92,3 +94,7 @@ class SinkError(CvdetectError, OSError):
     """An output could not be written."""
 
     exit_code = 4
+
+
+class UnfitName(SinkError):
+    """A file whose own name is why it could not be written: too long, or a folder is called so."""

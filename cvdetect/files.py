@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
-from cvdetect.errors import CvdetectError, SinkError, UsageError
+from cvdetect.errors import CvdetectError, SinkError, UnfitName, UsageError
 
-__all__ = ["check_writable", "temporary_beside", "whole_file", "write_whole"]
+__all__ = ["UNFIT", "check_writable", "not_written", "place", "temporary_beside", "whole_file", "write_whole"]
+
+# Where not the disk but the file's own name is the reason: too long, a file where a folder must be, or the reverse.
+UNFIT = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EILSEQ, errno.ELOOP}
+)
+
+
+def place(folder: Path, relative: str) -> Path:
+    """`relative` under `folder`.
+
+    Raises:
+        SinkError: it leads out of the folder.
+    """
+    pure = PurePosixPath(relative)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise SinkError(
+            f"{relative!r}: leads out of the output folder {folder}; give images by paths inside one folder"
+        )
+    return folder / pure
+
+
+def not_written(path: Path, error: OSError) -> SinkError:
+    """Why `path` could not be written: `UnfitName` where its name alone is the reason."""
+    kind = UnfitName if error.errno in UNFIT else SinkError
+    return kind(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def temporary_beside(path: Path) -> Path:
@@ -25,7 +51,7 @@ def temporary_beside(path: Path) -> Path:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise not_written(path, error) from error
     # mkstemp makes files private; what a user's tool writes follows their umask.
     Path(name).chmod(0o666 & ~_umask())
     return Path(name)
@@ -43,7 +69,7 @@ def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
     `scratch` is a folder on the same disk where it lies until it is whole; None: the folder of `path`.
 
     Raises:
-        SinkError: the folder or disk does not take it; nothing half-written stays.
+        SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
     temporary = temporary_beside(path if scratch is None else scratch / path.name)
     try:
@@ -51,7 +77,7 @@ def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -65,7 +91,7 @@ def whole_file(path: Path, scratch: Path | None = None) -> Iterator[IO[str]]:
     leaves nothing beside `path`; None: the folder of `path`.
 
     Raises:
-        SinkError: the folder or disk does not take it; nothing half-written stays.
+        SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
     temporary = temporary_beside(path if scratch is None else scratch / path.name)
     try:
@@ -76,7 +102,7 @@ def whole_file(path: Path, scratch: Path | None = None) -> Iterator[IO[str]]:
     except CvdetectError:
         raise
     except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

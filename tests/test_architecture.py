@@ -21,7 +21,7 @@ ROWS = [
     ["detector"],
     ["loader"],
     ["sources", "preprocess", "network", "decoders", "suppress", "sinks", "annotations", "formats", "zoo"],
-    ["media"],
+    ["media", "storage"],
     ["options", "files", "sniff", "signals", "json_records"],
     ["tiling"],
     ["masks"],
@@ -47,6 +47,7 @@ DOORS = {
     "aiohttp": {"sinks"},
     "trackers": {"tracking"},
     "supervision": {"tracking"},
+    "fsspec": {"storage"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
 NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}

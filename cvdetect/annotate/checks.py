@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Hashable
 from itertools import combinations
-from pathlib import Path
 
 from cvdetect.annotate.inputs import Inputs
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import SinkError, UsageError
+from cvdetect.errors import SinkError, SourceError, UsageError
+from cvdetect.storage import Folder
 
 __all__ = ["check_job", "output_identities"]
 
@@ -33,25 +34,27 @@ def check_job(job: AnnotateJob, inputs: Inputs) -> None:
 
 def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
     """No picture that is written may take the place of one that is read, or of another kind's."""
-    root = inputs.root.resolve()
     for kind, folder in job.folders().items():
-        if root.is_relative_to(folder.resolve()):
+        if inputs.root.within(folder):
             raise UsageError(f"--{kind} {folder}: holds the input folder {inputs.root}; give another one")
     for (kind, folder), (other, same) in combinations(job.folders().items(), 2):
-        if folder.resolve() == same.resolve():
+        if folder.within(same) and same.within(folder):
             raise UsageError(f"--{kind} and --{other} are the same folder {folder}: give two")
-    if job.out.exists() and not job.out.is_dir():
-        raise SinkError(f"{job.out}: is a file; --out takes a folder")
+    out = job.out_folder
+    if not out.remote and out.kind() == "file":
+        raise SinkError(f"{out}: is a file; --out takes a folder")
+    for folder in (out, *job.folders().values()):
+        if folder.remote:  # before anything is listed, fetched or loaded
+            folder.prepare()
 
 
-def output_identities(job: AnnotateJob) -> frozenset[tuple[int, int]]:
-    """Device and inode of the folders that are written to, as far as they are there."""
-    return frozenset(found for folder in (job.out, *job.folders().values()) if (found := _identity(folder)))
+def output_identities(job: AnnotateJob) -> frozenset[Hashable]:
+    """The identities of the folders that are written to, as far as they are there."""
+    return frozenset(found for folder in (job.out_folder, *job.folders().values()) if (found := _identity(folder)))
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Folder) -> Hashable:
     try:
-        status = folder.stat()
-    except OSError:
+        return folder.identity()
+    except SourceError:
         return None
-    return status.st_dev, status.st_ino

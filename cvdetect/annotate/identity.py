@@ -13,6 +13,7 @@ from cvdetect.errors import UsageError
 from cvdetect.events import Progress, Silent
 from cvdetect.loader.resolve import resolve
 from cvdetect.spec import ModelSpec
+from cvdetect.storage import Folder, is_url
 from cvdetect.zoo.content import digest_of
 from cvdetect.zoo.fetch import Store
 
@@ -34,7 +35,7 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
     chosen |= {key: value for key, value in asdict(job.style).items() if job.draw and value}
     return {
         "--model": spec.name,
-        "DIR": _absolute(Path(job.images)) if job.images != "-" else "-",
+        "DIR": _absolute(job.images) if job.images != "-" else "-",
         "--root": job.root and _absolute(job.root),
         "--recursive": job.recursive,
         "--conf": {"all": thresholds.default, **thresholds.per_class},
@@ -42,7 +43,7 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
         "--backend": job.run.backend,
         "--precision": job.run.precision,
         "--batch": job.batch,
-        **{f"--{kind}": _absolute(folder) for kind, folder in job.folders().items() if kind != "review"},
+        **{f"--{kind}": _absolute(str(folder)) for kind, folder in job.folders().items() if kind != "review"},
         "--blur": job.blur,
         "the model's entry in models.yaml": _entry(spec),
     }
@@ -58,8 +59,10 @@ def _entry(spec: ModelSpec) -> str:
     return f"{fed}, labels {spec.labels} + {spec.class_id_offset}, conf {spec.conf}, nms {spec.nms}"
 
 
-def _absolute(path: Path) -> str:
-    return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")  # noqa: PTH100 - links stay
+def _absolute(place: str | Path) -> str:
+    if is_url(str(place)):
+        return str(place).rstrip("/")
+    return os.fsencode(os.path.abspath(place)).decode("utf-8", "backslashreplace")  # noqa: PTH100 - links stay
 
 
 def model_digests(job: AnnotateJob, known: Mapping[str, Digest], progress: Progress) -> dict[str, Digest]:
@@ -82,7 +85,7 @@ def _digest(path: Path, known: Digest | None) -> Digest:
     return status.st_size, status.st_mtime_ns, digest_of(path, "sha256")
 
 
-def check_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise UsageError, naming what differs, unless a run may go on where another one stopped."""
     differing = [key for key in sorted({*before, *now}) if _plain(before.get(key)) != _plain(now.get(key))]
     if differing:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.storage import Folder, LocalFolder, is_url, open_folder, open_stream
+from cvdetect.storage.urls import parent_and_name
 
 __all__ = ["Inputs", "Wanted", "find_inputs", "listed_paths"]
 
@@ -42,46 +44,66 @@ class Inputs:
     """
 
     text: str
-    root: Path
+    root: Folder
     wanted: Wanted | None
 
 
-def find_inputs(text: str, root: Path | None = None, recursive: bool = True) -> Inputs:
-    """What `text` means: a folder, a file, a pattern, ``@FILE`` or ``-`` for a list of paths.
+def find_inputs(text: str, root: str | Path | None = None, recursive: bool = True) -> Inputs:
+    """What `text` means: a folder, a file, a pattern, ``@FILE`` or ``-`` for a list of paths; each may be an address.
 
     Names are relative to `root`; without one to the folder itself, to a file's folder, to the part of a pattern before
     its first wildcard, and for a list to the current folder.
 
     Raises:
         SourceNotFound: no such folder, file or list.
+        SourceError: the store cannot be asked.
         UsageError: a `root` that the pictures cannot lie in.
+        MissingPackage: what the address needs is not installed.
     """
-    path = Path(text)
-    if text == "-" or (text.startswith("@") and not path.exists()):
-        return Inputs(text, root or Path(), None)
-    if path.is_dir():
-        _check_root(root, path)
-        return Inputs(text, path, Wanted(None if recursive else 0))
-    if path.exists():
-        return Inputs(text, root or path.parent, None)
+    given = None if root is None else open_folder(root)
+    if _is_list(text):
+        return Inputs(text, given or LocalFolder(Path()), None)
+    if is_url(text):
+        folder, parent = open_folder(text), open_folder(parent_and_name(text)[0])
+    else:
+        folder, parent = LocalFolder(Path(text)), LocalFolder(Path(text).parent)
+    kind = folder.kind()
+    if kind == "folder":
+        _check_root(given, folder)
+        return Inputs(text, folder, Wanted(None if recursive else 0))
+    if kind == "file":
+        return Inputs(text, given or parent, None)
     if glob.has_magic(text):
-        return _pattern(text, root)
+        return _pattern(text, given)
     raise SourceNotFound(f"{text}: no such folder, picture or pattern of pictures")
 
 
-def _check_root(root: Path | None, folder: Path) -> None:
-    if root is not None and root.resolve() != folder.resolve():
+def _is_list(text: str) -> bool:
+    return text == "-" or (text.startswith("@") and not Path(text).exists())
+
+
+def _check_root(root: Folder | None, folder: Folder) -> None:
+    if root is not None and not (root.within(folder) and folder.within(root)):
         raise UsageError(f"--root {root}: goes with a list of paths; names are relative to {folder}")
 
 
-def _pattern(text: str, root: Path | None) -> Inputs:
-    parts = Path(text).parts
+def _pattern(text: str, root: Folder | None) -> Inputs:
+    start, parts = _parts(text)
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    folder, rest = Path(*parts[:fixed]), parts[fixed:]
+    folder, rest = open_folder(start + "/".join(parts[:fixed])), parts[fixed:]
     _check_root(root, folder)
-    if not folder.is_dir():
+    if folder.kind() != "folder":
         raise SourceNotFound(f"{folder}: no such folder")
     return Inputs(text, folder, Wanted(None if "**" in rest else len(rest) - 1, _translate(rest)))
+
+
+def _parts(text: str) -> tuple[str, tuple[str, ...]]:
+    """What stands before the first folder, and the names of folders and file."""
+    if is_url(text):
+        start, slashes, path = text.partition("://")
+        return start + slashes, tuple(path.split("/"))
+    parts = Path(text).parts
+    return (parts[0], parts[1:]) if Path(text).is_absolute() else ("", parts)
 
 
 def _translate(parts: tuple[str, ...]) -> re.Pattern[str]:
@@ -111,26 +133,30 @@ def _translate_piece(piece: str) -> str:
     return re.escape(piece)
 
 
-def listed_paths(inputs: Inputs) -> Iterator[Path]:
+def listed_paths(inputs: Inputs) -> Iterator[str]:
     """The paths of a list, one a line; where it holds NUL bytes (``find -print0``), they part the names instead.
 
     Raises:
         SourceError: the list cannot be read.
     """
-    if inputs.text != "-" and not (inputs.text.startswith("@") and not Path(inputs.text).exists()):
-        yield Path(inputs.text)
+    if not _is_list(inputs.text):
+        yield inputs.text
         return
     try:
         with _open(inputs.text) as stream:
-            yield from (Path(os.fsdecode(name)) for name in _split(stream) if name)
+            yield from (os.fsdecode(name) for name in _split(stream) if name)
     except FileNotFoundError:
         raise SourceNotFound(f"{inputs.text[1:]}: no such list of images") from None
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"{inputs.text}: the list cannot be read: {error.strerror or error}") from error
 
 
 def _open(text: str) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(sys.stdin.buffer) if text == "-" else Path(text[1:]).open("rb")
+    if text == "-":
+        return nullcontext(sys.stdin.buffer)
+    return open_stream(text[1:]) if is_url(text[1:]) else Path(text[1:]).open("rb")
 
 
 def _split(stream: IO[bytes]) -> Iterator[bytes]:

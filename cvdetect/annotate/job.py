@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.sinks.draw import DrawStyle
+from cvdetect.storage import Folder, open_folder
 
 __all__ = ["AnnotateJob", "Report"]
 
@@ -15,10 +16,10 @@ MAX_PIXELS = 200_000_000  # 600 MB once decoded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotateJob:
-    """What to annotate.
+    """What to annotate. A folder is a path, or an address as a string (``s3://bucket/labels``).
 
     Attributes:
-        images: a folder, a pattern, a picture, ``@FILE`` or ``-`` (standard input) for a list of paths.
+        images: a folder, a pattern, a picture, ``@FILE`` or ``-`` (standard input) for a list of paths; or addresses.
         out: the folder for annotation files; the manifest lies in its sub-folder ``.cvdetect``.
         formats: keys of `WRITERS`; one goes into `out` itself, several each into a folder of its name.
         root: what names are relative to, for a list or a single picture; None: the current folder, the picture's.
@@ -36,15 +37,15 @@ class AnnotateJob:
     """
 
     images: str
-    out: Path
+    out: Path | str
     formats: tuple[str, ...] = ("coco",)
-    root: Path | None = None
+    root: Path | str | None = None
     recursive: bool = True
     model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
     detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
-    draw: Path | None = None
-    crops: Path | None = None
+    draw: Path | str | None = None
+    crops: Path | str | None = None
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
     review: bool = False
@@ -57,14 +58,19 @@ class AnnotateJob:
     max_pixels: int = MAX_PIXELS
 
     @property
-    def own_folder(self) -> Path:
-        """The folder of the manifest."""
-        return self.out / ".cvdetect"
+    def out_folder(self) -> Folder:
+        """The folder for annotation files.
 
-    def folders(self) -> dict[str, Path]:
+        Raises:
+            UsageError, MissingPackage: as `open_folder`, here and in `folders`.
+        """
+        return open_folder(self.out)
+
+    def folders(self) -> dict[str, Folder]:
         """The folders of pictures that are wanted, by kind."""
-        kinds = {"draw": self.draw, "crops": self.crops, "review": self.out / "review" if self.review else None}
-        return {kind: folder for kind, folder in kinds.items() if folder is not None}
+        given = {"draw": self.draw, "crops": self.crops}
+        kinds = {kind: open_folder(place) for kind, place in given.items() if place is not None}
+        return kinds | ({"review": self.out_folder.folder("review")} if self.review else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,7 @@ class Report:
         waiting: images that are still to be done, after an interruption.
         unreadable: folders that could not be entered.
         interrupted: 130 or 143 where a signal ended it.
-        outputs: what was written, for a person to open.
+        outputs: what was written, for a person to open: paths and addresses, of folders with a slash at the end.
     """
 
     done: int
@@ -87,7 +93,7 @@ class Report:
     waiting: int = 0
     unreadable: int = 0
     interrupted: int = 0
-    outputs: tuple[Path, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+
+from cvdetect.annotate.ahead import AT_ONCE, ahead
 from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest import Manifest
 from cvdetect.annotate.outcome import Outcome
 from cvdetect.annotate.pictures import PictureOutputs, remove_files
 from cvdetect.detections import Detections
-from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.events import Controls, Progress
 from cvdetect.frame import Frame, Image
 from cvdetect.pipeline import Detects, Flow, Summary, run
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.images import read_image
+from cvdetect.sources.images import decode_image, read_image
+from cvdetect.storage import Folder, LocalFolder
 
 __all__ = ["Recorder", "detect_waiting", "read_picture", "read_pictures"]
 
@@ -26,7 +33,7 @@ _BYTES_A_PIXEL = 8  # of the largest kind there is, 16 bits in four channels, wi
 
 
 def detect_waiting(
-    root: Path,
+    root: Folder,
     job: AnnotateJob,
     detectors: Sequence[Detects],
     recorder: Recorder,
@@ -34,6 +41,13 @@ def detect_waiting(
 ) -> Summary:
     """Detect in every image that waits; each is recorded as soon as it is done."""
     controls = Controls()
+
+    def failed(name: str, reason: str) -> None:
+        progress.warn(f"{root.shown(name)}: {reason}")
+        if job.fail_fast:
+            controls.stop()
+
+    recorder.failed = failed
     names = recorder.manifest.waiting()
     items = _failures_recorded(read_pictures(root, names, job.max_pixels), root, recorder, job.fail_fast, controls)
     return run(items, detectors, [recorder], progress, flow=Flow(batch=job.batch), controls=controls)
@@ -42,37 +56,65 @@ def detect_waiting(
 class Recorder:
     """A `Sink` that writes an image's pictures and then its row: what has a row is never done again.
 
+    Where a folder of pictures is remote, the pictures of several images are on their way at once; their rows follow in
+    order.
+
     Args:
         pictures: writes the pictures that are wanted.
         folders: kind → folder of those that earlier runs have written.
+
+    Attributes:
+        failed: is told name and reason of an image whose pictures cannot be written.
     """
 
-    def __init__(self, manifest: Manifest, pictures: PictureOutputs, folders: Mapping[str, Path]) -> None:
+    def __init__(self, manifest: Manifest, pictures: PictureOutputs, folders: Mapping[str, Folder]) -> None:
         self.manifest = manifest
+        self.failed: Callable[[str, str], None] = lambda _name, _reason: None
         self._pictures = pictures
         self._folders = folders
+        self._waiting: deque[Future[Outcome]] = deque()
+        remote = any(folder.remote for folder in pictures.folders.values())
+        self._pool = ThreadPoolExecutor(AT_ONCE) if remote else None
 
     def __enter__(self) -> Recorder:
         self._pictures.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pictures.__exit__()
+    def __exit__(self, error: object = None, *_: object) -> None:
+        try:
+            while self._waiting:
+                with suppress(*([SinkError] if error else [])):  # the first failure is the one to tell
+                    self._finish(self._waiting.popleft().result())
+        finally:
+            if self._pool:
+                self._pool.shutdown(cancel_futures=True)
+            self._pictures.__exit__()
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Take the detections of one image."""
-        self.record(Outcome(frame.name, frame.wh, found, files=self._pictures.write(frame, found)))
+        if self._pool is None:
+            self._finish(self._pictures.write(frame, found))
+            return
+        made = self._pictures.make(frame, found)
+        self._waiting.append(self._pool.submit(self._pictures.put, Outcome(frame.name, frame.wh, found), made))
+        if len(self._waiting) > 2 * AT_ONCE:
+            self._finish(self._waiting.popleft().result())
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.record(outcome)
+        if outcome.reason is not None:
+            self.failed(outcome.name, outcome.reason)
 
     def record(self, outcome: Outcome) -> None:
         """Take what came of one image; pictures of an earlier state of it that are no longer true go."""
         before = self.manifest.files_of(outcome.name)
         if before:
-            remove_files(set(before) - set(outcome.files), self._folders)
+            remove_files(sorted(set(before) - set(outcome.files)), self._folders)
         self.manifest.record(outcome)
 
 
 def _failures_recorded(
-    items: Iterable[Frame | Failed], root: Path, recorder: Recorder, fail_fast: bool, controls: Controls
+    items: Iterable[Frame | Failed], root: Folder, recorder: Recorder, fail_fast: bool, controls: Controls
 ) -> Iterator[Frame | Failed]:
     """The same items; one that failed has its row when it passes, and ends the run if `fail_fast`."""
     for item in items:
@@ -85,48 +127,83 @@ def _failures_recorded(
             return
 
 
-def _reason(item: Failed, root: Path) -> str:
+def _reason(item: Failed, root: Folder) -> str:
     """Why it failed, without the place where the pictures happen to lie."""
-    path = str(root / item.name)
-    return str(item.error).removeprefix(f"{path}: ").replace(path, item.name)
+    place = root.shown(item.name)
+    return str(item.error).removeprefix(f"{place}: ").replace(place, item.name)
 
 
-def read_pictures(root: Path, names: Iterable[str], max_pixels: int) -> Iterator[Frame | Failed]:
-    """Each picture below `root` as a frame of that name, or as `Failed` where it cannot be read."""
-    for index, name in enumerate(names):
+def read_pictures(root: Folder, names: Iterable[str], max_pixels: int) -> Iterator[Frame | Failed]:
+    """Each picture below `root` as a frame of that name, or as `Failed` where it cannot be read.
+
+    Where `root` is remote, several are on their way at once.
+    """
+
+    def fetch(name: str) -> tuple[str, bytes | SourceError | None]:
         try:
-            yield Frame(read_picture(root / name, max_pixels), name, index)
+            return name, _fetched(root, name, max_pixels)
+        except SourceError as error:
+            return name, error
+
+    fetched = ahead(fetch, names) if root.remote else ((name, None) for name in names)
+    for index, (name, data) in enumerate(fetched):
+        try:
+            if isinstance(data, SourceError):
+                raise data
+            yield Frame(read_picture(root, name, max_pixels, data), name, index)
         except SourceError as error:
             yield Failed(name, error)
 
 
-def read_picture(path: Path, max_pixels: int) -> Image:
-    """As `read_image`, but a picture of more than `max_pixels` is not decoded.
+def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = None) -> Image:
+    """As `read_image`, but a picture of more than `max_pixels` is not decoded. `data`: its bytes, where they are here.
 
     Raises:
         SourceError: it cannot be read, is no picture, or too large.
     """
-    status, wh = _look_at(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"{path}: is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
+    shown = root.shown(name)
+    if isinstance(root, LocalFolder):
+        path = root.path / name
+        size, wh = _look_at(path)
+        _check_wh(shown, wh, max_pixels)
+        _check_size(shown, size, max_pixels)
+        return read_image(path)
+    data = _fetched(root, name, max_pixels) if data is None else data
+    _check_wh(shown, stated_wh(BytesIO(data)), max_pixels)
+    return decode_image(np.frombuffer(data, np.uint8), shown)
+
+
+def _fetched(root: Folder, name: str, max_pixels: int) -> bytes:
+    """A picture's bytes, unless there are more than a picture can have."""
+    data, size = root.start(name)
+    _check_size(root.shown(name), size, max_pixels)
+    if size == len(data):
+        return data
+    _check_wh(root.shown(name), stated_wh(BytesIO(data)), max_pixels)
+    return root.read(name)
+
+
+def _check_wh(shown: str, wh: tuple[int, int] | None, max_pixels: int) -> None:
     if wh is not None and wh[0] * wh[1] > max_pixels:
         raise SourceError(
-            f"{path}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} (--max-pixels raises it)"
+            f"{shown}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} (--max-pixels raises it)"
         )
-    if status.st_size > max_pixels * _BYTES_A_PIXEL + (1 << 20):
-        raise SourceError(f"{path}: has {status.st_size:,} bytes, more than a picture of {max_pixels:,} pixels can")
-    return read_image(path)
 
 
-def _look_at(path: Path) -> tuple[os.stat_result, tuple[int, int] | None]:
-    """What the folder says of a file, and the width and height that its header states."""
+def _check_size(shown: str, size: int, max_pixels: int) -> None:
+    if size > max_pixels * _BYTES_A_PIXEL + (1 << 20):
+        raise SourceError(f"{shown}: has {size:,} bytes, more than a picture of {max_pixels:,} pixels can")
+
+
+def _look_at(path: Path) -> tuple[int, tuple[int, int] | None]:
+    """A file's size, and the width and height that its header states."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-            return status, None
-        with path.open("rb") as stream:
-            return status, stated_wh(stream)
+        if stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+            with path.open("rb") as stream:
+                return status.st_size, stated_wh(stream)
     except FileNotFoundError:
         raise SourceNotFound(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in a listed name
         raise SourceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    raise SourceError(f"{path}: is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")

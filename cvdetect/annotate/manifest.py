@@ -8,10 +8,10 @@ so two runs cannot write into one folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cvdetect.annotate.database import Database
 from cvdetect.annotate.order import place_of
@@ -19,7 +19,7 @@ from cvdetect.annotate.outcome import Outcome, pack, unpack
 from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.record import ImageRecord
 
-__all__ = ["Counts", "Manifest"]
+__all__ = ["Counts", "Manifest", "Row"]
 
 _VERSION = 2
 _WAITING, _DONE, _FAILED = range(3)
@@ -54,11 +54,27 @@ class Counts:
         return self.waiting + self.done + self.failed
 
 
+class Row(NamedTuple):
+    """What is recorded of an image: its state, how it went, and the pictures written for it (JSON)."""
+
+    name: str
+    size: int
+    stamp: int
+    status: int
+    reason: str | None
+    width: int | None
+    height: int | None
+    found: bytes | None
+    files: str
+
+
 class Manifest(Database):
     """The manifest at `path`, made where it is not there. A context manager; safe to use from any thread.
 
     Every method raises SinkError where the disk does not take or give what is asked for; what was recorded stays.
     """
+
+    _STALE = "FROM outputs WHERE export < (SELECT max(export) FROM outputs)"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TABLES, _VERSION)
@@ -81,8 +97,16 @@ class Manifest(Database):
 
     def remember(self, **facts: Any) -> None:
         """Remember values of the run, together; what JSON can hold."""
+        self._keep(facts)
+
+    def _keep(self, facts: Mapping[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
         self.execute_many("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+    def begin(self, **facts: Any) -> None:
+        """A run begins, or begins again: no image is done, the pictures of all are gone, and these values hold."""
+        self.execute("UPDATE images SET status = 0, files = '[]'")
+        self._keep(facts)
 
     def list_anew(self, found: Iterable[Listed]) -> bool:
         """Take what a walk found: new and changed images and those that failed wait, unchanged ones stay done.
@@ -137,6 +161,11 @@ class Manifest(Database):
             *row,
         )
 
+    def row(self, name: str) -> Row:
+        """What is recorded of an image that there is."""
+        columns = "size, mtime_ns, status, reason, width, height, found, files"
+        return Row(name, *self.all(f"SELECT {columns} FROM images WHERE place = ?", place_of(name))[0])
+
     def files_of(self, name: str) -> list[str]:
         """The pictures that were written for an image."""
         rows = self.all("SELECT files FROM images WHERE place = ?", place_of(name))
@@ -146,10 +175,6 @@ class Manifest(Database):
         """More pictures were written for an image."""
         together = json.dumps([*dict.fromkeys([*self.files_of(name), *files])])
         self.execute("UPDATE images SET files = ? WHERE place = ?", together, place_of(name))
-
-    def forget_files(self) -> None:
-        """The pictures of all images are gone."""
-        self.execute("UPDATE images SET files = '[]'")
 
     def all_files(self) -> Iterator[str]:
         """The pictures that were written for all images."""
@@ -181,4 +206,4 @@ class Manifest(Database):
 
     def forget_outputs(self) -> None:
         """The files of earlier exports are gone."""
-        self.execute("DELETE FROM outputs WHERE export < (SELECT max(export) FROM outputs)")
+        self.execute(f"DELETE {self._STALE}")

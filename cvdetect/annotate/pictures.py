@@ -5,36 +5,44 @@ Each has a folder of its own, in which the inputs' tree is mirrored so that no t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from pathlib import PurePosixPath
 
-from cvdetect.annotations.naming import place
+from cvdetect.annotate.outcome import Outcome
 from cvdetect.detections import Detections
-from cvdetect.errors import SinkError
-from cvdetect.files import check_writable
-from cvdetect.frame import Frame
+from cvdetect.errors import UnfitName
+from cvdetect.frame import Frame, Image
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
-from cvdetect.sinks.pictures import shrink, write_picture
+from cvdetect.sinks.pictures import encode_picture, shrink
 from cvdetect.sinks.render import Renderer
+from cvdetect.storage import Folder
 
-__all__ = ["PictureOutputs", "remove_files", "scratch_of", "thumbnail_path"]
+__all__ = ["Made", "PictureOutputs", "remove_files", "thumbnail_path", "why_unfit"]
 
 # What OpenCV writes in colour; copies of other pictures are PNGs.
 _WRITABLE = frozenset(".bmp .dib .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+_TOLD = {"draw": "annotated copy", "crops": "crop", "review": "thumbnail"}
+_QUALITY = 95
 _THUMBNAIL = 480  # pixels along the longer side
 _THUMBNAIL_QUALITY = 80
-
-
-def scratch_of(folder: Path) -> Path:
-    """Where pictures lie until they are whole: what a killed run leaves there is swept away by the next."""
-    return folder / ".cvdetect-unfinished"
 
 
 def thumbnail_path(name: str) -> str:
     """An image's thumbnail, relative to the review page's folder."""
     return f"thumbs/{name}.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A picture file that is to be written: its kind, its path in that kind's folder, its bytes."""
+
+    kind: str
+    path: str
+    data: bytes
 
 
 class PictureOutputs:
@@ -48,13 +56,13 @@ class PictureOutputs:
 
     def __init__(
         self,
-        folders: Mapping[str, Path],
+        folders: Mapping[str, Folder],
         labels: LabelSet,
         renderer: Renderer,
         taken: Callable[[str], bool],
         blurs: bool = False,
     ) -> None:
-        self._folders = folders
+        self.folders = folders
         self._labels = labels
         self._renderer = renderer
         self._taken = taken
@@ -62,83 +70,78 @@ class PictureOutputs:
         self._makers = {"draw": self._draw, "crops": self._crops, "review": self._thumbnail}
 
     def __enter__(self) -> PictureOutputs:
-        self._sweep()
-        for folder in self._folders.values():
-            check_writable(scratch_of(folder) / "x")
+        for folder in self.folders.values():
+            folder.prepare()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._sweep()
+        for folder in self.folders.values():
+            folder.sweep()
 
-    def _sweep(self) -> None:
-        for folder in self._folders.values():
-            shutil.rmtree(scratch_of(folder), ignore_errors=True)
-
-    def write(self, frame: Frame, found: Detections) -> tuple[str, ...]:
-        """Write the pictures of one image → what was written, as ``<kind>/<relative path>``.
+    def write(self, frame: Frame, found: Detections) -> Outcome:
+        """Write the pictures of one image → what is to be recorded of it; a name that its folder does not take fails
+        the image.
 
         Raises:
             SinkError: the folder or disk does not take it.
         """
-        return tuple(f"{kind}/{path}" for kind in self._folders for path in self._makers[kind](frame, found))
+        return self.put(Outcome(frame.name, frame.wh, found), self.make(frame, found))
 
-    def _draw(self, frame: Frame, found: Detections) -> Iterator[str]:
+    def make(self, frame: Frame, found: Detections) -> list[Made]:
+        """The pictures of one image, ready to be written. For one thread at a time."""
+        return [
+            Made(kind, path, encode_picture(PurePosixPath(path), image, quality))
+            for kind in self.folders
+            for path, image, quality in self._makers[kind](frame, found)
+        ]
+
+    def put(self, outcome: Outcome, pictures: Iterable[Made]) -> Outcome:
+        """The second half of `write`, for any number of threads; where a name is unfit, no picture of the image stays.
+
+        Raises:
+            SinkError: the folder or disk does not take it.
+        """
+        written: list[str] = []
+        for picture in pictures:
+            try:
+                self.folders[picture.kind].write(picture.path, picture.data)
+            except UnfitName as error:
+                remove_files(written, self.folders)
+                return Outcome(outcome.name, reason=f"its {_TOLD[picture.kind]} cannot be written: {why_unfit(error)}")
+            written.append(f"{picture.kind}/{picture.path}")
+        return replace(outcome, files=tuple(written))
+
+    def _draw(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         path = frame.name
-        if Path(path).suffix.lower() not in _WRITABLE:
+        if PurePosixPath(path).suffix.lower() not in _WRITABLE:
             path += ".png"
             while self._taken(path):
                 path += ".png"
-        folder = self._folders["draw"]
-        write_picture(place(folder, path), self._renderer.drawn(frame, found), scratch_of(folder))
-        yield path
+        yield path, self._renderer.drawn(frame, found), _QUALITY
 
-    def _crops(self, frame: Frame, found: Detections) -> Iterator[str]:
-        folder = self._folders["crops"]
+    def _crops(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         picture = self._renderer.clean(frame, found)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
             label = self._labels.label(int(class_id)).replace("/", "_").lstrip(".") or f"class_{class_id}"
-            path = f"{label}/{frame.name}_{number}.jpg"
-            write_picture(place(folder, path), crop(picture, box), scratch_of(folder))
-            yield path
+            yield f"{label}/{frame.name}_{number}.jpg", crop(picture, box), _QUALITY
 
-    def _thumbnail(self, frame: Frame, found: Detections) -> Iterator[str]:
-        folder = self._folders["review"]
+    def _thumbnail(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         picture = self._renderer.clean(frame, found) if self._blurs else frame.image
-        path = thumbnail_path(frame.name)
-        write_picture(place(folder, path), shrink(picture, _THUMBNAIL), scratch_of(folder), _THUMBNAIL_QUALITY)
-        yield path
+        yield thumbnail_path(frame.name), shrink(picture, _THUMBNAIL), _THUMBNAIL_QUALITY
 
 
-def remove_files(files: Iterable[str], folders: Mapping[str, Path]) -> None:
+def why_unfit(error: UnfitName) -> str:
+    """Why, without the place."""
+    return str(error).rpartition(": cannot be written: ")[2]
+
+
+def remove_files(files: Iterable[str], folders: Mapping[str, Folder]) -> None:
     """Delete pictures that `PictureOutputs.write` has named, and the folders that are empty then.
 
     Raises:
         SinkError: one cannot be deleted.
     """
-    for file in files:
-        kind, _, relative = file.partition("/")
+    parted = (file.partition("/") for file in files)
+    for kind, of_kind in groupby(parted, key=itemgetter(0)):
         if kind in folders:
-            remove_file(place(folders[kind], relative), folders[kind])
-
-
-def remove_file(path: Path, root: Path) -> None:
-    """Delete a file, and its folders up to `root` as far as they are empty then.
-
-    Raises:
-        SinkError: it cannot be deleted.
-    """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be deleted: {error.strerror or error}") from error
-    for folder in path.parents:
-        if folder == root or not _removed(folder):
-            break
-
-
-def _removed(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except OSError:  # not empty
-        return False
-    return True
+            folders[kind].remove(path for _, _, path in of_kind)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.checks import check_job, output_identities
-from cvdetect.annotate.database import DamagedManifest
 from cvdetect.annotate.export import FAILURES, export, export_folders
 from cvdetect.annotate.identity import check_same, model_digests, options_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
@@ -19,12 +16,14 @@ from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
 from cvdetect.annotate.manifest import Manifest
 from cvdetect.annotate.pictures import PictureOutputs, remove_files, thumbnail_path
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found
+from cvdetect.annotate.workplace import manifest_of, used
 from cvdetect.detector import Detector, load_detectors
-from cvdetect.errors import SourceError, UsageError
+from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
 from cvdetect.frame import Frame
 from cvdetect.pipeline import Summary
 from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.storage import Folder, open_folder
 
 __all__ = ["annotate"]
 
@@ -43,37 +42,12 @@ def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa
     inputs = find_inputs(job.images, job.root, job.recursive)
     check_job(job, inputs)
     options = options_of(job)
-    with _manifest_of(job) as manifest:
+    with manifest_of(job) as manifest:
         _admit(job, manifest, options, progress)
         tally = _list(job, inputs, manifest, progress)
         about, summary = _detect(job, inputs, manifest, options, progress)
-        _export(job, inputs, manifest, about, progress)
-        return _report(job, manifest, tally, summary)
-
-
-@contextmanager
-def _manifest_of(job: AnnotateJob) -> Iterator[Manifest]:
-    """The manifest, open and locked; if nothing was begun in it, no trace of it stays."""
-    path = job.own_folder / "manifest.sqlite"
-    try:
-        manifest = Manifest(path)
-    except DamagedManifest:
-        if not job.overwrite:
-            raise
-        shutil.rmtree(job.own_folder)
-        manifest = Manifest(path)
-    begun = True
-    try:
-        with manifest:
-            try:
-                yield manifest
-            finally:
-                begun = manifest.fact("options") is not None
-    finally:
-        if not begun:
-            shutil.rmtree(job.own_folder, ignore_errors=True)
-            with suppress(OSError):
-                job.out.rmdir()
+        unfit = _export(job, inputs, manifest, about, progress)
+        return _report(job, manifest, tally, summary, len(unfit))
 
 
 def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], progress: Progress) -> None:
@@ -84,14 +58,12 @@ def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], pro
     if job.overwrite:
         manifest.make_all_wait()
     elif not job.resume:
-        raise UsageError(
-            f"{job.out}: holds an earlier run's results: give --resume to go on, --overwrite to start again"
-        )
+        raise used(job)
     else:
-        check_same(job.out, before, options)
+        check_same(job.out_folder, before, options)
         known = manifest.fact("model_files")
         digests = model_digests(job, known, progress)
-        check_same(job.out, _contents(known), _contents(digests))
+        check_same(job.out_folder, _contents(known), _contents(digests))
         manifest.remember(model_files=digests)
 
 
@@ -108,7 +80,7 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
     for reason in tally.unreadable:
         progress.warn(reason)
     for name in tally.loops:
-        progress.note(f"{inputs.root / name}: is not entered: it leads back to one of its own parents")
+        progress.note(f"{inputs.root.shown(name)}: is not entered: it leads back to one of its own parents")
     if tally.ignored:
         progress.detail(f"{tally.ignored.total()} files are no pictures")
     if not tally.unreadable:  # what is in a folder that cannot be entered is not known to be gone
@@ -116,12 +88,12 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
     return tally
 
 
-def _folders_before(manifest: Manifest) -> dict[str, Path]:
+def _folders_before(manifest: Manifest) -> dict[str, Folder]:
     """Kind → folder of the pictures that earlier runs have written."""
-    return {kind: Path(folder) for kind, folder in (manifest.fact("folders") or {}).items()}
+    return {kind: open_folder(folder) for kind, folder in (manifest.fact("folders") or {}).items()}
 
 
-def _drop_gone(manifest: Manifest, folders: Mapping[str, Path], progress: Progress) -> None:
+def _drop_gone(manifest: Manifest, folders: Mapping[str, Folder], progress: Progress) -> None:
     dropped = 0
     for name, files in manifest.gone():
         remove_files(files, folders)
@@ -159,66 +131,88 @@ def _begin(
     progress.detail(f"{detector.name} runs on {detector.ran}")
     about = About(detector.name, detector.ran.as_json(), detector.labels)
     blurred_classes(job.blur, about.labels)
-    folders = _folders_before(manifest) | {kind: folder.absolute() for kind, folder in job.folders().items()}
-    told = {kind: str(folder) for kind, folder in folders.items()}
+    told = _folders_told(manifest, job.folders())
     if job.resume and manifest.fact("options") is not None:
         about = _same_runtime(job, About.from_json(manifest.fact("about")), about, progress)
         manifest.remember(folders=told)
         return about
     remove_files(manifest.all_files(), _folders_before(manifest))
-    manifest.forget_files()
     digests = model_digests(job, {}, progress)
-    manifest.remember(options=options, model_files=digests, about=about.as_json(), folders=told)
+    manifest.begin(options=options, model_files=digests, about=about.as_json(), folders=told)
     return about
+
+
+def _folders_told(manifest: Manifest, folders: Mapping[str, Folder]) -> dict[str, str]:
+    """Kind → folder of the pictures of this run and earlier ones, as they are remembered."""
+    return {**(manifest.fact("folders") or {}), **{kind: folder.absolute() for kind, folder in folders.items()}}
 
 
 def _same_runtime(job: AnnotateJob, before: About, now: About, progress: Progress) -> About:
     """What the first run said of itself; another device is told, another runtime refused."""
     decisive = ("runtime", "backend", "target", "precision")
-    check_same(job.out, {k: before.ran[k] for k in decisive}, {k: now.ran[k] for k in decisive})
+    check_same(job.out_folder, {k: before.ran[k] for k in decisive}, {k: now.ran[k] for k in decisive})
     if before.ran != now.ran:
         progress.warn(f"begun on {before.ran['device']}, going on on {now.ran['device']}: the files name the first")
     return before
 
 
-def _pictures(job: AnnotateJob, about: About, manifest: Manifest, folders: Mapping[str, Path]) -> PictureOutputs:
+def _pictures(job: AnnotateJob, about: About, manifest: Manifest, folders: Mapping[str, Folder]) -> PictureOutputs:
     renderer = Renderer(about.labels, job.style, blurred_classes(job.blur, about.labels))
     return PictureOutputs(folders, about.labels, renderer, manifest.holds, bool(job.blur))
 
 
-def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, progress: Progress) -> None:
+def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, progress: Progress) -> dict[str, str]:
+    """Write the files → name of an image whose own file could not be written, and why."""
     if job.review:
         _add_thumbnails(job, inputs, manifest, about)
     progress.note(f"writing {', '.join(job.formats)}{' and the review page' if job.review else ''}")
-    export(job, manifest, about, str(inputs.root))
+    unfit = export(job, manifest, about, str(inputs.root))
+    for name, reason in unfit.items():
+        progress.warn(f"{inputs.root.shown(name)}: {reason}")
+    return unfit
 
 
 def _add_thumbnails(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About) -> None:
     """Make the thumbnails that are not there, where an earlier run was without --review."""
-    folder = {"review": job.folders()["review"]}
-    manifest.remember(folders={**(manifest.fact("folders") or {}), "review": str(folder["review"].absolute())})
-    with _pictures(job, about, manifest, folder) as pictures:
+    folder = job.folders()["review"]
+    manifest.remember(folders=_folders_told(manifest, {"review": folder}))
+    with _pictures(job, about, manifest, {"review": folder}) as pictures:
         for record in manifest:
-            if (folder["review"] / thumbnail_path(record.name)).is_file():
+            if _has_thumbnail(manifest, folder, record.name):
                 continue
             with suppress(SourceError):  # gone meanwhile: the page shows the boxes alone
-                frame = Frame(read_picture(inputs.root / record.name, job.max_pixels), record.name)
-                manifest.add_files(record.name, pictures.write(frame, record.found))
+                frame = Frame(read_picture(inputs.root, record.name, job.max_pixels), record.name)
+                outcome = pictures.write(frame, record.found)
+                if outcome.reason is None:
+                    manifest.add_files(record.name, outcome.files)
+                else:
+                    manifest.record(outcome)
 
 
-def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary) -> Report:
+def _has_thumbnail(manifest: Manifest, folder: Folder, name: str) -> bool:
+    """A disk is asked, as somebody may have tidied up; a store is not, as that would cost as much as to write it."""
+    path = thumbnail_path(name)
+    if folder.remote:
+        return f"review/{path}" in manifest.files_of(name)
+    return folder.kind(path) == "file"
+
+
+def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary, unfit: int) -> Report:
     counts = manifest.counts()
-    outputs = [*export_folders(job).values(), *(f for kind, f in job.folders().items() if kind != "review")]
+    out, folders = job.out_folder, job.folders()
+    outputs = [out.folder(name) if name else out for name in export_folders(job).values()]
+    outputs += [folder for kind, folder in folders.items() if kind != "review"]
+    told = [f"{str(folder).rstrip('/')}/" for folder in outputs]
     if job.review:
-        outputs.append(job.folders()["review"] / "index.html")
-    if counts.failed:
-        outputs.append(job.out / FAILURES)
+        told.append(folders["review"].shown("index.html"))
+    if counts.failed or unfit:
+        told.append(out.shown(FAILURES))
     return Report(
         done=counts.done,
         detected=summary.done,
-        failed=counts.failed,
+        failed=counts.failed + unfit,
         waiting=counts.waiting,
         unreadable=len(tally.unreadable),
         interrupted=summary.interrupted,
-        outputs=tuple(outputs),
+        outputs=tuple(told),
     )

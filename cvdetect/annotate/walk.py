@@ -6,25 +6,24 @@ Nothing is kept, so that a folder of any size can be walked; the manifest puts t
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 
 from cvdetect.annotate.inputs import Inputs, Wanted, listed_paths
 from cvdetect.errors import SourceError, UsageError
 from cvdetect.sources.images import PICTURE_SUFFIXES
+from cvdetect.storage import Entry, Folder
 
 __all__ = ["Listed", "Tally", "list_pictures", "nothing_found"]
+
+_TOGETHER = 256  # listed paths that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One picture: its path relative to the inputs' root with forward slashes, and what tells a change.
-
-    A file that cannot be looked at has size and mtime_ns -1: reading it will say why.
-    """
+    """One picture: its path relative to the inputs' root with forward slashes, and what tells a change (`State`)."""
 
     name: str
     size: int
@@ -48,19 +47,18 @@ class Tally:
     unreadable: list[str] = field(default_factory=list)
 
 
-Identity = tuple[int, int]  # device and inode of a folder
-
-
-def list_pictures(inputs: Inputs, outputs: frozenset[Identity], tally: Tally) -> Iterator[Listed]:
-    """Every picture of `inputs`; folders among `outputs` and hidden files are passed over.
+def list_pictures(inputs: Inputs, outputs: frozenset[Hashable], tally: Tally) -> Iterator[Listed]:
+    """Every picture of `inputs`; folders of these identities and hidden files are passed over.
 
     Raises:
         SourceError: the folder or the list cannot be read.
         UsageError: a listed file lies outside of the root.
     """
     if inputs.wanted is None:
-        for path in listed_paths(inputs):
-            yield _listed(_relative(path, inputs.root), path)
+        names = (_relative(path, inputs.root) for path in listed_paths(inputs))
+        while together := list(islice(names, _TOGETHER)):
+            states = inputs.root.look(together)
+            yield from (Listed(name, s.size, s.stamp) for name, s in zip(together, states, strict=True))
     else:
         yield from _walk(inputs.root, inputs.wanted, outputs, tally)
 
@@ -80,85 +78,59 @@ def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder on the way: where it is, its name relative to the root, and the identities of its parents."""
+    """A folder on the way: its name relative to the root, with a slash at its end, and its parents' identities."""
 
-    path: Path
     name: str
-    parents: tuple[Identity, ...]
+    parents: tuple[Hashable, ...]
 
-    def child(self, name: str, own: Identity) -> _Folder:
-        return _Folder(self.path / name, f"{self.name}{name}/", (*self.parents, own))
+    def child(self, name: str, own: Hashable) -> _Folder:
+        return _Folder(f"{self.name}{name}/", (*self.parents, own))
 
 
-def _walk(root: Path, wanted: Wanted, outputs: frozenset[Identity], tally: Tally) -> Iterator[Listed]:
-    waiting = [_Folder(root, "", ())]
+def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: Tally) -> Iterator[Listed]:
+    waiting = [_Folder("", ())]
     while waiting:
         folder = waiting.pop()
         try:
-            own = _identity(folder.path)
+            own = root.identity(folder.name)
             if own in folder.parents:
                 tally.loops.append(folder.name)
             elif not folder.parents or own not in outputs:
-                with os.scandir(folder.path) as entries:
-                    yield from _entries(folder, own, entries, wanted, waiting, tally)
-        except OSError as error:
-            reason = f"{folder.path}: cannot be read: {error.strerror or error}"
+                yield from _entries(root, folder, own, wanted, waiting, tally)
+        except SourceError as error:
             if not folder.parents:
-                raise SourceError(reason) from error
-            tally.unreadable.append(reason)
+                raise
+            tally.unreadable.append(str(error))
 
 
 def _entries(
-    folder: _Folder,
-    own: Identity,
-    entries: Iterable[os.DirEntry[str]],
-    wanted: Wanted,
-    waiting: list[_Folder],
-    tally: Tally,
+    root: Folder, folder: _Folder, own: Hashable, wanted: Wanted, waiting: list[_Folder], tally: Tally
 ) -> Iterator[Listed]:
     """The pictures right in a folder; its sub-folders are put on `waiting`."""
-    for entry in entries:
+    for entry in root.entries(folder.name):
         if entry.name.startswith("."):
             continue
-        if not _is_folder(entry):
-            yield from _file(folder, entry.name, wanted, tally)
+        if not entry.is_folder:
+            yield from _file(root, folder, entry, wanted, tally)
         elif wanted.depth is None or len(folder.parents) < wanted.depth:
             waiting.append(folder.child(entry.name, own))
         else:
             tally.folders += 1
 
 
-def _file(folder: _Folder, name: str, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
+def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
+    name = folder.name + entry.name
     if suffix not in PICTURE_SUFFIXES:
         tally.ignored[suffix] += 1
-    elif wanted.takes(folder.name + name):
-        yield _listed(folder.name + name, folder.path / name)
+    elif wanted.takes(name):
+        state = entry.state or next(root.look([name]))
+        yield Listed(name, state.size, state.stamp)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in circles: reading it will say so
-        return False
-
-
-def _identity(path: Path) -> Identity:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _listed(name: str, path: Path) -> Listed:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return Listed(name, -1, -1)
-    return Listed(name, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else Listed(name, -1, -1)
-
-
-def _relative(path: Path, root: Path) -> str:
-    """The path's name below the root; links are not resolved, names stay as they were typed."""
-    try:
-        return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100
-    except ValueError:
-        raise UsageError(f"{path}: lies outside of {root.absolute()}: give --root, a folder that holds all") from None
+def _relative(text: str, root: Folder) -> str:
+    """The path's name below the root."""
+    name = root.relative(text)
+    if name is None:
+        raise UsageError(f"{text}: lies outside of {root.absolute()}: give --root, a folder that holds all")
+    return name

@@ -6,11 +6,8 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
 
-from cvdetect.errors import SinkError
-
-__all__ = ["escape_xml", "fixed", "output_stems", "place", "quote_yaml"]
+__all__ = ["escape_xml", "fixed", "output_stems", "quote_yaml"]
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _XML_REFERENCES = str.maketrans(
@@ -31,20 +28,6 @@ def output_stems(names: Iterable[str]) -> dict[str, str]:
         if not clashing:
             return stems
         stems.update((name, name) for name in clashing)
-
-
-def place(folder: Path, relative: str) -> Path:
-    """`relative` under `folder`.
-
-    Raises:
-        SinkError: it leads out of the folder.
-    """
-    pure = PurePosixPath(relative)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise SinkError(
-            f"{relative!r}: leads out of the output folder {folder}; give images by paths inside one folder"
-        )
-    return folder / pure
 
 
 def fixed(value: float, digits: int) -> str:

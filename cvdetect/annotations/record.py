@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.detections import Detections
+from cvdetect.errors import UnfitName
+from cvdetect.files import whole_file
 
 __all__ = ["Facts", "ImageRecord", "Records", "Results", "Truth", "TruthImage"]
 
@@ -50,6 +54,8 @@ class Facts:
         images: the folder of images as the user typed it, for YOLO's data.yaml.
         yolo_conf: write the score as a sixth column of YOLO's label files.
         scratch: a folder on the outputs' disk for files that are not whole yet; None: beside each output.
+        unfit: is told of an image whose own file has a name that the disk does not take, and the others' are written;
+            None: that is an error.
     """
 
     model: str
@@ -57,6 +63,22 @@ class Facts:
     images: str = "."
     yolo_conf: bool = False
     scratch: Path | None = None
+    unfit: Callable[[str, UnfitName], None] | None = None
+
+    @contextmanager
+    def file_of(self, image: str, path: Path) -> Iterator[IO[str]]:
+        """As `whole_file`, for the file that belongs to one image."""
+        begun = False
+        try:
+            with whole_file(path, self.scratch) as stream:
+                begun = True
+                yield stream
+        except UnfitName as error:
+            if self.unfit is None:
+                raise
+            self.unfit(image, error)
+            if not begun:
+                yield StringIO()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.annotations.naming import escape_xml, fixed, output_stems, place
+from cvdetect.annotations.naming import escape_xml, fixed, output_stems
 from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import whole_file
+from cvdetect.files import place
 from cvdetect.labels import LabelSet
 
 __all__ = ["voc_pixels", "write_voc"]
@@ -31,7 +31,7 @@ def write_voc(out: Path, records: Records, labels: LabelSet, facts: Facts) -> No
     """
     stems = output_stems(records.names())
     for record in records:
-        with whole_file(place(out, stems[record.name] + ".xml"), facts.scratch) as stream:
+        with facts.file_of(record.name, place(out, stems[record.name] + ".xml")) as stream:
             stream.writelines(line + "\n" for line in _annotation(record, labels, facts.model))
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvdetect.annotations.classes import Classes
-from cvdetect.annotations.naming import fixed, output_stems, place, quote_yaml
+from cvdetect.annotations.naming import fixed, output_stems, quote_yaml
 from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.boxes import xyxy_to_cxcywh
-from cvdetect.files import whole_file
+from cvdetect.files import place, whole_file
 from cvdetect.labels import LabelSet
 
 __all__ = ["write_yolo"]
@@ -30,7 +30,7 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, facts: Facts) -> N
     classes = Classes(labels)
     stems = output_stems(records.names())
     for record in records:
-        with whole_file(place(out / "labels", stems[record.name] + ".txt"), facts.scratch) as stream:
+        with facts.file_of(record.name, place(out / "labels", stems[record.name] + ".txt")) as stream:
             stream.writelines(line + "\n" for line in _lines(record, classes, facts.yolo_conf))
     names = classes.names()
     with whole_file(out / "classes.txt", facts.scratch) as stream:

@@ -8,22 +8,33 @@ from typing import Any
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import PATH, detecting, drawing, split
+from cvdetect.cli.options import detecting, drawing, split
+from cvdetect.storage.urls import is_url
 
 __all__ = ["command"]
 
 
+class _Folder(click.Path):
+    """A path, or an address (``s3://bucket/labels``), which stays a string."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path)
+
+
 @click.command("annotate", short_help="Write annotation files for a folder of images.")
 @click.argument("images", metavar="DIR")
-@click.option("--out", type=PATH, required=True, metavar="DIR", help="The folder for annotation files.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
 @click.option(
     "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
     help="coco, voc, yolo, openimages, jsonl, csv, cvat: one, or several with a folder each.",
 )  # fmt: skip
 @click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
-@click.option("--root", type=PATH, metavar="DIR", help="What names are relative to, for a list of paths.")
-@click.option("--draw", type=PATH, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
-@click.option("--crops", type=PATH, metavar="DIR", help="A folder for a picture of each detection.")
+@click.option("--root", type=FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
+@click.option("--draw", type=FOLDER, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
+@click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for a picture of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
 @click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of YOLO files.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
@@ -39,12 +50,14 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
     """Detect in all images of a folder and write annotation files.
 
     DIR is a folder, a pattern in quotes, @FILE for a file of paths (one a line, or NUL between them), or - for such a
-    list from standard input. What is done is never lost: run it again with --resume after an interruption.
+    list from standard input. It and every folder that is written may be in an object store (s3://, gs://, az:// …;
+    docs/cloud.md). What is done is never lost: run it again with --resume after an interruption.
 
     \b
     cvdetect annotate photos/ --out labels/ --format voc
     cvdetect annotate photos/ --out labels/ --format coco,yolo --review
     cvdetect annotate 'photos/**/*.jpg' --out labels/ --resume
+    cvdetect annotate s3://bucket/photos --out s3://bucket/labels --draw drawn/
     """
     from cvdetect.annotate.job import AnnotateJob
     from cvdetect.annotate.run import annotate
@@ -57,10 +70,6 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
     told += [f"{report.failed} failed"] if report.failed else []
     told += [f"{report.waiting} still to be done: go on with --resume"] if report.waiting else []
     progress.note(", ".join(told))
-    for path in report.outputs:
-        progress.note(f"→ {_shown(path)}")
+    for place in report.outputs:
+        progress.note(f"→ {place}")
     return report.exit_code
-
-
-def _shown(path: Path) -> str:
-    return f"{path}/" if path.is_dir() else str(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -17,14 +17,23 @@ from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.render import Renderer
 
-__all__ = ["Crops", "PictureFiles", "check_suffix", "output_names", "shrink", "write_picture"]
+__all__ = ["Crops", "PictureFiles", "check_suffix", "encode_picture", "output_names", "shrink", "write_picture"]
 
 
-def write_picture(path: Path, image: Image, scratch: Path | None = None, jpeg_quality: int = 95) -> None:
-    """Encode `image` as the suffix of `path` says and write it whole; `scratch` is as for `write_whole`.
+def write_picture(path: Path, image: Image) -> None:
+    """Encode `image` as the suffix of `path` says and write it whole.
 
     Raises:
         SinkError: it cannot be encoded or written.
+    """
+    write_whole(path, encode_picture(path, image))
+
+
+def encode_picture(path: PurePath, image: Image, jpeg_quality: int = 95) -> bytes:
+    """The bytes of a picture file of the format that the suffix of `path` names.
+
+    Raises:
+        SinkError: it cannot be encoded.
     """
     quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe") else []
     try:
@@ -33,7 +42,7 @@ def write_picture(path: Path, image: Image, scratch: Path | None = None, jpeg_qu
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
         raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
-    write_whole(path, data.tobytes(), scratch)
+    return bytes(data.tobytes())
 
 
 def shrink(image: Image, longest: int) -> Image:

@@ -15,7 +15,7 @@ from cvdetect.natural_order import natural_key
 from cvdetect.sniff import describe_foreign
 from cvdetect.sources.failed import Failed
 
-__all__ = ["PICTURE_SUFFIXES", "expand", "natural_key", "read_image", "read_images"]
+__all__ = ["PICTURE_SUFFIXES", "decode_image", "expand", "natural_key", "read_image", "read_images"]
 
 # What OpenCV's decoders are for. Whether a file really is a picture is found out when it is decoded.
 PICTURE_SUFFIXES = frozenset(
@@ -24,6 +24,7 @@ PICTURE_SUFFIXES = frozenset(
         ".pic .png .pnm .ppm .pxm .ras .sr .tif .tiff .webp"
     ).split()
 )
+_Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 VIDEO_SUFFIXES = frozenset(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .3gp".split())
 
 
@@ -38,19 +39,27 @@ def read_image(path: str | Path) -> Image:
         SourceError: it cannot be read, or is not a picture.
     """
     path = Path(path)
-    data = _bytes(path)
+    return decode_image(_bytes(path), str(path))
+
+
+def decode_image(data: _Bytes, name: str) -> Image:
+    """The bytes of a picture file → the picture, as `read_image`; `name` is told in errors.
+
+    Raises:
+        SourceError: it is no picture, or damaged.
+    """
     if not data.size:
-        raise SourceError(f"{path}: is empty")
+        raise SourceError(f"{name}: is empty")
     try:
         image: Image | None = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:  # e.g. more pixels than OpenCV's limit
-        raise SourceError(f"{path}: cannot be decoded: {' '.join(str(error.err or error).split())}") from error
+        raise SourceError(f"{name}: cannot be decoded: {' '.join(str(error.err or error).split())}") from error
     if image is None:
-        raise SourceError(f"{path}: {_why_undecodable(path, data[:512].tobytes())}")
+        raise SourceError(f"{name}: {_why_undecodable(name, data[:512].tobytes())}")
     return image
 
 
-def _bytes(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _bytes(path: Path) -> _Bytes:
     if path.is_dir():
         raise SourceError(f"{path}: is a folder; cvdetect annotate takes folders, cvdetect image takes '{path}/*.jpg'")
     try:
@@ -61,9 +70,9 @@ def _bytes(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _why_undecodable(path: Path, head: bytes) -> str:
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return f"is a video; run cvdetect video '{path}'"
+def _why_undecodable(name: str, head: bytes) -> str:
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+        return f"is a video; run cvdetect video '{name}'"
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG")):
         return "is cut short or damaged: the picture cannot be decoded"
     foreign = describe_foreign(head)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.local import read_picture
 from cvdetect.errors import SourceError
+from cvdetect.storage import LocalFolder
 
 
 def encoded(suffix: str, *flags: int) -> bytes:
@@ -67,15 +68,15 @@ def test_a_picture_that_says_it_is_enormous_is_not_decoded_and_the_limit_is_told
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(100_000, 100_000))
     with pytest.raises(SourceError, match=r"100000x100000 pixels, over the limit of 200,000,000 .*--max-pixels"):
-        read_picture(path, 200_000_000)
+        read_picture(LocalFolder(path.parent), path.name, 200_000_000)
 
 
 def test_a_picture_right_at_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
-    assert read_picture(path, 37 * 53).shape == (37, 53, 3)
+    assert read_picture(LocalFolder(path.parent), path.name, 37 * 53).shape == (37, 53, 3)
     with pytest.raises(SourceError, match="over the limit"):
-        read_picture(path, 37 * 53 - 1)
+        read_picture(LocalFolder(path.parent), path.name, 37 * 53 - 1)
 
 
 def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Path) -> None:
@@ -84,4 +85,4 @@ def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Pa
         stream.write(b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 10, 10))
         stream.truncate(1 << 40)  # sparse: it takes no room
     with pytest.raises(SourceError, match="more than a picture"):
-        read_picture(path, 1_000_000)
+        read_picture(LocalFolder(path.parent), path.name, 1_000_000)

@@ -10,6 +10,7 @@ import pytest
 from cvdetect.annotate.inputs import find_inputs
 from cvdetect.annotate.walk import Listed, Tally, list_pictures, nothing_found
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.storage import LocalFolder
 
 
 def found(text: object, root: Path | None = None, recursive: bool = True, outputs: tuple[Path, ...] = ()) -> list[str]:
@@ -85,7 +86,7 @@ def test_a_folder_with_brackets_in_its_name_is_a_folder(tmp_path: Path) -> None:
 
 def test_names_of_a_pattern_are_relative_to_the_part_before_its_first_wildcard(tmp_path: Path) -> None:
     make(tmp_path, "p/x/a.jpg")
-    assert find_inputs(f"{tmp_path}/p/*/a.jpg").root == tmp_path / "p"
+    assert find_inputs(f"{tmp_path}/p/*/a.jpg").root == LocalFolder(tmp_path / "p")
 
 
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.coco import image_ids
-from cvdetect.annotations.naming import escape_xml, fixed, output_stems, place, quote_yaml
+from cvdetect.annotations.naming import escape_xml, fixed, output_stems, quote_yaml
 from cvdetect.annotations.record import ImageRecord
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import SinkError, SourceError
+from cvdetect.files import place
 from cvdetect.frame import Frame
 from cvdetect.labels import BUILT_IN, LabelSet
 from cvdetect.sinks.json_lines import as_record

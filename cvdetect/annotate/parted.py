@@ -1,0 +1,164 @@
+"""The manifest of a run whose OUT is in a store: SQLite on this machine, and all that changes it as a log in OUT.
+
+The walk is not in the log: what waits is found again. An image's row has the state in which it was done, so that it is
+redone when it has changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cvdetect.annotate.manifest import Manifest, Row
+from cvdetect.annotate.order import place_of
+from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.parts import Event, Parts
+
+__all__ = ["PartedManifest"]
+
+_PATHS = 500  # in one event
+
+
+class PartedManifest(Manifest):
+    """The manifest that `parts` tell, worked on at `path`, where nothing needs to last.
+
+    Raises:
+        DamagedManifest: a part is missing or damaged.
+        SinkError: as `Manifest`, and where another run is at work.
+    """
+
+    def __init__(self, path: Path, parts: Parts) -> None:
+        super().__init__(path)
+        self._parts = parts
+        self.all("PRAGMA synchronous = OFF")
+        try:
+            for events in parts.read():
+                self._replay(events)
+        except BaseException:
+            super().__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._parts.flush()
+        finally:
+            super().__exit__()
+
+    def _replay(self, events: Iterable[Event]) -> None:
+        with self.transaction() as base:
+            for event in events:
+                _REPLAY[event["do"]](base, event)
+
+    def remember(self, **facts: Any) -> None:
+        """Written at once: what follows may rely on it."""
+        new = {key: value for key, value in facts.items() if json.loads(json.dumps(value)) != self.fact(key)}
+        super().remember(**facts)
+        if new:
+            self._parts.add({"do": "remember", "facts": new}, now=True)
+
+    def begin(self, **facts: Any) -> None:
+        """From here on, earlier parts are not needed; they are deleted when all is written that is still true."""
+        super().begin(**facts)
+        self._parts.flush()
+        first = self._parts.last + 1
+        self._parts.add({"do": "begin", "facts": facts}, now=True)
+        paths = (json.loads(path) for (path,) in self.all("SELECT path FROM outputs"))
+        while some := list(islice(paths, _PATHS)):
+            self._parts.add({"do": "outputs", "paths": some})
+        self._parts.flush()
+        self._parts.remove(before=first)
+
+    def forget(self, name: str) -> None:
+        """As `Manifest`."""
+        super().forget(name)
+        self._parts.add({"do": "forget", "name": name})
+
+    def make_all_wait(self) -> None:
+        """As `Manifest`."""
+        super().make_all_wait()
+        self._parts.add({"do": "wait"})
+
+    def record(self, outcome: Outcome) -> None:
+        """Lost with the process unless its part is written; then the image is done again."""
+        super().record(outcome)
+        self._parts.add(_event(self.row(outcome.name)))
+
+    def add_files(self, name: str, files: Iterable[str]) -> None:
+        """As `Manifest`."""
+        super().add_files(name, files)
+        self._parts.add({"do": "files", "name": name, "files": self.files_of(name)})
+
+    def outputs_before(self, paths: Iterable[str]) -> Iterator[str]:
+        """Written at once, also where there is nothing new: if another run is at work, nothing is put down."""
+        return super().outputs_before(self._logged(paths))
+
+    def _logged(self, paths: Iterable[str]) -> Iterator[str]:
+        """The same paths; those that are new have an event when they pass."""
+        remaining = iter(paths)
+        while some := list(islice(remaining, _PATHS)):
+            new = [p for p in some if not self.all("SELECT 1 FROM outputs WHERE path = ?", json.dumps(p))]
+            if new:
+                self._parts.add({"do": "outputs", "paths": new})
+            yield from some
+        self._parts.add({"do": "outputs", "paths": []}, now=True)
+
+    def forget_outputs(self) -> None:
+        """As `Manifest`."""
+        stale = [json.loads(path) for (path,) in self.all(f"SELECT path {self._STALE}")]
+        super().forget_outputs()
+        for at in range(0, len(stale), _PATHS):
+            self._parts.add({"do": "forget_outputs", "paths": stale[at : at + _PATHS]})
+
+
+def _event(row: Row) -> Event:
+    found = None if row.found is None else base64.b64encode(row.found).decode("ascii")
+    return {"do": "record", **row._asdict(), "found": found}
+
+
+def _record(base: sqlite3.Connection, event: Event) -> None:
+    row = {**event, "found": None if event["found"] is None else base64.b64decode(event["found"])}
+    base.execute(
+        "INSERT OR REPLACE INTO images (place, name, listing, size, mtime_ns, status, reason, width, height, found, "
+        "files) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (place_of(event["name"]), json.dumps(event["name"]), *(row[key] for key in Row._fields[1:])),
+    )
+
+
+def _remember(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(key, json.dumps(value)) for key, value in event["facts"].items()]
+    base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+
+def _begin(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("DELETE FROM images")
+    base.execute("DELETE FROM facts")
+    _remember(base, event)
+
+
+def _files(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("UPDATE images SET files = ? WHERE place = ?", (json.dumps(event["files"]), place_of(event["name"])))
+
+
+def _outputs(base: sqlite3.Connection, event: Event) -> None:
+    base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, 0)", [(json.dumps(path),) for path in event["paths"]])
+
+
+def _forget_outputs(base: sqlite3.Connection, event: Event) -> None:
+    base.executemany("DELETE FROM outputs WHERE path = ?", [(json.dumps(path),) for path in event["paths"]])
+
+
+_REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
+    "begin": _begin,
+    "remember": _remember,
+    "record": _record,
+    "files": _files,
+    "forget": lambda base, event: base.execute("DELETE FROM images WHERE place = ?", (place_of(event["name"]),)),
+    "wait": lambda base, _: base.execute("UPDATE images SET status = 0"),
+    "outputs": _outputs,
+    "forget_outputs": _forget_outputs,
+}

@@ -1,0 +1,182 @@
+"""A folder on this machine's file system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.files import check_writable, not_written, place, write_whole
+from cvdetect.storage.folder import Entry, Folder, State
+from cvdetect.storage.urls import is_url
+
+__all__ = ["LocalFolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """The folder at `path`. As `Folder` says."""
+
+    path: Path
+
+    @property
+    def remote(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def _scratch(self) -> Path:
+        """Where files lie until they are whole: what a killed run leaves there is swept away by the next."""
+        return self.path / ".cvdetect-unfinished"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def shown(self, name: str) -> str:
+        """The file's path."""
+        return str(self.path / name)
+
+    def absolute(self) -> str:
+        """The absolute path."""
+        return str(self.path.absolute())
+
+    def folder(self, name: str) -> LocalFolder:
+        """A folder below it."""
+        return LocalFolder(self.path / name)
+
+    def identity(self, name: str = "") -> Hashable:
+        """Device and inode."""
+        try:
+            status = (self.path / name).stat()
+        except OSError as error:
+            raise self._unread(name, error) from error
+        return status.st_dev, status.st_ino
+
+    def within(self, other: Folder) -> bool:
+        """Links are followed."""
+        return isinstance(other, LocalFolder) and self.path.resolve().is_relative_to(other.path.resolve())
+
+    def relative(self, text: str) -> str | None:
+        """Links are not followed: names stay as they were typed."""
+        if is_url(text):
+            return None
+        try:
+            return Path(os.path.abspath(text)).relative_to(os.path.abspath(self.path)).as_posix()  # noqa: PTH100
+        except ValueError:
+            return None
+
+    def kind(self, name: str = "") -> Literal["file", "folder"] | None:
+        """A pipe and the like are files."""
+        path = self.path / name
+        try:
+            return "folder" if path.is_dir() else "file" if path.exists() else None
+        except OSError:  # a name that cannot be one
+            return None
+
+    def entries(self, name: str = "") -> Iterator[Entry]:
+        """What is right in the folder."""
+        try:
+            with os.scandir(self.path / name) as entries:
+                for entry in entries:
+                    yield Entry(entry.name, _is_folder(entry))
+        except OSError as error:
+            raise self._unread(name, error) from error
+
+    def look(self, names: Iterable[str]) -> Iterator[State]:
+        """Size and modification time."""
+        yield from map(self._look, names)
+
+    def _look(self, name: str) -> State:
+        try:
+            status = (self.path / name).stat()
+        except (OSError, ValueError):  # ValueError: a NUL byte in a listed name
+            return State()
+        return State(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else State()
+
+    def start(self, name: str) -> tuple[bytes, int]:
+        """The whole file."""
+        data = self.read(name)
+        return data, len(data)
+
+    def read(self, name: str) -> bytes:
+        """The whole file."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise SourceNotFound(f"{self.shown(name)}: no such file") from None
+        except OSError as error:
+            raise self._unread(name, error) from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write under a temporary name, then rename."""
+        write_whole(place(self.path, name), data, self._scratch)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write whole, unless there is such a file."""
+        if (self.path / name).exists():
+            return False
+        self.write(name, data)
+        return True
+
+    def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
+        """Rename files of a folder on the same disk."""
+        unfit = {}
+        for name in names:
+            target = place(self.path, name)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (source / name).replace(target)
+            except OSError as error:
+                told = not_written(target, error)
+                if not isinstance(told, UnfitName):
+                    raise told from error
+                unfit[name] = told
+        return unfit
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files, and the folders up to this one that are empty then."""
+        for name in names:
+            self._remove(place(self.path, name))
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:  # nor is it there when its folder is a file
+            return
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be deleted: {error.strerror or error}") from error
+        for folder in path.parents:
+            if folder == self.path or not _removed(folder):
+                break
+
+    def prepare(self) -> None:
+        """Find out whether it can be written to."""
+        self.sweep()
+        check_writable(self._scratch / "x")
+
+    def sweep(self) -> None:
+        """Delete what is unfinished."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _unread(self, name: str, error: OSError) -> SourceError:
+        return SourceError(f"{self.shown(name)}: cannot be read: {error.strerror or error}")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in circles: reading it will say so
+        return False
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:  # not empty
+        return False
+    return True

@@ -1,0 +1,84 @@
+"""From an address to fsspec's file system, with what stores' packages need so that nothing hangs or is out of date."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from cvdetect.errors import MissingPackage, UsageError
+from cvdetect.storage.urls import check_address, protocol_of
+
+__all__ = ["open_url"]
+
+_LISTING = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")  # those that would keep listings
+# An S3 that cannot be reached is told after seconds, not after the minutes that botocore would try.
+_S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
+
+
+def open_url(url: str) -> tuple[str, Any, str]:
+    """An address → the address as it is told, the file system, and the path in it.
+
+    Raises:
+        MissingPackage: fsspec or the store's own package is not installed.
+        UsageError: no such protocol, or an address with a password in it.
+    """
+    url = check_address(url)
+    fsspec = _fsspec(url)
+    try:
+        system, path = fsspec.core.url_to_fs(url, **_options(fsspec, url))
+    except ImportError as error:
+        raise _missing(url, fsspec, error) from error
+    except ValueError as error:
+        raise _unknown(url, fsspec, error) from None
+    return url, system, str(path).rstrip("/")
+
+
+def _fsspec(url: str) -> Any:
+    try:
+        import fsspec
+        import fsspec.core
+    except ImportError as error:
+        raise MissingPackage(
+            f"{url}: addresses need the package fsspec, which is not installed: pip install 'cvdetect[cloud]'"
+        ) from error
+    return fsspec
+
+
+def _options(fsspec: Any, url: str) -> dict[str, Any]:
+    """No listing is kept: folders are read once, and what is there may change meanwhile."""
+    store = protocol_of(url.rpartition("::")[2] or url)
+    options: dict[str, Any] = {"use_listings_cache": False} if store in _LISTING else {}
+    if store in ("s3", "s3a"):
+        own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        options["config_kwargs"] = {**_S3, **own}
+    return {store: options} if "::" in url else options
+
+
+def _missing(url: str, fsspec: Any, error: ImportError) -> MissingPackage:
+    protocol = next((p for p in map(protocol_of, url.split("::")) if not _can_load(fsspec, p)), protocol_of(url))
+    package = fsspec.registry.known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
+    if package == "s3fs":
+        cure = "pip install 'cvdetect[cloud]'"
+    elif package == "fsspec":
+        cure = str(error)
+    else:
+        cure = f"pip install {package}"
+    return MissingPackage(f"{url}: {protocol}:// needs a package that is not installed: {cure}")
+
+
+def _can_load(fsspec: Any, protocol: str) -> bool:
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError):
+        return False
+    return True
+
+
+def _unknown(url: str, fsspec: Any, error: ValueError) -> UsageError:
+    protocol = protocol_of(url)
+    known = fsspec.available_protocols()
+    if protocol in known:
+        return UsageError(f"{url}: cannot be opened: {error}")
+    near = difflib.get_close_matches(protocol, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}://?" if near else "s3://, gs://, az:// and others that fsspec knows can be given"
+    return UsageError(f"{url}: no such protocol {protocol}://; {hint}")

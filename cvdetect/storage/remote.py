@@ -1,0 +1,244 @@
+"""A folder in an object store or on another machine: the one door to fsspec."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import secrets
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.files import place
+from cvdetect.storage.failures import reading, taken, writing
+from cvdetect.storage.folder import Entry, Folder, State
+from cvdetect.storage.opened import open_url
+from cvdetect.storage.urls import is_url, join
+
+__all__ = ["RemoteFolder", "open_remote"]
+
+_AT_ONCE = 16  # requests on their way
+_CHUNK = 256  # names looked at or moved together
+_START = 8 << 20  # bytes of a file that are fetched without asking for its size: nearly all pictures are smaller
+# Stores where a name is a name: folders need not be made, and a put is whole or not there.
+_FLAT = frozenset("s3 s3a gs gcs az abfs abfss adl oss oci tos memory".split())
+# What says that a file has changed, the surest first.
+_STAMPS = ("ETag", "etag", "e_tag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated",
+           "modified", "created")  # fmt: skip
+
+
+def open_remote(url: str) -> RemoteFolder:
+    """The folder at `url`; nothing is asked of the store.
+
+    Raises:
+        MissingPackage: fsspec or the store's own package is not installed.
+        UsageError: no such protocol, or an address with a password in it.
+    """
+    return RemoteFolder(*open_url(url))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFolder:
+    """The folder at `path` of the fsspec file system `system`; `url` as it was given. As `Folder` says."""
+
+    url: str
+    system: Any
+    path: str
+
+    @property
+    def remote(self) -> bool:
+        """Yes."""
+        return True
+
+    def __str__(self) -> str:
+        return self.url
+
+    def shown(self, name: str) -> str:
+        """The file's address."""
+        return join(self.url, name)
+
+    def absolute(self) -> str:
+        """The address."""
+        return self.url
+
+    def folder(self, name: str) -> RemoteFolder:
+        """A folder below it."""
+        return RemoteFolder(self.shown(name), self.system, self._at(name))
+
+    def identity(self, name: str = "") -> Hashable:
+        """Protocol and path."""
+        return self._protocol, self._at(name)
+
+    def within(self, other: Folder) -> bool:
+        """By their addresses alone."""
+        if not isinstance(other, RemoteFolder) or other._protocol != self._protocol:
+            return False
+        return f"{self.path}/".startswith(f"{other.path}/".replace("//", "/"))
+
+    def relative(self, text: str) -> str | None:
+        """An address, or a path that is relative to this folder."""
+        if not is_url(text):
+            name = posixpath.normpath(text)
+        else:
+            inside = str(self.system._strip_protocol(text))
+            if not f"{inside}/".startswith(self._at("") + "/"):
+                return None
+            name = inside[len(self._at("")) + 1 :]
+        return None if name.startswith(("/", "../")) or name in ("", ".", "..") else name
+
+    def kind(self, name: str = "") -> Literal["file", "folder"] | None:
+        """One request, or two."""
+        with suppress(SourceNotFound), reading(self.shown(name)):
+            return "folder" if self.system.info(self._at(name))["type"] == "directory" else "file"
+        return None
+
+    def entries(self, name: str = "") -> Iterator[Entry]:
+        """What is right in the folder: as many requests as the store makes pages of it."""
+        at = self._at(name)
+        with reading(self.shown(name)):
+            self.system.invalidate_cache()
+            found = self.system.ls(at, detail=True)
+        for info in found:
+            path = str(info["name"]).rstrip("/")
+            if path != at:  # an empty object of the folder's own name
+                yield Entry(path.rpartition("/")[2], info["type"] == "directory", _state(info))
+
+    def look(self, names: Iterable[str]) -> Iterator[State]:
+        """A request a file, several at once."""
+        yield from self._each(self._look, names)
+
+    def _look(self, name: str) -> State:
+        with suppress(SourceError), reading(self.shown(name)):
+            info = self.system.info(self._at(name))
+            return _state(info) if info["type"] != "directory" else State()
+        return State()
+
+    def start(self, name: str) -> tuple[bytes, int]:
+        """One request; for a large file a second one, which asks for its size."""
+        at = self._at(name)
+        with reading(self.shown(name)):
+            try:
+                data: bytes = self.system.cat_file(at, start=0, end=_START)
+            except (FileNotFoundError, PermissionError):
+                raise
+            except OSError:
+                if self.system.info(at)["size"] != 0:
+                    raise
+                return b"", 0  # of nothing, no store has a first byte
+            return data, len(data) if len(data) != _START else int(self.system.info(at)["size"])
+
+    def read(self, name: str) -> bytes:
+        """One request."""
+        with reading(self.shown(name)):
+            return bytes(self.system.cat_file(self._at(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """One put, which is whole or not there."""
+        self._put(name, lambda at: self.system.pipe_file(at, data))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """One put on the condition that there is no such file; in stores that know none, a look and a put."""
+        with writing(self.shown(name)):
+            self._make_folder(self._at(name))
+            try:
+                self._create(self._at(name), data)
+            except Exception as error:
+                # A request that was repeated after a lost answer meets what it has written itself.
+                if not taken(error) or self.system.cat_file(self._at(name)) != data:
+                    if taken(error):
+                        return False
+                    raise
+            return True
+
+    def _create(self, at: str, data: bytes) -> None:
+        try:
+            self.system.pipe_file(at, data, mode="create")
+        except TypeError:  # a package that has not heard of it
+            if self.system.exists(at):
+                raise FileExistsError(at) from None
+            self.system.pipe_file(at, data)
+
+    def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
+        """A put a file, several at once."""
+
+        def move(name: str) -> tuple[str, UnfitName | None]:
+            try:
+                self._put(name, lambda at: self.system.put_file(str(source / name), at))
+            except UnfitName as error:
+                return name, error
+            return name, None
+
+        return {name: unfit for name, unfit in self._each(move, names) if unfit is not None}
+
+    def remove(self, names: Iterable[str]) -> None:
+        """A request a file, several at once; no store keeps empty folders."""
+        for _ in self._each(self._remove, names):
+            pass
+
+    def _remove(self, name: str) -> None:
+        place(Path(), name)
+        with writing(self.shown(name), "deleted"), suppress(FileNotFoundError):
+            self.system.rm_file(self._at(name))
+
+    def prepare(self) -> None:
+        """Write a file and delete it, to find out whether the store takes any."""
+        probe = f".cvdetect-unfinished/{secrets.token_hex(8)}"
+        self.write(probe, b"cvdetect finds out whether it may write here")
+        with suppress(SinkError):  # who may write may not always delete
+            self.remove([probe])
+
+    def sweep(self) -> None:
+        """There is nothing unfinished in a store."""
+
+    @property
+    def _protocol(self) -> str:
+        protocol = self.system.protocol
+        return str(protocol if isinstance(protocol, str) else protocol[0])
+
+    def _at(self, name: str) -> str:
+        return "/".join(part for part in (self.path.rstrip("/"), name.strip("/")) if part) or self.path
+
+    def _put(self, name: str, put: Callable[[str], object]) -> None:
+        place(Path(), name)
+        at = self._at(name)
+        with writing(self.shown(name)):
+            if self._protocol in _FLAT:
+                put(at)
+                return
+            self._make_folder(at)
+            unfinished = posixpath.join(posixpath.dirname(at), f".cvdetect-unfinished-{secrets.token_hex(8)}")
+            try:
+                put(unfinished)
+                self.system.mv(unfinished, at)
+            except BaseException:
+                with suppress(Exception):
+                    self.system.rm_file(unfinished)
+                raise
+
+    def _make_folder(self, at: str) -> None:
+        if self._protocol not in _FLAT:
+            self.system.makedirs(posixpath.dirname(at), exist_ok=True)
+
+    def _each(self, act: Callable[[str], Any], names: Iterable[str]) -> Iterator[Any]:
+        """What `act` gives for each name, in their order; several at once where the store's package can do that."""
+        if not self.system.async_impl:
+            yield from map(act, names)
+            return
+        remaining = iter(names)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while chunk := list(islice(remaining, _CHUNK)):
+                yield from pool.map(act, chunk)
+
+
+def _state(info: Mapping[str, Any]) -> State:
+    size = info.get("size")
+    known = next((info[key] for key in _STAMPS if info.get(key) is not None), "")
+    told = str(known.timestamp() if isinstance(known, datetime) else known)
+    stamp = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 1
+    return State(-1 if size is None else int(size), stamp)

@@ -97,7 +97,7 @@ class Recorder:
             return
         made = self._pictures.make(frame, found)
         self._waiting.append(self._pool.submit(self._pictures.put, Outcome(frame.name, frame.wh, found), made))
-        if len(self._waiting) > 2 * AT_ONCE:
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > 2 * AT_ONCE):
             self._finish(self._waiting.popleft().result())
 
     def _finish(self, outcome: Outcome) -> None:

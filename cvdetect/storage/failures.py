@@ -80,7 +80,9 @@ def _message(error: Exception) -> str:
     """One line, without Python's number in front."""
     number = getattr(error, "errno", None)
     text = getattr(error, "strerror", None) if isinstance(number, int) else None
-    line = " ".join(str(text or error).split()) or type(error).__name__
+    line = " ".join(str(text or error).split())
+    if not line:
+        return "no answer in time" if "Timeout" in type(error).__name__ else type(error).__name__
     if number == errno.EIO and line.startswith("An error occurred"):
         line = line.partition(": ")[2] or line
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 from cvdetect.errors import MissingPackage, UsageError
 from cvdetect.storage.urls import check_address, protocol_of
 
-__all__ = ["open_url"]
+__all__ = ["open_url", "wait_for"]
 
 _LISTING = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")  # those that would keep listings
 # An S3 that cannot be reached is told after seconds, not after the minutes that botocore would try.
-_S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
+_S3 = {
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "retries": {"total_max_attempts": 3},
+    "max_pool_connections": 32,  # as many requests may be on their way at once
+}
+_S3_ROUNDS = 2  # how often s3fs tries what botocore has given up
 
 
 def open_url(url: str) -> tuple[str, Any, str]:
@@ -30,7 +37,20 @@ def open_url(url: str) -> tuple[str, Any, str]:
         raise _missing(url, fsspec, error) from error
     except ValueError as error:
         raise _unknown(url, fsspec, error) from None
+    if hasattr(system, "retries"):
+        system.retries = min(system.retries, _S3_ROUNDS)
     return url, system, str(path).rstrip("/")
+
+
+def wait_for(loop: Any, act: Callable[..., Any], *args: Any, timeout: float, **options: Any) -> Any:
+    """Run a coroutine of a file system to its end, from a thread that is not the loop's.
+
+    Raises:
+        TimeoutError: it takes longer than `timeout` seconds.
+    """
+    from fsspec.asyn import sync
+
+    return sync(loop, act, *args, timeout=timeout, **options)
 
 
 def _fsspec(url: str) -> Any:
@@ -55,8 +75,10 @@ def _options(fsspec: Any, url: str) -> dict[str, Any]:
 
 
 def _missing(url: str, fsspec: Any, error: ImportError) -> MissingPackage:
+    from fsspec.registry import known_implementations
+
     protocol = next((p for p in map(protocol_of, url.split("::")) if not _can_load(fsspec, p)), protocol_of(url))
-    package = fsspec.registry.known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
+    package = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
     if package == "s3fs":
         cure = "pip install 'cvdetect[cloud]'"
     elif package == "fsspec":

@@ -18,12 +18,14 @@ from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName
 from cvdetect.files import place
 from cvdetect.storage.failures import reading, taken, writing
 from cvdetect.storage.folder import Entry, Folder, State
-from cvdetect.storage.opened import open_url
+from cvdetect.storage.opened import open_url, wait_for
 from cvdetect.storage.urls import is_url, join
 
 __all__ = ["RemoteFolder", "open_remote"]
 
 _AT_ONCE = 16  # requests on their way
+_PATIENCE = 60.0  # seconds that sending a small file may take
+_SLOWEST = 100_000  # bytes a second beyond that
 _CHUNK = 256  # names looked at or moved together
 _START = 8 << 20  # bytes of a file that are fetched without asking for its size: nearly all pictures are smaller
 # Stores where a name is a name: folders need not be made, and a put is whole or not there.
@@ -140,7 +142,7 @@ class RemoteFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """One put, which is whole or not there."""
-        self._put(name, lambda at: self.system.pipe_file(at, data))
+        self._put(name, lambda at: self._send("pipe_file", len(data), at, data))
 
     def create(self, name: str, data: bytes) -> bool:
         """One put on the condition that there is no such file; in stores that know none, a look and a put."""
@@ -158,18 +160,19 @@ class RemoteFolder:
 
     def _create(self, at: str, data: bytes) -> None:
         try:
-            self.system.pipe_file(at, data, mode="create")
+            self._send("pipe_file", len(data), at, data, mode="create")
         except TypeError:  # a package that has not heard of it
             if self.system.exists(at):
                 raise FileExistsError(at) from None
-            self.system.pipe_file(at, data)
+            self._send("pipe_file", len(data), at, data)
 
     def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
         """A put a file, several at once."""
 
         def move(name: str) -> tuple[str, UnfitName | None]:
             try:
-                self._put(name, lambda at: self.system.put_file(str(source / name), at))
+                local = source / name
+                self._put(name, lambda at: self._send("put_file", local.stat().st_size, str(local), at))
             except UnfitName as error:
                 return name, error
             return name, None
@@ -188,7 +191,7 @@ class RemoteFolder:
 
     def prepare(self) -> None:
         """Write a file and delete it, to find out whether the store takes any."""
-        probe = f".cvdetect-unfinished/{secrets.token_hex(8)}"
+        probe = f".cvdetect-unfinished-{secrets.token_hex(8)}"
         self.write(probe, b"cvdetect finds out whether it may write here")
         with suppress(SinkError):  # who may write may not always delete
             self.remove([probe])
@@ -220,6 +223,17 @@ class RemoteFolder:
                 with suppress(Exception):
                     self.system.rm_file(unfinished)
                 raise
+
+    def _send(self, method: str, size: int, *args: Any, **options: Any) -> None:
+        """Call a method that sends `size` bytes. Stores' packages have time limits on answers alone: one that sends
+        after the store has agreed (as S3's do) would wait for that for ever.
+        """
+        if self.system.async_impl:
+            patience = _PATIENCE + size / _SLOWEST
+            act = getattr(self.system, f"_{method}")
+            wait_for(self.system.loop, act, *args, timeout=patience, **options)
+        else:
+            getattr(self.system, method)(*args, **options)
 
     def _make_folder(self, at: str) -> None:
         if self._protocol not in _FLAT:

@@ -1,4 +1,7 @@
-"""``python -m tests.annotate.killed DIR OUT SECONDS``: annotates with the fake model until it kills itself."""
+"""``python -m tests.annotate.killed DIR OUT SECONDS [IMAGES]``: annotates with the fake model until it kills itself.
+
+DIR and OUT are paths or addresses. SECONDS count from the start, or from when so many IMAGES are recorded.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,44 @@ from pathlib import Path
 
 import pytest
 
+from cvdetect.annotate import parts
 from cvdetect.annotate.job import AnnotateJob
+from cvdetect.annotate.manifest import Manifest
+from cvdetect.annotate.outcome import Outcome
 from cvdetect.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, install
 
 
-def job(photos: Path, out: Path) -> AnnotateJob:
+def job(photos: Path | str, out: Path | str) -> AnnotateJob:
     """All that a run can write."""
     return AnnotateJob(
-        images=str(photos), out=out / "out", formats=("coco", "voc", "yolo", "jsonl"), review=True, draw=out / "drawn",
-        crops=out / "crops", resume=True,
+        images=str(photos), out=f"{out}/out", formats=("coco", "voc", "yolo", "jsonl"), review=True,
+        draw=f"{out}/drawn", crops=f"{out}/crops", resume=True,
     )  # fmt: skip
 
 
-def die(seconds: float) -> None:
+def die(seconds: float, images: int, recorded: list[str]) -> None:
+    while len(recorded) < images:
+        time.sleep(0.002)
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def main(photos: str, out: str, seconds: str, images: str = "0") -> None:
+    recorded: list[str] = []
+    record = Manifest.record
+
+    def counted(manifest: Manifest, outcome: Outcome) -> None:
+        record(manifest, outcome)
+        recorded.append(outcome.name)
+
     with pytest.MonkeyPatch.context() as patch:
         install(patch, [FakeDetector(0.01), FakeDetector(0.015)])
-        threading.Thread(target=die, args=(float(sys.argv[3]),), daemon=True).start()
-        annotate(job(Path(sys.argv[1]), Path(sys.argv[2])))
+        patch.setattr(Manifest, "record", counted)
+        patch.setattr(parts, "_MOST_EVENTS", 5)
+        threading.Thread(target=die, args=(float(seconds), int(images), recorded), daemon=True).start()
+        annotate(job(photos, out))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +17,7 @@ from cvdetect.files import place
 from cvdetect.storage.failures import reading, taken, writing
 from cvdetect.storage.folder import Entry, Folder, State
 from cvdetect.storage.opened import open_url, wait_for
+from cvdetect.storage.stamps import state_of
 from cvdetect.storage.urls import is_url, join
 
 __all__ = ["RemoteFolder", "open_remote"]
@@ -30,9 +29,6 @@ _CHUNK = 256  # names looked at or moved together
 _START = 8 << 20  # bytes of a file that are fetched without asking for its size: nearly all pictures are smaller
 # Stores where a name is a name: folders need not be made, and a put is whole or not there.
 _FLAT = frozenset("s3 s3a gs gcs az abfs abfss adl oss oci tos memory".split())
-# What says that a file has changed, the surest first.
-_STAMPS = ("ETag", "etag", "e_tag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated",
-           "modified", "created")  # fmt: skip
 
 
 def open_remote(url: str) -> RemoteFolder:
@@ -109,7 +105,7 @@ class RemoteFolder:
         for info in found:
             path = str(info["name"]).rstrip("/")
             if path != at:  # an empty object of the folder's own name
-                yield Entry(path.rpartition("/")[2], info["type"] == "directory", _state(info))
+                yield Entry(path.rpartition("/")[2], info["type"] == "directory", state_of(info))
 
     def look(self, names: Iterable[str]) -> Iterator[State]:
         """A request a file, several at once."""
@@ -118,7 +114,7 @@ class RemoteFolder:
     def _look(self, name: str) -> State:
         with suppress(SourceError), reading(self.shown(name)):
             info = self.system.info(self._at(name))
-            return _state(info) if info["type"] != "directory" else State()
+            return state_of(info) if info["type"] != "directory" else State()
         return State()
 
     def start(self, name: str) -> tuple[bytes, int]:
@@ -248,11 +244,3 @@ class RemoteFolder:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while chunk := list(islice(remaining, _CHUNK)):
                 yield from pool.map(act, chunk)
-
-
-def _state(info: Mapping[str, Any]) -> State:
-    size = info.get("size")
-    known = next((info[key] for key in _STAMPS if info.get(key) is not None), "")
-    told = str(known.timestamp() if isinstance(known, datetime) else known)
-    stamp = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 1
-    return State(-1 if size is None else int(size), stamp)

@@ -185,6 +185,28 @@ def test_a_damaged_log_is_told_and_overwrite_starts_again(
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_an_overwrite_that_ends_while_it_deletes_the_old_log_can_be_resumed(
+    cloud: Annotate, fake: FakeDetector, monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+) -> None:
+    cloud(formats=("voc", "csv"))
+    rm_file = MemoryFileSystem.rm_file
+
+    def breaks(self: Any, path: str) -> None:
+        if path.endswith("00000003.jsonl"):
+            raise PermissionError("Access Denied")
+        rm_file(self, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "rm_file", breaks)
+        with pytest.raises(SinkError, match=r"00000003.jsonl: cannot be deleted: the store refuses it"):
+            cloud(formats=("jsonl",), overwrite=True)
+    assert parts()[0] == "00000003.jsonl"
+    assert cloud(formats=("jsonl",), resume=True).detected == 5
+    annotate(AnnotateJob(images=str(photos), out=tmp_path / "out", formats=("jsonl",)))
+    assert stored("out") == tree(tmp_path / "out"), "the files of the first run are known and gone"
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_of_two_runs_in_one_out_one_ends_and_the_other_does_it_all(
     cloud: Annotate, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -142,25 +142,25 @@ class RemoteFolder:
 
     def create(self, name: str, data: bytes) -> bool:
         """One put on the condition that there is no such file; in stores that know none, a look and a put."""
+        at = self._at(name)
         with writing(self.shown(name)):
-            self._make_folder(self._at(name))
             try:
-                self._create(self._at(name), data)
+                self._create(name, at, data)
             except Exception as error:
-                # A request that was repeated after a lost answer meets what it has written itself.
-                if not taken(error) or self.system.cat_file(self._at(name)) != data:
-                    if taken(error):
-                        return False
+                if not taken(error):
                     raise
+                # A request that was repeated after a lost answer meets what it has written itself.
+                return bool(self.system.cat_file(at) == data)
             return True
 
-    def _create(self, at: str, data: bytes) -> None:
-        try:
-            self._send("pipe_file", len(data), at, data, mode="create")
-        except TypeError:  # a package that has not heard of it
-            if self.system.exists(at):
-                raise FileExistsError(at) from None
-            self._send("pipe_file", len(data), at, data)
+    def _create(self, name: str, at: str, data: bytes) -> None:
+        if self._protocol in _FLAT:
+            with suppress(TypeError):  # a package that has not heard of it
+                self._send("pipe_file", len(data), at, data, mode="create")
+                return
+        if self.system.exists(at):
+            raise FileExistsError(at)
+        self.write(name, data)
 
     def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
         """A put a file, several at once."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +229,30 @@ def test_of_two_runs_in_one_out_one_ends_and_the_other_does_it_all(
         cloud(formats=("jsonl",))
     install(monkeypatch, [FakeDetector()])
     assert cloud(resume=True, formats=("jsonl",)).detected == 0
+    annotate(AnnotateJob(images=str(photos), out=tmp_path / "out", formats=("jsonl",)))
+    assert stored("out") == tree(tmp_path / "out")
+
+
+def test_after_ctrl_c_the_files_hold_what_was_done_and_resume_does_the_rest(
+    cloud: Annotate, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put(make_pictures(photos, [f"n{i}.png" for i in range(60)]), "photos")
+    slow = FakeDetector(0.01)
+    install(monkeypatch, [slow])
+
+    def send() -> None:
+        while slow.seen < 5:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    report = cloud(formats=("jsonl",), draw="memory://drawn")
+    sender.join()
+    assert report.exit_code == 130 and report.waiting == 65 - report.done > 0
+    assert len(stored("out")["detections.jsonl"].splitlines()) == len(stored("drawn")) == report.done
+    cloud(formats=("jsonl",), draw="memory://drawn", resume=True)
+    assert slow.seen == 65, "none is done twice"
     annotate(AnnotateJob(images=str(photos), out=tmp_path / "out", formats=("jsonl",)))
     assert stored("out") == tree(tmp_path / "out")
 

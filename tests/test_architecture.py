@@ -47,6 +47,7 @@ DOORS = {
     "aiohttp": {"sinks"},
     "trackers": {"tracking"},
     "supervision": {"tracking"},
+    "ray": {"annotate"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
 NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}

@@ -20,7 +20,7 @@ from cvdetect.pipeline import Detects, Flow, Summary, run
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.images import read_image
 
-__all__ = ["Recorder", "detect_waiting", "read_picture", "read_pictures"]
+__all__ = ["Recorder", "detect_waiting", "read_picture", "read_pictures", "reason_of"]
 
 _BYTES_A_PIXEL = 8  # of the largest kind there is, 16 bits in four channels, without compression
 
@@ -77,7 +77,7 @@ def _failures_recorded(
     """The same items; one that failed has its row when it passes, and ends the run if `fail_fast`."""
     for item in items:
         if isinstance(item, Failed):
-            recorder.record(Outcome(item.name, reason=_reason(item, root)))
+            recorder.record(Outcome(item.name, reason=reason_of(item, root)))
             if fail_fast:
                 controls.stop()
         yield item
@@ -85,7 +85,7 @@ def _failures_recorded(
             return
 
 
-def _reason(item: Failed, root: Path) -> str:
+def reason_of(item: Failed, root: Path) -> str:
     """Why it failed, without the place where the pictures happen to lie."""
     path = str(root / item.name)
     return str(item.error).removeprefix(f"{path}: ").replace(path, item.name)

@@ -19,7 +19,7 @@ from cvdetect.sinks.draw import crop
 from cvdetect.sinks.pictures import shrink, write_picture
 from cvdetect.sinks.render import Renderer
 
-__all__ = ["PictureOutputs", "remove_files", "scratch_of", "thumbnail_path"]
+__all__ = ["PictureOutputs", "copy_name", "remove_files", "scratch_of", "thumbnail_path"]
 
 # What OpenCV writes in colour; copies of other pictures are PNGs.
 _WRITABLE = frozenset(".bmp .dib .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split())
@@ -35,6 +35,16 @@ def scratch_of(folder: Path) -> Path:
 def thumbnail_path(name: str) -> str:
     """An image's thumbnail, relative to the review page's folder."""
     return f"thumbs/{name}.jpg"
+
+
+def copy_name(name: str, taken: Callable[[str], bool]) -> str:
+    """An image's annotated copy, relative to the folder of copies: a name that OpenCV writes and no input has."""
+    if Path(name).suffix.lower() in _WRITABLE:
+        return name
+    name += ".png"
+    while taken(name):
+        name += ".png"
+    return name
 
 
 class PictureOutputs:
@@ -83,11 +93,7 @@ class PictureOutputs:
         return tuple(f"{kind}/{path}" for kind in self._folders for path in self._makers[kind](frame, found))
 
     def _draw(self, frame: Frame, found: Detections) -> Iterator[str]:
-        path = frame.name
-        if Path(path).suffix.lower() not in _WRITABLE:
-            path += ".png"
-            while self._taken(path):
-                path += ".png"
+        path = copy_name(frame.name, self._taken)
         folder = self._folders["draw"]
         write_picture(place(folder, path), self._renderer.drawn(frame, found), scratch_of(folder))
         yield path

@@ -20,7 +20,7 @@ from typing import Any
 from cvdetect.errors import BackendError, MissingPackage
 from cvdetect.options import usable_cores
 
-__all__ = ["check_cluster", "connected"]
+__all__ = ["answers", "check_cluster", "connected", "head_of"]
 
 _KNOCK_S, _TRY_S = 4, 12  # seconds
 _OBJECT_STORE = 100_000_000  # bytes; only outcomes go through it
@@ -50,7 +50,8 @@ def check_cluster(address: str | None) -> None:
         raise MissingPackage("--engine ray needs the package ray: pip install 'cvdetect[ray]'")
     if address is None:
         return
-    _knock(address)
+    if why := _knock(address):
+        raise _unreachable(address, why)
     try:
         tried = subprocess.run(
             [sys.executable, "-c", _TRY, address],
@@ -62,15 +63,29 @@ def check_cluster(address: str | None) -> None:
         raise _unreachable(address, _reason(tried.stderr))
 
 
-def _knock(address: str) -> None:
-    """Ask for the port: where nothing listens, that is known at once."""
+def head_of(ray: Any) -> str | None:
+    """Where the head of the cluster listens, that `ray` is connected to; None where that is not known (ray://)."""
+    try:
+        return str(ray.get_runtime_context().gcs_address)
+    except Exception:  # Ray's client has no such thing, and says so in its own ways
+        return None
+
+
+def answers(address: str) -> bool:
+    """Whether something listens at ``host:port``."""
+    return _knock(address) is None
+
+
+def _knock(address: str) -> str | None:
+    """Ask for the port → why not; None where it is open or none is stated. Where nothing listens, that is quick."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
-        return
+        return None
     try:
         socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
     except (OSError, OverflowError) as error:
-        raise _unreachable(address, getattr(error, "strerror", None) or str(error)) from None
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def _unreachable(address: str, why: str) -> BackendError:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cvdetect import __version__
 from cvdetect.annotate.chunks import Chunk, Event, Finished, Joined, Lost
+from cvdetect.annotate.cluster import answers, head_of
 from cvdetect.annotate.ray_actor import actor_class
 from cvdetect.annotate.work import Loaded
 from cvdetect.errors import BackendError, CvdetectError, MissingPackage
@@ -17,6 +18,7 @@ from cvdetect.events import Progress
 __all__ = ["Needs", "RayPool"]
 
 _LOOK_S = 5.0  # seconds between two looks at the cluster's nodes
+_HEADLESS_S = 20.0
 _STILLBORN = 5
 
 
@@ -83,6 +85,7 @@ class RayPool:
         self._number = 0
         self._looked = 0.0
         self._alive_at = time.monotonic()
+        self._head, self._head_at = head_of(ray), time.monotonic()
         self._early: list[Event] = []
         self._stillborn = 0  # actors in a row that died before they had loaded the model
 
@@ -137,12 +140,24 @@ class RayPool:
             self._alive_at = now
         elif now - self._alive_at > self._patience:
             raise BackendError(self._none())
-        if now - self._looked < _LOOK_S and self._looked:
+        if (now - self._looked < _LOOK_S and self._looked) or not self._head_answers(now):
             return
         self._looked = now
         room = self._room()
         for _ in range(min(self._wanted or room, self._most) - len(self._members)):
             self._start()
+
+    def _head_answers(self, now: float) -> bool:
+        """Whether the cluster's head is there: without it Ray's own calls wait for a minute, then end the process."""
+        if self._head is None or answers(self._head):
+            self._head_at = now
+            return True
+        if now - self._head_at > _HEADLESS_S:
+            raise BackendError(
+                f"--engine ray: the head of the Ray cluster, {self._head}, has not answered for {_HEADLESS_S:g} s; "
+                "what is done is kept, go on with --resume"
+            )
+        return False
 
     def _room(self) -> int:
         """Actors that the nodes that are alive hold, whatever else runs there."""

@@ -80,12 +80,12 @@ def hand_out(
     names: Iterator[str],
     total: int,
     pool: Pool,
-    take: Callable[[Outcome], None],
+    take: Callable[[Sequence[Outcome]], None],
     controls: Controls,
     progress: Progress,
     batch: int = 1,
 ) -> int:
-    """Have `pool` do all `names` and `take` each image's outcome, once → how many were detected in.
+    """Have `pool` do all `names` and `take` each image's outcome, once, with others → how many were detected in.
 
     When `controls` wants the end, what workers are at is finished, the rest is left.
 
@@ -101,7 +101,7 @@ def hand_out(
 class _Dispatcher:
     names: Iterator[str]
     pool: Pool
-    take: Callable[[Outcome], None]
+    take: Callable[[Sequence[Outcome]], None]
     progress: Progress
     batch: int
     left: int  # images that were not handed out yet
@@ -164,17 +164,16 @@ class _Dispatcher:
 
     def _finish(self, event: Finished) -> None:
         chunk = self.held[event.worker].popleft()
-        for outcome in event.outcomes:
-            self._take(outcome)
+        self._take(event.outcomes)
         each = event.seconds / max(1, len(event.outcomes))
         self.pace = each if self.pace is None else 0.7 * self.pace + 0.3 * each
         done = {outcome.name for outcome in event.outcomes}
         if missing := tuple(name for name in chunk.names if name not in done):
             self._blame(Chunk(missing, chunk.deaths))
 
-    def _take(self, outcome: Outcome) -> None:
-        self.take(outcome)
-        self.done += outcome.found is not None
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        self.take(outcomes)
+        self.done += sum(outcome.found is not None for outcome in outcomes)
 
     def _lose(self, event: Lost) -> None:
         chunks = self.held.pop(event.worker, None)
@@ -193,7 +192,7 @@ class _Dispatcher:
         """A worker died over this chunk."""
         deaths = chunk.deaths + 1
         if len(chunk.names) == 1 and deaths >= IMAGE_DEATHS:
-            self._take(Outcome(chunk.names[0], reason=f"{deaths} workers died while they were at it"))
+            self._take([Outcome(chunk.names[0], reason=f"{deaths} workers died while they were at it")])
         elif len(chunk.names) > 1 and deaths >= CHUNK_DEATHS:
             self.back.extendleft(Chunk((name,)) for name in reversed(chunk.names))
         else:

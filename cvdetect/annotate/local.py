@@ -63,12 +63,13 @@ class Recorder:
         """Take the detections of one image."""
         self.record(Outcome(frame.name, frame.wh, found, files=self._pictures.write(frame, found)))
 
-    def record(self, outcome: Outcome) -> None:
-        """Take what came of one image; pictures of an earlier state of it that are no longer true go."""
-        before = self.manifest.files_of(outcome.name)
-        if before:
-            remove_files(set(before) - set(outcome.files), self._folders)
-        self.manifest.record(outcome)
+    def record(self, *outcomes: Outcome) -> None:
+        """Take what came of images; pictures of an earlier state of them that are no longer true go."""
+        for outcome in outcomes:
+            before = self.manifest.files_of(outcome.name)
+            if before:
+                remove_files(set(before) - set(outcome.files), self._folders)
+        self.manifest.record_all(outcomes)
 
 
 def _failures_recorded(

@@ -32,6 +32,7 @@ from cvdetect.signals import stopping_on_signals
 __all__ = ["RayEngine", "ray_engine"]
 
 _PATIENCE_S = 90.0  # without any worker, after which a run gives up
+_PATIENCE_FOR_SOME_S = 600.0  # the same where a number of workers is asked for: a cluster that grows needs its time
 _PROBE_S = 60.0
 _IMAGES_WORTH_A_WORKER = 4  # starting one takes longer than detecting in a few images
 _DECISIVE = ("runtime", "backend", "target", "precision")  # of `Ran`; devices may differ
@@ -55,13 +56,14 @@ class RayEngine:
         """
         controls, summary, manifest = Controls(), Summary(), recorder.manifest
 
-        def take(outcome: Outcome) -> None:
-            recorder.record(outcome)
-            progress.advance()
-            if outcome.found is None:
-                progress.warn(f"{self.root / outcome.name}: {outcome.reason}")
-                if self.job.fail_fast:
-                    controls.stop()
+        def take(outcomes: Sequence[Outcome]) -> None:
+            recorder.record(*outcomes)
+            progress.advance(len(outcomes))
+            for outcome in outcomes:
+                if outcome.found is None:
+                    progress.warn(f"{self.root / outcome.name}: {outcome.reason}")
+                    if self.job.fail_fast:
+                        controls.stop()
 
         # Left from right to left: workers end before what they have not finished is swept away.
         with recorder, self.pool, stopping_on_signals(controls) as interrupted:
@@ -100,7 +102,7 @@ def ray_engine(job: AnnotateJob, root: Path, manifest: Manifest, progress: Progr
             progress,
             wanted=job.workers,
             most=-(-manifest.counts().waiting // _IMAGES_WORTH_A_WORKER),
-            patience=_PATIENCE_S,
+            patience=_PATIENCE_FOR_SOME_S if job.workers else _PATIENCE_S,
         )
         with pool:
             pool.wait_for_first()

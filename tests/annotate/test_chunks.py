@@ -66,9 +66,10 @@ def hand(
 ) -> dict[str, Outcome]:
     taken: dict[str, Outcome] = {}
 
-    def take(outcome: Outcome) -> None:
-        assert outcome.name not in taken, "each image once"
-        taken[outcome.name] = outcome
+    def take(outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            assert outcome.name not in taken, "each image once"
+            taken[outcome.name] = outcome
 
     names = (f"{i}.jpg" for i in range(count))
     done = hand_out(names, count, pool, take, controls or Controls(), progress or Silent(), batch)

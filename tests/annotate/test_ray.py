@@ -23,7 +23,10 @@ from cvdetect.annotate import ray_pool
 from cvdetect.annotate import run as run_module
 from cvdetect.annotate.cluster import check_cluster
 from cvdetect.annotate.job import AnnotateJob
+from cvdetect.annotate.manifest import Manifest
+from cvdetect.annotate.ray_engine import ray_engine
 from cvdetect.annotate.run import annotate
+from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import BackendError, SinkError, SourceError
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
@@ -147,9 +150,9 @@ class Interfering(Told):
         self._what = what
         self.details: list[str] = []
 
-    def advance(self, _amount: int = 1) -> None:
-        self._left -= 1
-        if self._left == 0:
+    def advance(self, amount: int = 1) -> None:
+        before, self._left = self._left, self._left - amount
+        if before > 0 >= self._left:
             self._what()
 
     def detail(self, message: str) -> None:
@@ -201,6 +204,23 @@ def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes,
     annotate(job, told)
     assert tree(tmp_path) == whole
     assert len([line for line in told.warnings if "a worker died: its process or node ended" in line]) == 1
+
+
+def test_a_node_that_joins_later_gets_a_worker(
+    job: AnnotateJob, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while len(nodes.alive) > 1:
+        nodes.kill_one()
+    monkeypatch.setattr(ray_pool, "_LOOK_S", 0.1)
+    told = Interfering(-1, lambda: None)
+    with Manifest(tmp_path / "m.sqlite") as manifest:
+        manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(99))
+        with ray_engine(job, Path(job.images), manifest, told) as engine:
+            nodes.ensure(2)
+            deadline = time.monotonic() + 30
+            while len({line for line in told.details if "is ready" in line}) < 2:
+                engine.pool.events(0.5)
+                assert time.monotonic() < deadline
 
 
 def test_after_ctrl_c_the_files_hold_what_was_done_and_resume_does_the_rest(

@@ -23,6 +23,7 @@ from cvdetect.options import usable_cores
 __all__ = ["answers", "check_cluster", "connected", "head_of"]
 
 _KNOCK_S, _TRY_S = 4, 12  # seconds
+_LONGEST = 300  # characters of what Ray says
 _OBJECT_STORE = 100_000_000  # bytes; only outcomes go through it
 _TRY = """
 import sys, ray
@@ -93,9 +94,13 @@ def _unreachable(address: str, why: str) -> BackendError:
 
 
 def _reason(told: str) -> str:
-    """The first line of what Ray says, without the class of the error."""
-    lines = [line for line in told.strip().splitlines() if "Error: " in line] or [told.strip() or "it ended at once"]
-    return lines[0].partition("Error: ")[2] or lines[0]
+    """What Ray says, on one line and without the class of the error."""
+    _, _, said = told.rpartition("Error: ")
+    return _one_line(said) or "it ended at once"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
 
 
 @contextmanager
@@ -114,7 +119,7 @@ def connected(address: str | None) -> Iterator[Any]:
         with _own_sigterm():
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except Exception as error:
-        told = str(error).partition("\n")[0]
+        told = _one_line(str(error))
         if address:
             raise _unreachable(address, told) from error
         raise BackendError(f"--engine ray: Ray cannot be started on this machine: {told}") from error

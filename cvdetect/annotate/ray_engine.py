@@ -106,6 +106,8 @@ def ray_engine(job: AnnotateJob, root: Path, manifest: Manifest, progress: Progr
         )
         with pool:
             pool.wait_for_first()
+            for kind, message in agreement.loaded.told:
+                getattr(progress, kind)(message)
             yield RayEngine(given, root, pool, agreement.loaded)
 
 

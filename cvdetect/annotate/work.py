@@ -58,6 +58,7 @@ class Loaded:
     Attributes:
         options: all that decides about results, as `options_of` has it there.
         digests: of the model's files.
+        told: what loading it has told: "note", "detail" or "warn", and the message.
     """
 
     name: str
@@ -65,6 +66,23 @@ class Loaded:
     ran: Ran
     options: Mapping[str, Any]
     digests: Mapping[str, Digest]
+    told: tuple[tuple[str, str], ...] = ()
+
+
+class _Notes(Silent):
+    """Keeps what it is told, for the person at the driver."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def note(self, message: str) -> None:
+        self.told.append(("note", message))
+
+    def detail(self, message: str) -> None:
+        self.told.append(("detail", message))
+
+    def warn(self, message: str) -> None:
+        self.told.append(("warn", message))
 
 
 class Worker:
@@ -82,9 +100,10 @@ class Worker:
         job = order.job
         # On a GPU two networks keep it busy; on a CPU each core has a worker of its own.
         several = None if job.run.backend == "cuda" else 1
-        self._detectors = load_detectors(job.model, job.detect, job.run, Silent(), most=_IMAGES, workers=several)
-        first = self._detectors[0]
-        self.loaded = Loaded(first.name, first.labels, first.ran, options_of(job), model_digests(job, {}, Silent()))
+        notes = _Notes()
+        self._detectors = load_detectors(job.model, job.detect, job.run, notes, most=_IMAGES, workers=several)
+        first, digests = self._detectors[0], model_digests(job, {}, Silent())
+        self.loaded = Loaded(first.name, first.labels, first.ran, options_of(job), digests, tuple(notes.told))
 
     def do(self, names: Iterable[str], taken: frozenset[str]) -> tuple[list[Outcome], float]:
         """Detect in the images of these names → what came of each, as far as it got, and the seconds that took.

@@ -64,6 +64,12 @@ def test_an_address_that_is_none_is_told(address: str) -> None:
         cluster.check_cluster(address)
 
 
+def test_what_ray_says_becomes_one_line() -> None:
+    told = "[a log line] Error: not this\nRuntimeError: Version mismatch:\n    Ray: 2.9.0\n    Python: 3.10\n"
+    assert cluster._reason(told) == "Version mismatch: Ray: 2.9.0 Python: 3.10"
+    assert cluster._reason("") == "it ended at once"
+
+
 def test_a_node_without_cvdetect_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cvdetect", None)
     with pytest.raises(ImportError, match=r"cvdetect cannot be imported there .+: install cvdetect 1\.2 on every node"):

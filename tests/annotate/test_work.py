@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -48,6 +49,13 @@ def test_a_worker_gives_an_outcome_for_every_name(tmp_path: Path) -> None:
     }  # fmt: skip
     assert seconds > 0
     assert {name.split()[0] for name in worker.loaded.digests} == {"cfg", "weights", "names"}
+
+
+def test_what_loading_the_model_tells_is_kept_for_the_driver(tmp_path: Path) -> None:
+    model = replace(tiny_model(tmp_path / "model"), weights=None, names=None)
+    told = Worker(order_of(tmp_path, model=model)).loaded.told
+    assert ("note", f"taking {tmp_path}/model/tiny.weights (--weights was not given)") in told
+    assert any(kind == "warn" and "class_0" in message for kind, message in told)
 
 
 def test_a_worker_stops_at_the_first_failure_where_that_is_wished(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -77,13 +78,24 @@ class Nodes:
         raise AssertionError("no worker is there to kill")
 
 
+# On the nodes, a process that opens a file of this name dies, as one would over a picture that a decoder crashes on.
+DEADLY = "deadly.jpg"
+HOOK = f"""
+import os, sys
+sys.addaudithook(lambda what, given: what == "open" and str(given[0]).endswith("{DEADLY}") and os.kill(os.getpid(), 9))
+"""
+
+
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    hooks = tmp_path_factory.mktemp("hooks")
+    (hooks / "sitecustomize.py").write_text(HOOK)
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
     with pytest.MonkeyPatch.context() as patch:
         for key, value in quiet.items():
             patch.setenv(key, value)
-        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # the nodes find cvdetect where the tests do
+        # The nodes find cvdetect where the tests do.
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(hooks), str(ROOT)]), prepend=os.pathsep)
         made = Nodes()
         try:
             yield made
@@ -204,6 +216,23 @@ def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes,
     annotate(job, told)
     assert tree(tmp_path) == whole
     assert len([line for line in told.warnings if "a worker died: its process or node ended" in line]) == 1
+
+
+def test_an_image_that_kills_every_worker_fails_alone(
+    job: AnnotateJob, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_pool, "_LOOK_S", 0.1)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(8):
+        shutil.copy(folder / "photos" / NAMES[i], photos / f"{i}{Path(NAMES[i]).suffix}")
+    shutil.copy(folder / "photos" / NAMES[1], photos / DEADLY)
+    told = Interfering(-1, lambda: None)
+    report = annotate(replace(job, images=str(photos), formats=("jsonl",), draw=None, crops=None), told)
+    assert (report.done, report.failed) == (8, 1)
+    failure = json.loads((tmp_path / "out" / "failures.jsonl").read_text())
+    assert failure == {"source": DEADLY, "error": "3 workers died while they were at it"}
+    assert len([line for line in told.warnings if "a worker died" in line]) in (3, 4, 5)
 
 
 def test_a_node_that_joins_later_gets_a_worker(

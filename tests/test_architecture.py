@@ -48,6 +48,7 @@ DOORS = {
     "trackers": {"tracking"},
     "supervision": {"tracking"},
     "fsspec": {"storage"},
+    "ray": {"annotate"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
 NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}

@@ -14,6 +14,8 @@ from cvdetect.storage import Folder
 
 __all__ = ["check_job", "output_identities"]
 
+ENGINES = ("local", "ray")
+
 
 def check_job(job: AnnotateJob, inputs: Inputs) -> None:
     """Raise UsageError for what cannot be meant, SinkError where `out` is a file."""
@@ -29,7 +31,17 @@ def check_job(job: AnnotateJob, inputs: Inputs) -> None:
     for option, value in (("--workers", job.workers), ("--batch", job.batch), ("--max-pixels", job.max_pixels)):
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}: at least 1 is needed")
+    _check_engine(job)
     _check_folders(job, inputs)
+
+
+def _check_engine(job: AnnotateJob) -> None:
+    if job.engine not in ENGINES:
+        raise UsageError(f"--engine {job.engine}: there are {' and '.join(ENGINES)}")
+    if job.engine != "ray" and job.ray_address is not None:
+        raise UsageError(f"--ray-address {job.ray_address} goes with --engine ray")
+    if job.engine == "ray" and job.run.device_id is not None:
+        raise UsageError(f"--device-id {job.run.device_id} goes with --engine local: Ray gives each worker its GPU")
 
 
 def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:

@@ -34,6 +34,8 @@ class AnnotateJob:
         workers: networks that run side by side; None takes what is usually fastest.
         batch: images that go through a network at once.
         max_pixels: larger pictures are not decoded; they fail.
+        engine: "local", or "ray" for a Ray cluster; the files are the same.
+        ray_address: of a Ray cluster (host:port, ray://host:port, or auto); None starts one on this machine.
     """
 
     images: str
@@ -56,6 +58,8 @@ class AnnotateJob:
     workers: int | None = None
     batch: int = 1
     max_pixels: int = MAX_PIXELS
+    engine: str = "local"
+    ray_address: str | None = None
 
     @property
     def out_folder(self) -> Folder:

@@ -27,7 +27,7 @@ from cvdetect.sources.failed import Failed
 from cvdetect.sources.images import decode_image, read_image
 from cvdetect.storage import Folder, LocalFolder
 
-__all__ = ["Recorder", "detect_waiting", "read_picture", "read_pictures"]
+__all__ = ["PictureSink", "Recorder", "detect_waiting", "read_picture", "read_pictures", "reason_of"]
 
 _BYTES_A_PIXEL = 8  # of the largest kind there is, 16 bits in four channels, without compression
 
@@ -42,75 +42,84 @@ def detect_waiting(
     """Detect in every image that waits; each is recorded as soon as it is done."""
     controls = Controls()
 
-    def failed(name: str, reason: str) -> None:
-        progress.warn(f"{root.shown(name)}: {reason}")
-        if job.fail_fast:
-            controls.stop()
+    def take(outcome: Outcome) -> None:
+        recorder.record(outcome)
+        if outcome.reason is not None:
+            progress.warn(f"{root.shown(outcome.name)}: {outcome.reason}")
+            if job.fail_fast:
+                controls.stop()
 
-    recorder.failed = failed
     names = recorder.manifest.waiting()
     items = _failures_recorded(read_pictures(root, names, job.max_pixels), root, recorder, job.fail_fast, controls)
-    return run(items, detectors, [recorder], progress, flow=Flow(batch=job.batch), controls=controls)
+    with recorder:
+        sink = PictureSink(recorder.pictures, take)
+        return run(items, detectors, [sink], progress, flow=Flow(batch=job.batch), controls=controls)
 
 
 class Recorder:
-    """A `Sink` that writes an image's pictures and then its row: what has a row is never done again.
-
-    Where a folder of pictures is remote, the pictures of several images are on their way at once; their rows follow in
-    order.
+    """Keeps what came of images: what has a row is never done again. A context manager, in which folders of pictures
+    are ready to be written to.
 
     Args:
         pictures: writes the pictures that are wanted.
         folders: kind → folder of those that earlier runs have written.
-
-    Attributes:
-        failed: is told name and reason of an image whose pictures cannot be written.
     """
 
     def __init__(self, manifest: Manifest, pictures: PictureOutputs, folders: Mapping[str, Folder]) -> None:
         self.manifest = manifest
-        self.failed: Callable[[str, str], None] = lambda _name, _reason: None
-        self._pictures = pictures
+        self.pictures = pictures
         self._folders = folders
+
+    def __enter__(self) -> Recorder:
+        self.pictures.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pictures.__exit__()
+
+    def record(self, *outcomes: Outcome) -> None:
+        """Take what came of images; pictures of an earlier state of them that are no longer true go."""
+        for outcome in outcomes:
+            before = self.manifest.files_of(outcome.name)
+            if before:
+                remove_files(sorted(set(before) - set(outcome.files)), self._folders)
+        self.manifest.record_all(outcomes)
+
+
+class PictureSink:
+    """A `Sink` that writes an image's pictures and hands on what came of it, in order.
+
+    Where a folder of pictures is remote, the pictures of several images are on their way at once.
+    """
+
+    def __init__(self, pictures: PictureOutputs, take: Callable[[Outcome], object]) -> None:
+        self._pictures = pictures
+        self._take = take
         self._waiting: deque[Future[Outcome]] = deque()
         remote = any(folder.remote for folder in pictures.folders.values())
         self._pool = ThreadPoolExecutor(AT_ONCE) if remote else None
 
-    def __enter__(self) -> Recorder:
-        self._pictures.__enter__()
+    def __enter__(self) -> PictureSink:
         return self
 
     def __exit__(self, error: object = None, *_: object) -> None:
         try:
             while self._waiting:
                 with suppress(*([SinkError] if error else [])):  # the first failure is the one to tell
-                    self._finish(self._waiting.popleft().result())
+                    self._take(self._waiting.popleft().result())
         finally:
             if self._pool:
                 self._pool.shutdown(cancel_futures=True)
-            self._pictures.__exit__()
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Take the detections of one image."""
         if self._pool is None:
-            self._finish(self._pictures.write(frame, found))
+            self._take(self._pictures.write(frame, found))
             return
         made = self._pictures.make(frame, found)
         self._waiting.append(self._pool.submit(self._pictures.put, Outcome(frame.name, frame.wh, found), made))
         while self._waiting and (self._waiting[0].done() or len(self._waiting) > 2 * AT_ONCE):
-            self._finish(self._waiting.popleft().result())
-
-    def _finish(self, outcome: Outcome) -> None:
-        self.record(outcome)
-        if outcome.reason is not None:
-            self.failed(outcome.name, outcome.reason)
-
-    def record(self, outcome: Outcome) -> None:
-        """Take what came of one image; pictures of an earlier state of it that are no longer true go."""
-        before = self.manifest.files_of(outcome.name)
-        if before:
-            remove_files(sorted(set(before) - set(outcome.files)), self._folders)
-        self.manifest.record(outcome)
+            self._take(self._waiting.popleft().result())
 
 
 def _failures_recorded(
@@ -119,7 +128,7 @@ def _failures_recorded(
     """The same items; one that failed has its row when it passes, and ends the run if `fail_fast`."""
     for item in items:
         if isinstance(item, Failed):
-            recorder.record(Outcome(item.name, reason=_reason(item, root)))
+            recorder.record(Outcome(item.name, reason=reason_of(item, root)))
             if fail_fast:
                 controls.stop()
         yield item
@@ -127,7 +136,7 @@ def _failures_recorded(
             return
 
 
-def _reason(item: Failed, root: Folder) -> str:
+def reason_of(item: Failed, root: Folder) -> str:
     """Why it failed, without the place where the pictures happen to lie."""
     place = root.shown(item.name)
     return str(item.error).removeprefix(f"{place}: ").replace(place, item.name)

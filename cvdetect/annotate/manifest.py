@@ -153,12 +153,13 @@ class Manifest(Database):
 
     def record(self, outcome: Outcome) -> None:
         """One image is done, or has failed: from here on it is never lost."""
-        wh = outcome.wh or (None, None)
-        status = _FAILED if outcome.found is None else _DONE
-        row = (status, outcome.reason, *wh, pack(outcome.found), json.dumps(outcome.files), place_of(outcome.name))
-        self.execute(
+        self.record_all([outcome])
+
+    def record_all(self, outcomes: Iterable[Outcome]) -> None:
+        """The same for several, all or none of them."""
+        self.execute_many(
             "UPDATE images SET status = ?, reason = ?, width = ?, height = ?, found = ?, files = ? WHERE place = ?",
-            *row,
+            map(_row, outcomes),
         )
 
     def row(self, name: str) -> Row:
@@ -207,3 +208,9 @@ class Manifest(Database):
     def forget_outputs(self) -> None:
         """The files of earlier exports are gone."""
         self.execute(f"DELETE {self._STALE}")
+
+
+def _row(outcome: Outcome) -> tuple[Any, ...]:
+    wh = outcome.wh or (None, None)
+    status = _FAILED if outcome.found is None else _DONE
+    return status, outcome.reason, *wh, pack(outcome.found), json.dumps(outcome.files), place_of(outcome.name)

@@ -22,5 +22,6 @@ def _text(part: str) -> bytes:
 
 def _digits(part: str) -> bytes:
     """The more digits, the larger the number; a name that ends here (0) comes before one that goes on (1)."""
-    ascii_digits = "".join(str(int(c)) for c in part).lstrip("0").encode("ascii")
+    value = part if part.isascii() else "".join(str(int(c)) for c in part)
+    ascii_digits = value.lstrip("0").encode("ascii")
     return b"\1" + len(ascii_digits).to_bytes(4, "big") + ascii_digits

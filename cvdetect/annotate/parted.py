@@ -83,10 +83,12 @@ class PartedManifest(Manifest):
         super().make_all_wait()
         self._parts.add({"do": "wait"})
 
-    def record(self, outcome: Outcome) -> None:
-        """Lost with the process unless its part is written; then the image is done again."""
-        super().record(outcome)
-        self._parts.add(_event(self.row(outcome.name)))
+    def record_all(self, outcomes: Iterable[Outcome]) -> None:
+        """Lost with the process unless their part is written; then the images are done again."""
+        recorded = list(outcomes)
+        super().record_all(recorded)
+        for outcome in recorded:
+            self._parts.add(_event(self.row(outcome.name)))
 
     def add_files(self, name: str, files: Iterable[str]) -> None:
         """As `Manifest`."""

@@ -21,7 +21,7 @@ from cvdetect.sinks.pictures import encode_picture, shrink
 from cvdetect.sinks.render import Renderer
 from cvdetect.storage import Folder
 
-__all__ = ["Made", "PictureOutputs", "remove_files", "thumbnail_path", "why_unfit"]
+__all__ = ["Made", "PictureOutputs", "copy_name", "remove_files", "thumbnail_path", "why_unfit"]
 
 # What OpenCV writes in colour; copies of other pictures are PNGs.
 _WRITABLE = frozenset(".bmp .dib .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split())
@@ -34,6 +34,16 @@ _THUMBNAIL_QUALITY = 80
 def thumbnail_path(name: str) -> str:
     """An image's thumbnail, relative to the review page's folder."""
     return f"thumbs/{name}.jpg"
+
+
+def copy_name(name: str, taken: Callable[[str], bool]) -> str:
+    """An image's annotated copy, relative to the folder of copies: a name that OpenCV writes and no input has."""
+    if PurePosixPath(name).suffix.lower() in _WRITABLE:
+        return name
+    name += ".png"
+    while taken(name):
+        name += ".png"
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +122,7 @@ class PictureOutputs:
         return replace(outcome, files=tuple(written))
 
     def _draw(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
-        path = frame.name
-        if PurePosixPath(path).suffix.lower() not in _WRITABLE:
-            path += ".png"
-            while self._taken(path):
-                path += ".png"
-        yield path, self._renderer.drawn(frame, found), _QUALITY
+        yield copy_name(frame.name, self._taken), self._renderer.drawn(frame, found), _QUALITY
 
     def _crops(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         picture = self._renderer.clean(frame, found)

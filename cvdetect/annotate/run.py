@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.checks import check_job, output_identities
+from cvdetect.annotate.cluster import check_cluster
 from cvdetect.annotate.export import FAILURES, export, export_folders
 from cvdetect.annotate.identity import check_same, model_digests, options_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
 from cvdetect.annotate.job import AnnotateJob, Report
 from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
 from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.pictures import PictureOutputs, remove_files, thumbnail_path
+from cvdetect.annotate.pictures import remove_files, thumbnail_path
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found
+from cvdetect.annotate.work import Loaded, picture_outputs
 from cvdetect.annotate.workplace import manifest_of, used
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
 from cvdetect.frame import Frame
 from cvdetect.pipeline import Summary
-from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.sinks.render import blurred_classes
 from cvdetect.storage import Folder, open_folder
 
 __all__ = ["annotate"]
+
+_Engine = tuple[Detector | Loaded, Callable[[Recorder, Progress], Summary]]
 
 
 def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa: B008 - stateless
@@ -41,6 +46,8 @@ def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa
     """
     inputs = find_inputs(job.images, job.root, job.recursive)
     check_job(job, inputs)
+    if job.engine == "ray":
+        check_cluster(job.ray_address)
     options = options_of(job)
     with manifest_of(job) as manifest:
         _admit(job, manifest, options, progress)
@@ -113,19 +120,33 @@ def _detect(
         return About.from_json(manifest.fact("about")), Summary()
     if counts.done:
         progress.note(f"{counts.done} of {counts.total} images are done already")
-    detectors = load_detectors(job.model, job.detect, job.run, progress, most=counts.waiting, workers=job.workers)
-    about = _begin(job, manifest, detectors[0], options, progress)
-    pictures = _pictures(job, about, manifest, job.folders())
-    recorder = Recorder(manifest, pictures, _folders_before(manifest))
-    progress.begin("detecting", counts.waiting, "images")
-    try:
-        return about, detect_waiting(inputs.root, job, detectors, recorder, progress)
-    finally:
-        progress.end()
+    with _engine(job, inputs.root, manifest, progress) as (detector, detect_all):
+        about = _begin(job, manifest, detector, options, progress)
+        pictures = picture_outputs(job, about.labels, job.folders(), manifest.holds)
+        recorder = Recorder(manifest, pictures, _folders_before(manifest))
+        progress.begin("detecting", counts.waiting, "images")
+        try:
+            return about, detect_all(recorder, progress)
+        finally:
+            progress.end()
+
+
+@contextmanager
+def _engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Progress) -> Iterator[_Engine]:
+    """What is loaded, here or elsewhere, and what works with it."""
+    if job.engine == "ray":
+        from cvdetect.annotate.ray_engine import ray_engine
+
+        with ray_engine(job, root, manifest, progress) as engine:
+            yield engine.loaded, engine.detect_waiting
+    else:
+        most = manifest.counts().waiting
+        detectors = load_detectors(job.model, job.detect, job.run, progress, most=most, workers=job.workers)
+        yield detectors[0], partial(detect_waiting, root, job, detectors)
 
 
 def _begin(
-    job: AnnotateJob, manifest: Manifest, detector: Detector, options: Mapping[str, Any], progress: Progress
+    job: AnnotateJob, manifest: Manifest, detector: Detector | Loaded, options: Mapping[str, Any], progress: Progress
 ) -> About:
     """Write down what this run is, or check that it goes on as the first one began."""
     progress.detail(f"{detector.name} runs on {detector.ran}")
@@ -156,11 +177,6 @@ def _same_runtime(job: AnnotateJob, before: About, now: About, progress: Progres
     return before
 
 
-def _pictures(job: AnnotateJob, about: About, manifest: Manifest, folders: Mapping[str, Folder]) -> PictureOutputs:
-    renderer = Renderer(about.labels, job.style, blurred_classes(job.blur, about.labels))
-    return PictureOutputs(folders, about.labels, renderer, manifest.holds, bool(job.blur))
-
-
 def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, progress: Progress) -> dict[str, str]:
     """Write the files → name of an image whose own file could not be written, and why."""
     if job.review:
@@ -176,7 +192,7 @@ def _add_thumbnails(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about:
     """Make the thumbnails that are not there, where an earlier run was without --review."""
     folder = job.folders()["review"]
     manifest.remember(folders=_folders_told(manifest, {"review": folder}))
-    with _pictures(job, about, manifest, {"review": folder}) as pictures:
+    with picture_outputs(job, about.labels, {"review": folder}, manifest.holds) as pictures:
         for record in manifest:
             if _has_thumbnail(manifest, folder, record.name):
                 continue

@@ -43,6 +43,14 @@ FOLDER = _Folder(path_type=Path)
 @click.option("--workers", type=int, metavar="N", help="Networks side by side.  [default: what is usually fastest]")
 @click.option("--batch", type=int, default=1, show_default=True, metavar="N", help="Images through a network at once.")
 @click.option("--max-pixels", type=int, default=200_000_000, show_default=True, metavar="N", help="Larger images fail.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="Where it runs: on this machine, or on a Ray cluster (extra [ray]).",
+)  # fmt: skip
+@click.option(
+    "--ray-address", metavar="ADDR",
+    help="The cluster: HOST:PORT, ray://HOST:PORT or auto.  [default: one started on this machine]",
+)  # fmt: skip
 @drawing
 @detecting("annotate")
 @click.pass_obj

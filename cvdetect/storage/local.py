@@ -30,7 +30,7 @@ class LocalFolder:
         return False
 
     @property
-    def _scratch(self) -> Path:
+    def scratch(self) -> Path:
         """Where files lie until they are whole: what a killed run leaves there is swept away by the next."""
         return self.path / ".cvdetect-unfinished"
 
@@ -114,7 +114,7 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write under a temporary name, then rename."""
-        write_whole(place(self.path, name), data, self._scratch)
+        write_whole(place(self.path, name), data, self.scratch)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write whole, unless there is such a file."""
@@ -157,11 +157,11 @@ class LocalFolder:
     def prepare(self) -> None:
         """Find out whether it can be written to."""
         self.sweep()
-        check_writable(self._scratch / "x")
+        check_writable(self.scratch / "x")
 
     def sweep(self) -> None:
         """Delete what is unfinished."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _unread(self, name: str, error: OSError) -> SourceError:
         return SourceError(f"{self.shown(name)}: cannot be read: {error.strerror or error}")

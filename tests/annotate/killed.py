@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,16 @@ def die(seconds: float, images: int, recorded: list[str]) -> None:
 
 def main(photos: str, out: str, seconds: str, images: str = "0") -> None:
     recorded: list[str] = []
-    record = Manifest.record
+    record_all = Manifest.record_all
 
-    def counted(manifest: Manifest, outcome: Outcome) -> None:
-        record(manifest, outcome)
-        recorded.append(outcome.name)
+    def counted(manifest: Manifest, outcomes: Iterable[Outcome]) -> None:
+        some = list(outcomes)
+        record_all(manifest, some)
+        recorded.extend(outcome.name for outcome in some)
 
     with pytest.MonkeyPatch.context() as patch:
         install(patch, [FakeDetector(0.01), FakeDetector(0.015)])
-        patch.setattr(Manifest, "record", counted)
+        patch.setattr(Manifest, "record_all", counted)
         patch.setattr(parts, "_MOST_EVENTS", 5)
         threading.Thread(target=die, args=(float(seconds), int(images), recorded), daemon=True).start()
         annotate(job(photos, out))

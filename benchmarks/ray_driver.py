@@ -1,0 +1,123 @@
+"""What one picture costs the driver of `annotate --engine ray`, in processor time: the figures of benchmarks/scale.py.
+
+Listing (rows only, without the walk), handing out names, receiving outcomes of five objects, recording them, and a
+chunk's way through Ray (without its outcomes) beside others that are pending; and how large the manifest gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvdetect.annotate.cluster import check_cluster, connected
+from cvdetect.annotate.local import Recorder
+from cvdetect.annotate.manifest import Manifest
+from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.pictures import PictureOutputs
+from cvdetect.annotate.walk import Listed
+from cvdetect.detections import Detections
+from cvdetect.errors import CvdetectError
+from cvdetect.labels import BUILT_IN
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sinks.render import Renderer
+
+CHUNK, OBJECTS = 55, 5
+PENDING = (64, 640, 6400)  # calls of two a worker: 1, 10 and 100 machines of 32 cores
+
+
+@contextmanager
+def told(what: str, count: int) -> Iterator[None]:
+    begin = time.process_time()
+    yield
+    print(f"{what}: {(time.process_time() - begin) / count * 1e6:.1f} µs each")
+
+
+def outcome(number: int) -> Outcome:
+    rng = np.random.default_rng(number)
+    corners = np.sort(rng.uniform(0, 400, (OBJECTS, 2, 2)), axis=1).reshape(OBJECTS, 4)
+    found = Detections(corners, rng.integers(0, 80, OBJECTS), rng.uniform(0, 1, OBJECTS))
+    return Outcome(f"{number // 1000:05d}/{number:09d}.jpg", (640, 480), found)
+
+
+def book(count: int, folder: Path) -> None:
+    """List, hand out, receive and record `count` pictures."""
+    outcomes = [outcome(number) for number in range(count)]
+    chunks = [pickle.dumps(outcomes[i : i + CHUNK], 5) for i in range(0, count, CHUNK)]
+    labels = BUILT_IN["coco80"](0)
+    path = folder / "manifest.sqlite"
+    with Manifest(path) as manifest:
+        with told("rows listed", count):
+            manifest.list_anew(Listed(each.name, 1, 1) for each in outcomes)
+        with told("names handed out", count):
+            assert sum(1 for _ in manifest.waiting()) == count
+        with told("outcomes received", count):
+            received = [pickle.loads(chunk) for chunk in chunks]
+        nothing = PictureOutputs({}, labels, Renderer(labels, DrawStyle(), frozenset()), manifest.holds)
+        recorder = Recorder(manifest, nothing, {})
+        with told(f"outcomes recorded, {CHUNK} together", count):
+            for chunk in received:
+                recorder.record(*chunk)
+    print(f"manifest: {path.stat().st_size / count:.0f} bytes a picture")
+
+
+def _actor() -> type:
+    class Actor:
+        def wait(self, seconds: float) -> None:
+            time.sleep(seconds)
+
+        def do(self, _names: Any, _taken: Any) -> None: ...
+
+    return Actor
+
+
+def chunks(ray: Any, pending: int, times: int) -> None:
+    """Give an actor the names of a chunk and hear of its end, while so many other calls are pending."""
+    actor = ray.remote(_actor())
+    busy = [actor.remote() for _ in range(-(-pending // 3200))]  # Ray warns of more than 5,000 calls of one actor
+    waiting = [member.wait.remote(1000) for member in busy]
+    waiting += [busy[i % len(busy)].wait.remote(0) for i in range(pending - len(busy))]
+    worker, names = actor.remote(), tuple(outcome(number).name for number in range(CHUNK))
+
+    def once() -> None:
+        call = worker.do.remote(names, frozenset())
+        ray.wait([*waiting, call], num_returns=1, timeout=10)
+        ready, _ = ray.wait([*waiting, call], num_returns=pending + 1, timeout=0)
+        ray.get(ready)
+
+    once()
+    with told(f"chunks through Ray, {pending} calls pending", times):
+        _repeat(once, times)
+    for member in (*busy, worker):
+        ray.kill(member)
+
+
+def _repeat(once: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        once()
+
+
+def measure(count: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        book(count, Path(name))
+    check_cluster(None)
+    with connected(None) as ray:
+        for pending in PENDING:
+            chunks(ray, pending, 100)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=20_000, help="pictures (%(default)s)")
+    try:
+        measure(parser.parse_args().images)
+    except CvdetectError as error:
+        sys.exit(str(error))

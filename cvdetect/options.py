@@ -40,7 +40,8 @@ class ModelChoice:
         names: a text file with one class name a line, or a TensorFlow label map.
         scale, mean, std, rgb, pad_value: preprocessing of such files; None takes the family's usual.
         size: width and height of the network input in pixels; None takes the model's own.
-        resize: "stretch" or "letterbox"; None takes the model's own.
+        resize: "stretch", "letterbox", or "tensorflow" (as a TensorFlow graph itself does it, in its own size where
+            `size` gives none); None takes the model's own.
         registry: a models.yaml read on top of the shipped one and the user's.
         cache: where weights lie; None takes the platform's user cache directory.
         offline: never use the network.

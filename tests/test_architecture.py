@@ -24,7 +24,7 @@ ROWS = [
     ["media"],
     ["options", "files", "sniff", "signals", "json_records"],
     ["tiling"],
-    ["masks"],
+    ["masks", "resize"],
     ["spec", "labels", "detections", "cv"],
     ["frame", "boxes", "events", "errors", "natural_order"],
     ["__init__"],
@@ -49,7 +49,7 @@ DOORS = {
     "supervision": {"tracking"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
-NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}
+NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "resize", "formats", "labels", "frame"}
 STANDARD = set(__import__("sys").stdlib_module_names)
 
 

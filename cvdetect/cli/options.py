@@ -47,7 +47,12 @@ _MODEL = [
     click.option("--std", metavar="A,B,C", help="Divides pixel values after --scale."),
     click.option("--rgb/--bgr", default=None, help="Channel order of the network.  [default: the family's]"),
     click.option("--pad-value", type=click.FloatRange(0, 255), help="Grey of letterbox padding.  [default: usual one]"),
-    click.option("--resize", type=click.Choice(["stretch", "letterbox"]), help="How images are brought to that size."),
+    click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox", "tensorflow"]),
+        help="How images are brought to that size; tensorflow: as a graph of TensorFlow does, in its own size unless "
+        "--size gives one.  [default: the model's]",
+    ),
 ]
 _DETECT = [
     click.option("--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: 0.4]"),

@@ -28,7 +28,8 @@ class Model:
     """A loaded model and how its output is to be read.
 
     Attributes:
-        input: how images are fed; `input_wh` is its size in pixels.
+        input: how images are fed; `input_wh` is its size in pixels, the usual one where `input.sides` gives each image
+            its own.
         nms: the IoU threshold of suppression; None where the graph has done it.
         one_by_one: the network takes one image at a time.
     """
@@ -108,7 +109,7 @@ def _open(
     else:
         from cvdetect.loader.tensorflow import open_tensorflow
 
-        opened = open_tensorflow(spec, files, run, _lowest(spec, detect), detect.nms, progress)
+        opened = open_tensorflow(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
     if spec.family and opened.family != spec.family:
         raise ModelError(f"{spec.name}: models.yaml says family {spec.family}, but its files are {opened.family}")
     return opened

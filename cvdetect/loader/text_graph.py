@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
-from cvdetect.formats.graphdef import read_graph_def
+from cvdetect.formats.graphdef import Graph, read_graph_def
 from cvdetect.formats.make_textgraph import TextGraphOptions, input_size, make_text_graph
 from cvdetect.loader.opened import read_text
 from cvdetect.spec import ModelSpec
@@ -20,11 +20,11 @@ __all__ = ["TextGraphSource", "find_text_graph"]
 
 @dataclass(frozen=True, slots=True)
 class TextGraphSource:
-    """A text graph, what errors call it, and the size (width, height) that suits its graph, where one was made."""
+    """A text graph, what errors call it, and the frozen graph, where it was made of that."""
 
     text: str
     name: str
-    usual_wh: tuple[int, int] | None = None
+    graph: Graph | None = None
 
 
 def find_text_graph(
@@ -50,9 +50,4 @@ def find_text_graph(
             f"{error} (no text graph was given as --config; cvdetect textgraph has options for what is not known)"
         ) from error
     progress.note(f"{spec.name}: no text graph was given, made one of the {made.kind} in {path.name}")
-    return TextGraphSource(made.text, str(path), known or (_usual(made.sides) if made.sides else None))
-
-
-def _usual(sides: tuple[int, int]) -> tuple[int, int]:
-    """A size for pictures of 4:3, as most cameras make them, by the graph's own rule for the shorter side."""
-    return min(sides[1], round(sides[0] * 4 / 3)), sides[0]
+    return TextGraphSource(made.text, str(path), parsed)

@@ -19,7 +19,15 @@ from cvdetect.formats.make_textgraph.settle import Settler, TextGraphOptions
 from cvdetect.formats.make_textgraph.ssd import make_ssd
 from cvdetect.formats.prototext import Field, Message, write
 
-__all__ = ["MadeTextGraph", "Pipeline", "TextGraphOptions", "input_size", "make_text_graph", "read_pipeline"]
+__all__ = [
+    "MadeTextGraph",
+    "Pipeline",
+    "TextGraphOptions",
+    "input_sides",
+    "input_size",
+    "make_text_graph",
+    "read_pipeline",
+]
 
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp"})
 
@@ -67,6 +75,11 @@ def input_size(graph: Graph) -> tuple[int, int] | None:
         return facts.fixed_wh(graph)
     except (ValueError, IndexError) as error:
         raise ModelFileError(f"{graph.name}: is damaged, or no detection graph: {error}") from error
+
+
+def input_sides(graph: Graph) -> tuple[int, int] | None:
+    """What the graph brings a picture's shorter side to, and the most for the longer one; None without such a rule."""
+    return facts.resizer_sides(graph)
 
 
 def _made(graph: Graph, options: TextGraphOptions, settler: Settler) -> tuple[str, list[Message]]:

@@ -98,6 +98,7 @@ USUAL_INPUT: Mapping[str, InputSpec] = {
     ),
     "detr": InputSpec(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="stretch"),
     "rt_detr": InputSpec(scale=1 / 255, resize="stretch"),
+    "tflite_ssd": InputSpec(scale=1 / 127.5, mean=(127.5, 127.5, 127.5), resize="stretch"),
     "retinanet": _TORCHVISION,
     "fcos": _TORCHVISION,
 }

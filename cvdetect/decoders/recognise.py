@@ -192,7 +192,7 @@ def _refuse_raw_heads(model: Outline) -> None:
         return
     if any(grids == {(model.wh[1] // s, model.wh[0] // s) for s in strides} for strides in _RAW_STRIDES):
         raise DecodeError(
-            f"outputs {model} are a YOLO's heads before their boxes are decoded, and no file says their anchors: export "
+            f"outputs {model} are a YOLO's heads before their boxes are decoded, without anchors in the file: export "
             "it with its decoding (YOLOv7: export.py --grid; YOLOv5: its export.py as it is; or with NMS inside)"
         )
 

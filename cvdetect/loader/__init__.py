@@ -128,10 +128,15 @@ def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOpti
         input=opened.input,
         input_wh=opened.input_wh,
         decode=DECODERS[opened.family],
-        options=DecodeOptions(thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors),
+        options=DecodeOptions(thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors),
         labels=labels,
-        nms=None if opened.suppressed else spec.nms if detect.nms is None else detect.nms,
+        nms=None if opened.suppressed else _nms(spec, opened, detect),
         agnostic_nms=detect.agnostic_nms,
         max_det=detect.max_det,
         one_by_one=opened.one_by_one,
     )
+
+
+def _nms(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> float:
+    """The IoU threshold: as asked for, else as the file states it, else the spec's."""
+    return next(nms for nms in (detect.nms, opened.nms, spec.nms) if nms is not None)

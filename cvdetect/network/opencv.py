@@ -109,11 +109,11 @@ def read_caffe(prototxt: str, weights: Bytes, name: str, options: RunOptions) ->
     return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
 
 
-def read_tflite(model: Bytes, name: str, options: RunOptions) -> OpenCVNetwork:
-    """A TensorFlow Lite model from its content."""
+def read_tflite(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
+    """A TensorFlow Lite model from its content; empty `outputs` take all unconnected ones."""
     with _quiet():
         net = _read(name, cv2.dnn.readNetFromTFLite, model)
-    return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
+    return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
 
 
 @contextmanager

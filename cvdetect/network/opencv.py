@@ -147,10 +147,13 @@ def _why(error: Exception) -> str:
     match = _NODE.search(str(error))
     if match is None:
         return f"OpenCV cannot load this model: {_reason(error)}"
-    return (
-        f"OpenCV {cv2.__version__} cannot run its operator {match[1] or match[2]}: export the model with a fixed "
-        "input size and constants folded (simplified), or leave its last layers out"
+    operator = match[1] or match[2]
+    cure = (
+        "no export helps, take a model without it (RT-DETR and Deformable DETR sample their features with it)"
+        if operator.endswith("GridSample")
+        else "export the model with a fixed input size and constants folded (simplified), or leave its last layers out"
     )
+    return f"OpenCV {cv2.__version__} cannot run its operator {operator}: {cure}"
 
 
 def _reason(error: Exception) -> str:

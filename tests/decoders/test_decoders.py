@@ -177,7 +177,7 @@ def test_thresholds_of_single_classes_and_a_class_filter_act(family: str) -> Non
         ("yolo", (100,)), ("yolo", (100, 5)), ("yolo", (3, 100, 85)), ("yolo", (1, 1, 100, 7)),
         ("region", (1, 9, 13, 31)), ("region", (2, 9, 13, 30)), ("region", (845, 10)), ("region", (1, 9, 13, 15)),
         ("detection_output", (1, 1, 100, 6)), ("detection_output", (100, 7)), ("detection_output", (1, 90, 15, 15)),
-        ("mask_rcnn", (1, 1, 100, 7)),
+        ("mask_rcnn", (1, 1, 100, 7)), ("tflite_ssd", (1, 240, 4)), ("tflite_ssd", (1, 240, 6)),
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_an_error_with_expected_and_got(family: str, shape: tuple[int, ...]) -> None:

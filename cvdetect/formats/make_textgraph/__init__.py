@@ -110,6 +110,16 @@ def _refuse(graph: Graph) -> None:
         )
     if "StatefulPartitionedCall" in operations or "PartitionedCall" in operations:
         raise ModelFileError(f"{graph.name}: is a TensorFlow 2 graph, which OpenCV cannot run; export it as ONNX")
+    if any(n.op == "CropAndResize" and n.name.startswith("SecondStageBoxPredictor") for n in graph.nodes.values()):
+        raise ModelFileError(
+            f"{graph.name}: is an R-FCN, whose position-sensitive crops OpenCV cannot run: take a Faster R-CNN, or "
+            "export it as ONNX and run it elsewhere"
+        )
+    if any(name.startswith(("class_net/class-predict", "box_net/box-predict")) for name in graph.nodes):
+        raise ModelFileError(
+            f"{graph.name}: is an EfficientDet, for which no text graph is made here: give --config with the one that "
+            "came with it, or that OpenCV's tf_text_graph_efficientdet.py makes"
+        )
 
 
 def _fields(nodes: list[Message]) -> list[Field]:

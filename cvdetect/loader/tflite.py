@@ -37,6 +37,9 @@ def open_tflite(
     wh = choose_size(spec, (width, height), None, progress)
     post = cut_postprocess(data, str(path))
     if post is not None:
+        progress.note(
+            f"{spec.name}: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU {post.iou:.3g}"
+        )
         return _open_ssd(spec, path, post, wh, choice, run)
     network = opencv.read_tflite(data, str(path), (), run)
     return make_opened(spec, files, choice, network, Outline(probe(network, wh), wh), (), progress)

@@ -19,7 +19,7 @@ from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
 from cvdetect.formats.tflite_postprocess import cut_postprocess
 from cvdetect.options import DetectOptions, ModelChoice
 from cvdetect.sources.images import read_image
-from tests.conftest import Cli, make_detections
+from tests.conftest import Cli, Told, make_detections
 from tests.decoders.test_onnx_decoders import assert_same
 
 SIZE, CLASSES = 64, 6  # 8 x 8, 4 x 4 and 2 x 2 cells
@@ -226,7 +226,10 @@ def test_what_tensorflow_lite_finds_is_found_and_nothing_else(
 def test_it_takes_several_images_thresholds_and_names(ssd_file: Path, samples: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\neel\n")
     choice = ModelChoice(tflite=ssd_file, names=tmp_path / "names.txt")
-    detector = Detector.load(choice, DetectOptions(conf=0.5, nms=0.3, classes=("cat",)))
+    heard = Told()
+    detector = Detector.load(choice, DetectOptions(conf=0.5, nms=0.3, classes=("cat",)), progress=heard)
+    assert heard.notes == ["ssd: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU 0.6"]
+    assert detector.model.nms == 0.3
     images = [read_image(samples / name) for name in ("dog.jpg", "eagle.jpg")]
     for both, image in zip(detector.detect_batch(images), images, strict=True):
         alone = detector.detect(image)

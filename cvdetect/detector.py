@@ -16,7 +16,7 @@ from cvdetect.labels import LabelSet
 from cvdetect.loader import Model, load_model
 from cvdetect.network import Ran
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, usable_cores
-from cvdetect.preprocess import preprocess
+from cvdetect.preprocess import input_size, preprocess
 from cvdetect.suppress import suppress
 from cvdetect.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 
@@ -102,7 +102,7 @@ class Detector:
     def _detect_tiled(self, image: Image, watch: Watch) -> Detections:
         """One image by its tiles and as a whole."""
         wh = image.shape[1], image.shape[0]
-        parts = tiles(wh, self._grid, self.model.input_wh)
+        parts = tiles(wh, self._grid, input_size(wh, self.model.input_wh, self.model.input))
         if len(parts) == 1:
             return self._forward([image], watch)[0]
         found, cut = self._forward([image], watch), []
@@ -129,7 +129,7 @@ class Detector:
         watch("preprocess")
         outputs = model.network.forward(blob)
         watch("forward")
-        found = model.decode(outputs, NetInput(len(images), model.input_wh), model.options)
+        found = model.decode(outputs, NetInput(len(images), (blob.shape[3], blob.shape[2])), model.options)
         watch("decode")
         kept = [self._suppress(d) for d in found]
         watch("suppress")

@@ -10,7 +10,17 @@ from pathlib import Path
 from cvdetect.errors import UsageError
 from cvdetect.spec import Resize
 
-__all__ = ["Conf", "DetectOptions", "ModelChoice", "RunOptions", "parse_conf", "parse_size", "usable_cores"]
+__all__ = [
+    "Conf",
+    "DetectOptions",
+    "ModelChoice",
+    "RunOptions",
+    "parse_conf",
+    "parse_scale",
+    "parse_size",
+    "parse_triple",
+    "usable_cores",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,8 @@ class ModelChoice:
         names: a text file with one class name a line, or a TensorFlow label map.
         scale, mean, std, rgb, pad_value: preprocessing of such files; None takes the family's usual.
         size: width and height of the network input in pixels; None takes the model's own.
-        resize: "stretch" or "letterbox"; None takes the model's own.
+        resize: "stretch", "letterbox", or "tensorflow" (as a TensorFlow graph itself does it, in its own size where
+            `size` gives none); None takes the model's own.
         registry: a models.yaml read on top of the shipped one and the user's.
         cache: where weights lie; None takes the platform's user cache directory.
         offline: never use the network.
@@ -183,3 +194,30 @@ def parse_size(text: str) -> tuple[int, int]:
     if not 1 <= len(parts) <= 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
         raise UsageError(f"--size {text}: expected one number or WIDTHxHEIGHT, e.g. 416 or 608x416")
     return int(parts[0]), int(parts[-1])
+
+
+def parse_scale(text: str | None) -> float | None:
+    """``0.5`` or ``1/255`` → a factor above 0; None as it is."""
+    if text is None:
+        return None
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--scale {text}: expected a number above 0 or a fraction, e.g. 1/255")
+    return value
+
+
+def parse_triple(option: str, text: str | None) -> tuple[float, float, float] | None:
+    """``A,B,C``, or one number for all three channels; None as it is."""
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise UsageError(f"{option} {text}: expected one number or three, e.g. 123.7,116.3,103.5")
+    return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])

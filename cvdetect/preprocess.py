@@ -12,11 +12,13 @@ from cvdetect.boxes import Boxes, clip
 from cvdetect.cv import cv2
 from cvdetect.detections import Detections
 from cvdetect.frame import Image
+from cvdetect.resize import keep_aspect, resize_as_tensorflow
 from cvdetect.spec import InputSpec
 
-__all__ = ["Blob", "Placement", "placement", "preprocess"]
+__all__ = ["Blob", "Placement", "input_size", "placement", "preprocess"]
 
 Blob = NDArray[np.float32]  # (B, 3, H, W)
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Placement:
         return np.array([*self.pad, *self.pad], np.float64)
 
 
+def input_size(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Width and height of the network input for an image of `source_wh`: `input_wh`, or what its aspect ratio gives."""
+    return keep_aspect(source_wh, spec.sides) if spec.sides else input_wh
+
+
 def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> Placement:
     """How an image of `source_wh` is laid into an input of `input_wh`.
 
@@ -72,14 +79,26 @@ def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, in
 
 
 def preprocess(images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec) -> tuple[Blob, list[Placement]]:
-    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, 3, h, w) float32 and one placement an image."""
+    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, 3, h, w) float32 and one placement an image.
+
+    (w, h) is `input_wh`, but where `spec.sides` gives each image a size of its own: then one image goes at a time.
+    """
+    if spec.sides:
+        (image,) = images
+        input_wh = input_size((image.shape[1], image.shape[0]), input_wh, spec)
     placements = [placement((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
-    if spec.resize == "letterbox":
-        images = [_letterbox(i, p, input_wh, spec.pad_value) for i, p in zip(images, placements, strict=True)]
-    blob = cv2.dnn.blobFromImages(list(images), spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, 3, h, w)
+    fed = [_resized(i, p, input_wh, spec) for i, p in zip(images, placements, strict=True)]
+    blob = cv2.dnn.blobFromImages(fed, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, 3, h, w)
     if spec.std != (1.0, 1.0, 1.0):
         blob /= np.array(spec.std, np.float32).reshape(1, 3, 1, 1)
     return np.asarray(blob, np.float32), placements
+
+
+def _resized(image: Image, place: Placement, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
+    """The image in the input's size; stretching is left to `blobFromImages`, which does it on the way."""
+    if spec.resize == "tensorflow":
+        return resize_as_tensorflow(image, input_wh)
+    return _letterbox(image, place, input_wh, spec.pad_value) if spec.resize == "letterbox" else image
 
 
 def _letterbox(image: Image, place: Placement, input_wh: tuple[int, int], value: float) -> Image:

@@ -9,7 +9,7 @@ from typing import Literal
 
 __all__ = ["USUAL_INPUT", "Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source", "Speed"]
 
-Resize = Literal["stretch", "letterbox"]
+Resize = Literal["stretch", "letterbox", "tensorflow"]
 Role = Literal["cfg", "weights", "config", "graph", "names", "onnx", "prototxt", "caffemodel", "tflite"]
 
 
@@ -58,9 +58,12 @@ class InputSpec:
     Attributes:
         wh: width and height of the network input in pixels; None takes the model file's own.
         swap_rb: True gives the network RGB (images here are BGR).
-        resize: "stretch" ignores the aspect ratio, "letterbox" keeps it and pads with `pad_value`; None takes what
-            the model file says (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
+        resize: "stretch" ignores the aspect ratio, "letterbox" keeps it and pads with `pad_value`, "tensorflow" is
+            stretch with the pixels of TensorFlow's legacy bilinear resize (`cvdetect.resize`); None takes what the
+            model file says (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
         pad_align: where a letterboxed image sits: in the centre (Darknet) or at the top left (YOLOX).
+        sides: each image has an input size of its own, which keeps its aspect ratio: what the shorter side is brought
+            to, and the most for the longer one; `wh` is then only what is usual. None: every image has size `wh`.
     """
 
     wh: tuple[int, int] | None = None
@@ -71,6 +74,7 @@ class InputSpec:
     resize: Resize | None = None
     pad_value: float = 127.0
     pad_align: Literal["centre", "top_left"] = "centre"
+    sides: tuple[int, int] | None = None
 
 
 _IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
@@ -94,6 +98,7 @@ USUAL_INPUT: Mapping[str, InputSpec] = {
     ),
     "detr": InputSpec(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="stretch"),
     "rt_detr": InputSpec(scale=1 / 255, resize="stretch"),
+    "tflite_ssd": InputSpec(scale=1 / 127.5, mean=(127.5, 127.5, 127.5), resize="stretch"),
     "retinanet": _TORCHVISION,
     "fcos": _TORCHVISION,
 }

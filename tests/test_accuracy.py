@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cvdetect.boxes import iou
 from cvdetect.detector import Detector
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.sources.images import read_image
+from cvdetect.spec import Resize
 from tests.conftest import Cli, make_detections
 
 
@@ -138,10 +140,12 @@ def test_a_batch_gives_what_single_images_give(shared: Path) -> None:
         np.testing.assert_allclose(alone.xyxy, together.xyxy, atol=0.1)
 
 
-def pedestrian(shared: Path, conf: float) -> Detector:
-    reference = shared / "data/reference"
-    choice = ModelChoice(graph=reference / "pedestrian_ssdlite.pb", config=reference / "pedestrian_ssdlite.pbtxt")
-    return Detector.load(choice, DetectOptions(conf=conf))
+def pedestrian(shared: Path, resize: Resize, alone_in: Path | None) -> Detector:
+    """The pedestrian detector with its reference text graph, or `alone_in` a folder, where one is made in memory."""
+    graph, config = (shared / f"data/reference/pedestrian_ssdlite.{suffix}" for suffix in ("pb", "pbtxt"))
+    if alone_in:
+        graph, config = Path(shutil.copy(graph, alone_in)), None
+    return Detector.load(ModelChoice(graph=graph, config=config, resize=resize), DetectOptions(conf=0.2))
 
 
 def image_of(shared: Path, name: str) -> np.ndarray:
@@ -152,9 +156,15 @@ def image_of(shared: Path, name: str) -> np.ndarray:
     raise AssertionError(f"no image {name}")
 
 
-def test_the_pedestrian_ssdlite_finds_what_tensorflow_finds(shared: Path) -> None:
-    reference = json.loads((shared / "data/reference/pedestrian_tf_cvresize.json").read_text())
-    detector = pedestrian(shared, 0.2)
+@pytest.mark.parametrize("own_text_graph", [False, True], ids=["reference text graph", "own text graph"])
+@pytest.mark.parametrize(
+    ("resize", "truth", "count"), [("stretch", "pedestrian_tf_cvresize", 50), ("tensorflow", "pedestrian_tf", 49)]
+)
+def test_the_pedestrian_ssdlite_finds_what_tensorflow_finds(
+    shared: Path, resize: Resize, truth: str, count: int, own_text_graph: bool, tmp_path: Path
+) -> None:
+    reference = json.loads((shared / f"data/reference/{truth}.json").read_text())
+    detector = pedestrian(shared, resize, tmp_path if own_text_graph else None)
     total = 0
     for name, rows in reference["images"].items():
         image = image_of(shared, name)
@@ -167,7 +177,7 @@ def test_the_pedestrian_ssdlite_finds_what_tensorflow_finds(shared: Path) -> Non
             assert overlap[i, j] >= 0.99 and found.class_id[j] == 1
             assert found.score[j] == pytest.approx(expected.score[i], abs=1e-3)
         total += len(expected)
-    assert total == 50
+    assert total == count
 
 
 def test_the_face_detector_finds_what_plain_opencv_finds(shared: Path) -> None:

@@ -24,7 +24,7 @@ ROWS = [
     ["media", "storage"],
     ["options", "files", "sniff", "signals", "json_records"],
     ["tiling"],
-    ["masks"],
+    ["masks", "resize"],
     ["spec", "labels", "detections", "cv"],
     ["frame", "boxes", "events", "errors", "natural_order"],
     ["__init__"],
@@ -51,7 +51,7 @@ DOORS = {
     "ray": {"annotate"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
-NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "formats", "labels", "frame"}
+NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "resize", "formats", "labels", "frame"}
 STANDARD = set(__import__("sys").stdlib_module_names)
 
 

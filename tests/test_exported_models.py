@@ -78,7 +78,7 @@ def clipped(boxes: Any) -> np.ndarray:
     return np.clip(boxes.numpy(), 0, [*SIZE, *SIZE])
 
 
-@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolov9t.yaml", "yolo11n.yaml", "yolo12n.yaml"])
 def test_a_yolo_v8_of_ultralytics(name: str, tmp_path: Path) -> None:
     tasks = pytest.importorskip("ultralytics.nn.tasks", exc_type=Exception)
     from ultralytics.utils.nms import non_max_suppression
@@ -96,6 +96,83 @@ def test_a_yolo_v8_of_ultralytics(name: str, tmp_path: Path) -> None:
     image = picture()
     (rows,) = non_max_suppression(model(fed(detector, image)), CONF, 1.0, max_det=MOST)
     assert_agree(detector.detect(image), clipped(rows[:, :4]), rows[:, 4].numpy(), rows[:, 5].numpy())
+
+
+def test_a_yolo_v10_with_its_suppression_inside(tmp_path: Path) -> None:
+    tasks = pytest.importorskip("ultralytics.nn.tasks", exc_type=Exception)
+    model = randomised(tasks.DetectionModel("yolov10n.yaml", nc=80, verbose=False))
+    head = model.model[-1]
+    head.export, head.format, head.max_det = True, "onnx", 300
+    for branch in head.one2one_cv3:
+        branch[-1].bias.data.normal_(-1, 1)
+    example = torch.rand(1, 3, SIZE[1], SIZE[0])
+    model(example)
+    file = folded(export(model, example, tmp_path / "v10.onnx", ["output0"]))
+    detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF))
+    assert detector.model.decode.__name__ == "decode_end2end"
+    image = picture()
+    (rows,) = model(fed(detector, image))  # (300, 6), finished
+    rows = rows[rows[:, 4] >= CONF]
+    assert_agree(detector.detect(image), clipped(rows[:, :4]), rows[:, 4].numpy(), rows[:, 5].numpy())
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fcos"])
+def test_the_heads_of_torchvision(name: str, tmp_path: Path) -> None:
+    detection = pytest.importorskip("torchvision.models.detection", exc_type=Exception)
+    build = {"retinanet": detection.retinanet_resnet50_fpn, "fcos": detection.fcos_resnet50_fpn}[name]
+    model = randomised(build(weights=None, weights_backbone=None, num_classes=6), 0.3)
+    example = torch.rand(1, 3, SIZE[1], SIZE[0])
+    raw = model.head(list(model.backbone(example).values()))
+    model.head.classification_head.cls_logits.weight.data /= raw["cls_logits"].std()
+    model.head.regression_head.bbox_reg.weight.data /= 2 * raw["bbox_regression"].std()
+    torch.nn.init.normal_(model.head.classification_head.cls_logits.bias, -5, 1)
+
+    class Heads(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels: Any) -> Any:
+            return tuple(self.model.head(list(self.model.backbone(pixels).values())).values())
+
+    names = ["cls_logits", "bbox_regression", *(["bbox_ctrness"] if name == "fcos" else [])]
+    file = folded(export(Heads(), example, tmp_path / f"{name}.onnx", names))
+    model.eval()  # the exporter leaves what it wrapped in training
+    detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF, nms=1.0, max_det=MOST, multi_label=True))
+    assert detector.model.decode.__name__ == f"decode_{name}"
+    image = picture()
+    pixels = fed(detector, image)
+    model.score_thresh, model.nms_thresh, model.topk_candidates, model.detections_per_img = CONF, 1.0, 10**6, 10**6
+    theirs = theirs_of(model, pixels)
+    keep = theirs["labels"] > 0  # class 0 is the background, which torchvision gives out too
+    found = {key: value[keep] for key, value in theirs.items()}
+    assert_agree(detector.detect(image), clipped(found["boxes"]), found["scores"].numpy(), found["labels"].numpy())
+
+
+def theirs_of(model: Any, pixels: Any) -> Any:
+    """What torchvision's own anchors and post-processing make of an image that is normalised already."""
+    from torchvision.models.detection.image_list import ImageList
+
+    features = list(model.backbone(pixels).values())
+    heads = model.head(features)
+    size = [(SIZE[1], SIZE[0])]
+    anchors = model.anchor_generator(ImageList(pixels, size), features)
+    levels = [feature.shape[2] * feature.shape[3] for feature in features]
+    per_cell = heads["cls_logits"].shape[1] // sum(levels)
+    splits = [level * per_cell for level in levels]
+    by_level = {key: list(value.split(splits, dim=1)) for key, value in heads.items()}
+    (found,) = model.postprocess_detections(by_level, [list(anchors[0].split(splits))], size)
+    return found
+
+
+def folded(path: Path) -> Path:
+    """The model with its constants folded by ONNX Runtime, as OpenCV needs it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path.with_suffix(".folded.onnx"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return path.with_suffix(".folded.onnx")
 
 
 def test_the_original_yolo_v5(tmp_path: Path) -> None:
@@ -123,7 +200,6 @@ def test_the_original_yolo_v5(tmp_path: Path) -> None:
 
 def test_a_detr_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", exc_type=Exception)
-    onnxruntime = pytest.importorskip("onnxruntime")
     backbone = transformers.ResNetConfig(
         embedding_size=16, hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 1, 1], layer_type="basic",
         out_features=["stage4"],
@@ -145,12 +221,9 @@ def test_a_detr_of_transformers(tmp_path: Path) -> None:
             out = self.model(pixel_values=pixels)
             return out.logits, out.pred_boxes
 
-    export(Outputs(), torch.randn(1, 3, SIZE[1], SIZE[0]), tmp_path / "loose.onnx", ["logits", "pred_boxes"])
-    options = onnxruntime.SessionOptions()  # OpenCV needs the constants folded
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(tmp_path / "detr.onnx")
-    onnxruntime.InferenceSession(str(tmp_path / "loose.onnx"), options, providers=["CPUExecutionProvider"])
-    detector = Detector.load(ModelChoice(onnx=tmp_path / "detr.onnx"), DetectOptions(conf=CONF))
+    example = torch.randn(1, 3, SIZE[1], SIZE[0])
+    file = folded(export(Outputs(), example, tmp_path / "detr.onnx", ["logits", "pred_boxes"]))
+    detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF))
     assert detector.model.decode.__name__ == "decode_detr"
     image = picture()
     model.eval()  # the exporter leaves what it wrapped in training

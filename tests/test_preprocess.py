@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.preprocess import placement, preprocess
+from cvdetect.preprocess import input_size, placement, preprocess
 from cvdetect.spec import InputSpec
 from tests.conftest import make_detections
 
 side = st.integers(1, 3000)
 wh = st.tuples(side, side)
-resize = st.sampled_from(["stretch", "letterbox"])
+resize = st.sampled_from(["stretch", "letterbox", "tensorflow"])
 align = st.sampled_from(["centre", "top_left"])
 
 
@@ -74,6 +74,33 @@ def test_letterboxing_pads_with_the_pad_value(align_to, rows) -> None:
     inside = np.zeros(8, bool)
     inside[rows[0] : rows[1]] = True
     assert (blob[0, :, inside] == 200).all() and (blob[0, :, ~inside] == 114).all()
+
+
+@pytest.mark.parametrize("how", ["stretch", "letterbox", "tensorflow"])
+def test_two_images_in_one_batch_are_fed_as_each_by_itself(how) -> None:
+    images = [np.random.default_rng(n).integers(0, 256, (h, w, 3), np.uint8) for n, h, w in ((1, 30, 50), (2, 90, 40))]
+    spec = InputSpec(scale=0.5, mean=(1, 2, 3), std=(2, 3, 4), resize=how)
+    both, places = preprocess(images, (48, 32), spec)
+    for image, blob, place in zip(images, both, places, strict=True):
+        alone, (its_place,) = preprocess([image], (48, 32), spec)
+        np.testing.assert_array_equal(alone[0], blob)
+        assert its_place == place
+
+
+def test_tensorflows_resize_is_fed_unrounded_and_fills_the_input() -> None:
+    image = np.array([[[0, 10, 20], [100, 30, 50]]], np.uint8)  # (1, 2, 3) BGR
+    blob, (place,) = preprocess([image], (4, 1), InputSpec(scale=0.5, resize="tensorflow"))
+    assert blob[0, :, 0].tolist() == [[10, 17.5, 25, 25], [5, 10, 15, 15], [0, 25, 50, 50]]
+    assert (place.scale, place.pad) == ((2, 1), (0, 0))
+
+
+def test_an_image_may_have_an_input_size_of_its_own() -> None:
+    spec = InputSpec(sides=(300, 512))
+    for source, size in (((640, 480), (400, 300)), ((480, 640), (300, 400)), ((1920, 1080), (512, 288))):
+        assert input_size(source, (7, 7), spec) == size
+        blob, (place,) = preprocess([np.zeros((source[1], source[0], 3), np.uint8)], (7, 7), spec)
+        assert (blob.shape, place.scale) == ((1, 3, size[1], size[0]), (size[0] / source[0], size[1] / source[1]))
+    assert input_size((640, 480), (7, 7), InputSpec()) == (7, 7)
 
 
 def test_images_of_different_sizes_make_one_batch() -> None:

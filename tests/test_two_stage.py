@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from cvdetect.boxes import iou
 from cvdetect.detections import Detections
 from cvdetect.detector import Detector
 from cvdetect.options import DetectOptions, ModelChoice
-from tests.conftest import Cli
+from tests.conftest import Cli, Told
 
 # Graph, its input, the lowest score in TensorFlow's file, the share of TensorFlow's detections that must be found.
 CASES = [
@@ -140,6 +141,41 @@ def test_json_has_masks_as_rle_of_the_whole_picture_and_the_drawn_picture_shows_
             x1, y1, x2, y2 = detection["box"]
             assert x1 - 0.51 <= x and y1 - 0.51 <= y and x + width <= x2 + 0.51 and y + height <= y2 + 0.51
             assert changed[coco.decode(detection["mask"]).astype(bool)].mean() > 0.9
+
+
+@pytest.mark.parametrize("with_config", [True, False], ids=["reference text graph", "own text graph"])
+def test_without_a_size_each_picture_is_brought_to_the_one_that_keeps_its_aspect_ratio(
+    shared: Path, tmp_path: Path, with_config: bool
+) -> None:
+    graph = shared / "data/reference/faster_rcnn_tiny.pb"
+    config = graph.with_suffix(".pbtxt") if with_config else None
+    graph = graph if with_config else Path(shutil.copy(graph, tmp_path))
+    heard = Told()
+    by_itself = Detector.load(ModelChoice(graph=graph, config=config), DetectOptions(conf=0.3), progress=heard)
+    assert (by_itself.model.input.sides, by_itself.model.input_wh) == ((300, 512), (400, 300))
+    assert any("shorter side to 300 pixels, the longer one to at most 512" in note for note in heard.notes)
+    whole = picture(shared, "000000350679.jpg")  # 640x428
+    pictures = {(449, 300): whole, (300, 428): whole[:, :300], (512, 240): whole[:300]}
+    together = by_itself.detect_batch(list(pictures.values()))
+    for (size, image), found in zip(pictures.items(), together, strict=True):
+        stated = Detector.load(ModelChoice(graph=graph, config=config, size=size), DetectOptions(conf=0.3)).detect(
+            image
+        )
+        np.testing.assert_array_equal(found.xyxy, stated.xyxy)
+        assert len(found) > 5
+
+
+def test_a_size_that_is_asked_for_is_every_pictures(shared: Path) -> None:
+    graph = shared / "data/reference/faster_rcnn_tiny.pb"
+    fed = Detector.load(ModelChoice(graph=graph, size=(320, 320), resize="tensorflow")).model.input
+    assert (fed.wh, fed.sides, fed.resize) == ((320, 320), None, "tensorflow")
+
+
+def test_tiles_of_a_picture_are_brought_to_sizes_of_their_own(shared: Path) -> None:
+    choice = ModelChoice(graph=shared / "data/reference/faster_rcnn_tiny.pb", resize="tensorflow")
+    detector = Detector.load(choice, DetectOptions(conf=0.3, tile="2x1"))
+    image = picture(shared, "000000350679.jpg")
+    assert len(detector.detect(image)) > 5
 
 
 def test_a_letterboxed_picture_has_its_masks_where_its_boxes_are(shared: Path) -> None:

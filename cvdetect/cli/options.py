@@ -13,8 +13,16 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.errors import UsageError
-from cvdetect.options import Conf, DetectOptions, ModelChoice, RunOptions, parse_conf, parse_size
+from cvdetect.options import (
+    Conf,
+    DetectOptions,
+    ModelChoice,
+    RunOptions,
+    parse_conf,
+    parse_scale,
+    parse_size,
+    parse_triple,
+)
 
 __all__ = ["PATH", "comparing", "detecting", "drawing", "split"]
 
@@ -47,7 +55,12 @@ _MODEL = [
     click.option("--std", metavar="A,B,C", help="Divides pixel values after --scale."),
     click.option("--rgb/--bgr", default=None, help="Channel order of the network.  [default: the family's]"),
     click.option("--pad-value", type=click.FloatRange(0, 255), help="Grey of letterbox padding.  [default: usual one]"),
-    click.option("--resize", type=click.Choice(["stretch", "letterbox"]), help="How images are brought to that size."),
+    click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox", "tensorflow"]),
+        help="How images are brought to that size; tensorflow: as a graph of TensorFlow does, in its own size unless "
+        "--size gives one.  [default: the model's]",
+    ),
 ]
 _DETECT = [
     click.option("--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: 0.4]"),
@@ -82,6 +95,7 @@ _SEVERAL = [
     _SIZE(multiple=True),
     _BACKEND(multiple=True, default=["auto"]),
     _PRECISION(multiple=True, default=["fp32"]),
+    _DEVICE,
     _THREADS,
 ]
 _DRAW = [
@@ -124,9 +138,8 @@ def comparing(name: str) -> Callable[[Command], Command]:
     def decorate(function: Command) -> Command:
         def call(**given: Any) -> Any:
             models = _models(given)
-            backends, precisions, threads = (given.pop(k) for k in ("backend", "precision", "threads"))
-            runs = [RunOptions(backend=b, precision=p, threads=threads) for b, p in product(backends, precisions)]
-            return function(models=models, detect=_detect(given), runs=tuple(runs), **given)
+            runs = _runs(given)
+            return function(models=models, detect=_detect(given), runs=runs, **given)
 
         return _with_options([_named(name, multiple=True), *_MODEL, *_KEEP, *_DETECT, *_SEVERAL], call, function)
 
@@ -172,9 +185,9 @@ def _model(given: dict[str, Any]) -> ModelChoice:
     return ModelChoice(
         name=name,
         **files,
-        scale=_scale(given.pop("scale")),
-        mean=_triple("--mean", given.pop("mean")),
-        std=_triple("--std", given.pop("std")),
+        scale=parse_scale(given.pop("scale")),
+        mean=parse_triple("--mean", given.pop("mean")),
+        std=parse_triple("--std", given.pop("std")),
         rgb=given.pop("rgb"),
         pad_value=given.pop("pad_value"),
         size=parse_size(size) if size else None,
@@ -204,33 +217,6 @@ def _from_environment(parameter: str) -> bool:
     return click.get_current_context().get_parameter_source(parameter) is ParameterSource.ENVIRONMENT
 
 
-def _scale(text: str | None) -> float | None:
-    """``0.5`` or ``1/255``."""
-    if text is None:
-        return None
-    above, _, below = text.partition("/")
-    try:
-        value = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f"--scale {text}: expected a number above 0 or a fraction, e.g. 1/255")
-    return value
-
-
-def _triple(option: str, text: str | None) -> tuple[float, float, float] | None:
-    """``A,B,C`` or one number for all three channels."""
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise UsageError(f"{option} {text}: expected one number or three, e.g. 123.7,116.3,103.5")
-    return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])
-
-
 def _detect(given: dict[str, Any]) -> DetectOptions:
     conf = given.pop("conf")
     return DetectOptions(
@@ -246,3 +232,14 @@ def _detect(given: dict[str, Any]) -> DetectOptions:
 
 def _run(given: dict[str, Any]) -> RunOptions:
     return RunOptions(**{k: given.pop(k) for k in ("backend", "precision", "device_id", "threads")})
+
+
+def _runs(given: dict[str, Any]) -> tuple[RunOptions, ...]:
+    """Every backend in every precision; the device is for those that have one."""
+    backends, precisions = given.pop("backend"), given.pop("precision")
+    device, threads = given.pop("device_id"), given.pop("threads")
+    with_device = [b for b in backends if b == "cuda"] or backends  # where none has one, that is told
+    return tuple(
+        RunOptions(backend=b, precision=p, device_id=device if b in with_device else None, threads=threads)
+        for b, p in product(backends, precisions)
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvdetect.detections import Detections
 from cvdetect.errors import DecodeError
 
-__all__ = ["DecodeOptions", "Decoder", "NetInput", "Outputs", "Thresholds", "check_finite", "pick_classes"]
+__all__ = ["DecodeOptions", "Decoder", "NetInput", "Outputs", "Priors", "Thresholds", "check_finite", "pick_classes"]
 
 Floats = NDArray[np.float32]
 Outputs = Mapping[str, Floats]
@@ -55,6 +55,21 @@ class Thresholds:
         return table
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Priors:
+    """Anchors that a model's file lists one by one.
+
+    Attributes:
+        boxes: (N, 4) y and x of the centre, height and width, in shares of the input.
+        scales: what codes are divided by, in the same order.
+        classes: how many classes there are, background not counted.
+    """
+
+    boxes: Floats
+    scales: tuple[float, float, float, float]
+    classes: int
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
     """What a decoder must know that the arrays do not say.
@@ -63,11 +78,13 @@ class DecodeOptions:
         thresholds: score thresholds by class.
         multi_label: every class over its threshold is a detection, not only the best of a box.
         anchors: (width, height) in grid cells, an anchor each; region heads only.
+        priors: anchors of TensorFlow Lite's SSD.
     """
 
     thresholds: Thresholds = Thresholds()
     multi_label: bool = False
     anchors: tuple[tuple[float, float], ...] = ()
+    priors: Priors | None = None
 
 
 # (outputs, what went in, options) -> one Detections an image, in network pixels, before suppression

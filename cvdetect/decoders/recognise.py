@@ -14,6 +14,7 @@ __all__ = ["RECOGNISED", "Layout", "Outline", "check_decoder", "recognise"]
 
 _USUAL = {80, 20, 90, 91, 365}  # COCO, VOC, TensorFlow's COCO, Objects365
 _GRID = 3
+_RAW_STRIDES = ((8, 16, 32), (16, 32), (8, 16, 32, 64))
 _MOST_QUERIES = _MOST_CLASSES = 1000
 
 
@@ -170,6 +171,7 @@ def recognise(model: Outline) -> tuple[str, Layout]:
     """
     fits = {name: layout for name, fit in RECOGNISED.items() if name not in _SAME and (layout := fit(model))}
     if not fits:
+        _refuse_raw_heads(model)
         raise DecodeError(
             f"outputs {model} fit no decoder for an input of {model.wh[0]}x{model.wh[1]} (there are "
             f"{', '.join(RECOGNISED)}): it is no detection model, was exported in parts, or needs another --size"
@@ -179,6 +181,20 @@ def recognise(model: Outline) -> tuple[str, Layout]:
     if len(names) > 1:
         raise DecodeError(f"outputs {model} fit the decoders {' and '.join(names)}: say which with --decoder")
     return names[0], fits[names[0]]
+
+
+def _refuse_raw_heads(model: Outline) -> None:
+    """A map a stride, 3 anchors deep: (1, 3, H, W, 5 + C) or (1, 3 · (5 + C), H, W). Nothing in it says the anchors."""
+    shapes = [shape for shape in model.outputs.values() if len(shape) in (4, 5)]
+    deep = {shape[4] if len(shape) == 5 else shape[1] / 3 for shape in shapes}
+    grids = {shape[2:4] for shape in shapes if len(shape) == 4 or shape[1] == 3}
+    if len(deep) != 1 or deep.pop() < 6 or len(shapes) != len(model.outputs):
+        return
+    if any(grids == {(model.wh[1] // s, model.wh[0] // s) for s in strides} for strides in _RAW_STRIDES):
+        raise DecodeError(
+            f"outputs {model} are a YOLO's heads before their boxes are decoded, without anchors in the file: export "
+            "it with its decoding (YOLOv7: export.py --grid; YOLOv5: its export.py as it is; or with NMS inside)"
+        )
 
 
 def _rank(layout: Layout, names: int | None) -> int:
@@ -198,6 +214,7 @@ def check_decoder(name: str, model: Outline) -> Layout:
     # What was asked for is believed as far as shapes allow.
     layout = RECOGNISED[name](Outline(model.outputs, model.wh, None, model.names))
     if layout is None:
+        _refuse_raw_heads(model)
         raise DecodeError(f"outputs {model} do not fit decoder {name}{_better(model)}")
     return layout
 

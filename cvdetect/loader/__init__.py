@@ -29,7 +29,8 @@ class Model:
     """A loaded model and how its output is to be read.
 
     Attributes:
-        input: how images are fed; `input_wh` is its size in pixels.
+        input: how images are fed; `input_wh` is its size in pixels, the usual one where `input.sides` gives each image
+            its own.
         nms: the IoU threshold of suppression; None where the graph has done it.
         one_by_one: the network takes one image at a time.
     """
@@ -112,7 +113,7 @@ def _open(
     else:
         from cvdetect.loader.tensorflow import open_tensorflow
 
-        opened = open_tensorflow(spec, files, run, _lowest(spec, detect), detect.nms, progress)
+        opened = open_tensorflow(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
     if spec.family and opened.family != spec.family:
         raise ModelError(f"{spec.name}: models.yaml says family {spec.family}, but its files are {opened.family}")
     return opened
@@ -131,10 +132,15 @@ def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOpti
         input=opened.input,
         input_wh=opened.input_wh,
         decode=DECODERS[opened.family],
-        options=DecodeOptions(thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors),
+        options=DecodeOptions(thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors),
         labels=labels,
-        nms=None if opened.suppressed else spec.nms if detect.nms is None else detect.nms,
+        nms=None if opened.suppressed else _nms(spec, opened, detect),
         agnostic_nms=detect.agnostic_nms,
         max_det=detect.max_det,
         one_by_one=opened.one_by_one,
     )
+
+
+def _nms(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> float:
+    """The IoU threshold: as asked for, else as the file states it, else the spec's."""
+    return next(nms for nms in (detect.nms, opened.nms, spec.nms) if nms is not None)

@@ -35,8 +35,9 @@ def open_onnx(
     _check(facts, path)
     ((_, shape),) = facts.inputs.items()
     wh = choose_size(spec, (shape[3], shape[2]), facts.image_wh, progress)
-    network = opencv.read_onnx(data, str(path), list(facts.outputs), run)
-    outline = Outline(_output_shapes(facts) or probe(network, wh), wh, facts.raw)
+    shapes = _output_shapes(facts)
+    network = opencv.read_onnx(data, str(path), list(shapes or facts.outputs), run)
+    outline = Outline(shapes or probe(network, wh), wh, facts.raw)
     return make_opened(spec, files, choice, network, outline, facts.class_names, progress)
 
 
@@ -63,7 +64,13 @@ def _check(facts: OnnxModel, path: Path) -> None:
 
 
 def _output_shapes(facts: OnnxModel) -> dict[str, tuple[int, ...]]:
-    """The outputs' shapes for one image where the file states them all, else {}."""
+    """The outputs' shapes for one image where the file states them all, else {}.
+
+    Old exports of YOLOv5 have their heads as they were before the decoding beside it: those are left out.
+    """
     shapes = {name: tuple(s for s in (1, *shape[1:]) if s) for name, shape in facts.outputs.items()}
     whole = all(len(shapes[name]) == len(shape) > 2 for name, shape in facts.outputs.items())
+    decoded = [name for name, shape in shapes.items() if len(shape) == 3]
+    if whole and len(decoded) == 1 and all(len(shape) == 5 for name, shape in shapes.items() if name not in decoded):
+        return {decoded[0]: shapes[decoded[0]]}
     return shapes if whole else {}

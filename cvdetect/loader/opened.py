@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.decoders import Priors
 from cvdetect.errors import ModelFileError
 from cvdetect.network import Network
 from cvdetect.sniff import describe_foreign
@@ -27,7 +28,8 @@ class Opened:
         classes: how many classes it tells apart, background not counted; None where the files do not tell.
         first_class_id: the smallest class number that comes out: 1 where 0 is the background.
         suppressed: the graph itself suppresses overlapping boxes.
-        anchors: see `DecodeOptions.anchors`.
+        anchors, priors: see `DecodeOptions`.
+        nms: the IoU threshold of suppression that the file itself states; None where it states none.
         names: the class names that the model file itself holds, or ().
         one_by_one: the network takes one image at a time.
     """
@@ -39,6 +41,8 @@ class Opened:
     first_class_id: int = 0
     suppressed: bool = False
     anchors: tuple[tuple[float, float], ...] = ()
+    priors: Priors | None = None
+    nms: float | None = None
     names: tuple[str, ...] = ()
     one_by_one: bool = False
 

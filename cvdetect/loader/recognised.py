@@ -18,7 +18,7 @@ from cvdetect.network import Network
 from cvdetect.options import DetectOptions, ModelChoice
 from cvdetect.spec import USUAL_INPUT, InputSpec, ModelSpec, Role
 
-__all__ = ["check_suppressed", "choose_size", "make_opened", "probe"]
+__all__ = ["check_suppressed", "choose_size", "make_opened", "probe", "usual_input"]
 
 
 def choose_size(
@@ -74,7 +74,7 @@ def make_opened(
     return Opened(
         network,
         decoder,
-        replace(_input(spec, choice, decoder), wh=model.wh),
+        replace(usual_input(spec, choice, decoder), wh=model.wh),
         layout.classes,
         first_class_id=layout.first_class_id,
         suppressed=layout.suppressed,
@@ -109,7 +109,7 @@ def _tell_likelier(spec: ModelSpec, model: Outline, progress: Progress) -> None:
         )
 
 
-def _input(spec: ModelSpec, choice: ModelChoice, decoder: str) -> InputSpec:
+def usual_input(spec: ModelSpec, choice: ModelChoice, decoder: str) -> InputSpec:
     """models.yaml states all for its own models; a file of one's own is fed as usual, but for what was asked."""
     return changed(USUAL_INPUT[decoder], **stated_input(choice), resize=choice.resize) if choice.files else spec.input
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,19 +13,30 @@ from cvdetect.decoders.mask_rcnn import MASK_RCNN_OUTPUTS
 from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
 from cvdetect.formats import textgraph
+from cvdetect.formats.graphdef import Graph, read_graph_def
+from cvdetect.formats.make_textgraph import input_sides, input_size
 from cvdetect.loader.opened import Opened, just_below, read_bytes
 from cvdetect.loader.text_graph import check_belongs, find_text_graph
 from cvdetect.network.backends import check_two_stage, choose
 from cvdetect.network.opencv import read_tensorflow
-from cvdetect.options import RunOptions
+from cvdetect.options import ModelChoice, RunOptions
+from cvdetect.resize import keep_aspect
 from cvdetect.sniff import describe_foreign
 from cvdetect.spec import InputSpec, ModelSpec, Role
 
 __all__ = ["open_tensorflow"]
 
+_USUAL_WH = (640, 480)  # as most cameras make pictures
+
 
 def open_tensorflow(
-    spec: ModelSpec, files: Mapping[Role, Path], run: RunOptions, conf: float, nms: float | None, progress: Progress
+    spec: ModelSpec,
+    files: Mapping[Role, Path],
+    choice: ModelChoice,
+    run: RunOptions,
+    conf: float,
+    nms: float | None,
+    progress: Progress,
 ) -> Opened:
     """Read and check graph and text graph, and load them with the user's thresholds written into the text graph.
 
@@ -35,6 +46,8 @@ def open_tensorflow(
     """
     graph = read_bytes(files["graph"])
     _check_graph(graph, files["graph"])
+    if choice.resize == "tensorflow" and choice.size is None:  # its own size too
+        spec = replace(spec, input=replace(spec.input, wh=None))
     source = find_text_graph(spec, files.get("config"), graph, files["graph"], progress)
     text, name = source.text, source.name
     facts = textgraph.read_graph(text, name)
@@ -61,7 +74,7 @@ def open_tensorflow(
     return Opened(
         network,
         "mask_rcnn" if facts.has_masks else "detection_output",
-        _input(spec.input, facts.input_wh or source.usual_wh, progress, spec.name),
+        _input(spec, facts, lambda: source.graph or read_graph_def(graph, str(files["graph"])), progress),
         classes=facts.classes,
         first_class_id=1 if facts.background_label_id == 0 else 0,
         suppressed=True,
@@ -78,8 +91,20 @@ def _check_graph(graph: NDArray[np.uint8], path: Path) -> None:
         raise ModelFileError(f"{path}: is {foreign}, expected a TensorFlow frozen graph (.pb)")
 
 
-def _input(fed: InputSpec, graph_wh: tuple[int, int] | None, progress: Progress, name: str) -> InputSpec:
-    if fed.wh or graph_wh:
-        return replace(fed, wh=fed.wh or graph_wh)
-    progress.warn(f"{name}: the graph does not say its input size, taking 300x300; --size sets another")
+def _input(spec: ModelSpec, facts: textgraph.TextGraph, frozen: Callable[[], Graph], progress: Progress) -> InputSpec:
+    """How pictures are fed: in the size asked for, else the text graph's, else as the graph itself sizes them."""
+    fed = spec.input
+    if fed.wh or facts.input_wh:
+        return replace(fed, wh=fed.wh or facts.input_wh)
+    graph = frozen()
+    if known := input_size(graph):
+        return replace(fed, wh=known)
+    sides = input_sides(graph) if facts.two_stage else None
+    if sides:
+        progress.note(
+            f"{spec.name}: brings each picture's shorter side to {sides[0]} pixels, the longer one to at most "
+            f"{sides[1]}; --size sets one size for all"
+        )
+        return replace(fed, wh=keep_aspect(_USUAL_WH, sides), sides=sides)
+    progress.warn(f"{spec.name}: the graph does not say its input size, taking 300x300; --size sets another")
     return replace(fed, wh=(300, 300))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
 from cvdetect.formats import textgraph
-from cvdetect.formats.graphdef import read_graph_def
+from cvdetect.formats.graphdef import Graph, read_graph_def
 from cvdetect.formats.make_textgraph import TextGraphOptions, input_size, make_text_graph
 from cvdetect.loader.opened import read_text
 from cvdetect.spec import ModelSpec
@@ -21,11 +21,11 @@ __all__ = ["TextGraphSource", "check_belongs", "find_text_graph"]
 
 @dataclass(frozen=True, slots=True)
 class TextGraphSource:
-    """A text graph, what errors call it, and the size (width, height) that suits its graph, where one was made."""
+    """A text graph, what errors call it, and the frozen graph, where it was made of that."""
 
     text: str
     name: str
-    usual_wh: tuple[int, int] | None = None
+    graph: Graph | None = None
 
 
 def find_text_graph(
@@ -51,7 +51,7 @@ def find_text_graph(
             f"{error} (no text graph was given as --config; cvdetect textgraph has options for what is not known)"
         ) from error
     progress.note(f"{spec.name}: no text graph was given, made one of the {made.kind} in {path.name}")
-    return TextGraphSource(made.text, str(path), known or (_usual(made.sides) if made.sides else None))
+    return TextGraphSource(made.text, str(path), parsed)
 
 
 def check_belongs(text: str, config: Path, graph: NDArray[np.uint8], path: Path) -> None:
@@ -74,8 +74,3 @@ def check_belongs(text: str, config: Path, graph: NDArray[np.uint8], path: Path)
             f"{config}: is the text graph of another model: {path} has no {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}; take the one that belongs to it, or none"
         )
-
-
-def _usual(sides: tuple[int, int]) -> tuple[int, int]:
-    """A size for pictures of 4:3, as most cameras make them, by the graph's own rule for the shorter side."""
-    return min(sides[1], round(sides[0] * 4 / 3)), sides[0]

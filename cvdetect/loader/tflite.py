@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from cvdetect.decoders import Priors
 from cvdetect.decoders.recognise import Outline
-from cvdetect.errors import ModelFileError
+from cvdetect.errors import DecodeError, ModelFileError
 from cvdetect.events import Progress
 from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
+from cvdetect.formats.tflite_postprocess import PostProcess, cut_postprocess
 from cvdetect.loader.opened import Opened, read_bytes
-from cvdetect.loader.recognised import choose_size, make_opened, probe
+from cvdetect.loader.recognised import choose_size, make_opened, probe, usual_input
 from cvdetect.network import opencv
 from cvdetect.options import ModelChoice, RunOptions
 from cvdetect.spec import ModelSpec, Role
@@ -32,8 +35,32 @@ def open_tflite(
     data = read_bytes(path)
     height, width = _image_hw(read_tflite_inputs(data, str(path)), path)
     wh = choose_size(spec, (width, height), None, progress)
-    network = opencv.read_tflite(data, str(path), run)
+    post = cut_postprocess(data, str(path))
+    if post is not None:
+        progress.note(
+            f"{spec.name}: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU {post.iou:.3g}"
+        )
+        return _open_ssd(spec, path, post, wh, choice, run)
+    network = opencv.read_tflite(data, str(path), (), run)
     return make_opened(spec, files, choice, network, Outline(probe(network, wh), wh), (), progress)
+
+
+def _open_ssd(
+    spec: ModelSpec, path: Path, post: PostProcess, wh: tuple[int, int], choice: ModelChoice, run: RunOptions
+) -> Opened:
+    """A model that ended in TFLite_Detection_PostProcess, whose work the decoder does."""
+    if choice.decoder not in (None, "auto"):
+        raise DecodeError(f"{path}: ends in TFLite_Detection_PostProcess, so its decoder is known: leave --decoder out")
+    network = opencv.read_tflite(post.model, str(path), (*post.boxes, post.scores), run)
+    return Opened(
+        network,
+        "tflite_ssd",
+        replace(usual_input(spec, choice, "tflite_ssd"), wh=wh),
+        post.classes,
+        priors=Priors(post.anchors, post.scales, post.classes),
+        nms=post.iou,
+        one_by_one=True,
+    )
 
 
 def _image_hw(inputs: list[TFLiteInput], path: Path) -> tuple[int, int]:

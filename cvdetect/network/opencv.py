@@ -110,11 +110,11 @@ def read_caffe(prototxt: str, weights: Bytes, name: str, options: RunOptions) ->
     return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
 
 
-def read_tflite(model: Bytes, name: str, options: RunOptions) -> OpenCVNetwork:
-    """A TensorFlow Lite model from its content."""
+def read_tflite(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
+    """A TensorFlow Lite model from its content; empty `outputs` take all unconnected ones."""
     with _quiet():
         net = _read(name, cv2.dnn.readNetFromTFLite, model)
-    return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
+    return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
 
 
 @contextmanager
@@ -148,10 +148,13 @@ def _why(error: Exception) -> str:
     match = _NODE.search(str(error))
     if match is None:
         return f"OpenCV cannot load this model: {_reason(error)}"
-    return (
-        f"OpenCV {cv2.__version__} cannot run its operator {match[1] or match[2]}: export the model with a fixed "
-        "input size and constants folded (simplified), or leave its last layers out"
+    operator = match[1] or match[2]
+    cure = (
+        "no export helps, take a model without it (RT-DETR and Deformable DETR sample their features with it)"
+        if operator.endswith("GridSample")
+        else "export the model with a fixed input size and constants folded (simplified), or leave its last layers out"
     )
+    return f"OpenCV {cv2.__version__} cannot run its operator {operator}: {cure}"
 
 
 def _reason(error: Exception) -> str:

@@ -30,7 +30,7 @@ __all__ = ["FAMILIES", "LABEL_SETS", "read_model"]
 _RECOGNISED = (
     "yolo_v5", "yolo_v7", "yolo_v8", "yolox", "nanodet", "detr", "rt_detr", "retinanet", "fcos", "end2end"
 )  # fmt: skip
-FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn", *_RECOGNISED)
+FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn", *_RECOGNISED, "tflite_ssd")
 """The decoder families that a row may name."""
 
 LABEL_SETS = ("coco80", "coco91", "voc20")
@@ -46,6 +46,7 @@ _REQUIRED: dict[str, tuple[tuple[Role, ...], ...]] = {  # one of these sets of f
     "detection_output": (("graph",), ("prototxt", "caffemodel")),
     "mask_rcnn": (("graph",),),
     **dict.fromkeys(_RECOGNISED, (("onnx",), ("tflite",))),
+    "tflite_ssd": (("tflite",),),
 }
 _NAME = re.compile(r"\w[\w.+-]*")  # one path component that no file system and no shell takes amiss
 _LOCAL = {"127.0.0.1", "localhost", "::1"}

@@ -78,6 +78,10 @@ def test_a_named_model_and_one_without_a_name_are_compared(cli: Cli, xl: list[st
         (["--threads", "0"], 2, "--threads 0"),
         (["--backend", "cpu", "--backend", "cdua"], 2, "did you mean cuda"),
         (["--backend", "cpu", "--backend", "timvx"], 3, "--backend timvx --precision fp32 cannot run here"),
+        (["--device-id", "1"], 2, "--device-id 1 goes with --backend cuda, not auto"),
+        (["--backend", "cpu", "--device-id", "0"], 2, "--device-id 0 goes with --backend cuda, not cpu"),
+        (["--backend", "cuda", "--device-id", "-1"], 2, "--device-id -1: devices are counted from 0"),
+        (["--backend", "cpu", "--backend", "cuda", "--device-id", "99"], 3, "--backend cuda"),  # for cuda alone
         (["--json", "-", "--markdown"], 2, "--json - and --markdown"),
         (["--json", "."], 2, "is a folder"),
         (["--image", "nosuch.jpg"], 4, "nosuch.jpg: no such file"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cvdetect.boxes import xyxy_to_cxcywh
 from cvdetect.decoders import DECODERS, DecodeOptions, NetInput, Thresholds
-from cvdetect.decoders.base import pick_classes
+from cvdetect.decoders.base import Priors, pick_classes
 from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.detections import Detections
 from cvdetect.errors import DecodeError
@@ -76,17 +76,46 @@ def write_mask_rcnn(images: list[Detections]) -> dict[str, np.ndarray]:
     return {"detection_out_final": rows, "detection_masks": masks}
 
 
+def _priors() -> Priors:
+    """Two anchors a cell on 9 x 13 cells, and one a cell on 3 x 2, in shares of the input: y, x, height, width."""
+    boxes = [((y + 0.5) / 9, (x + 0.5) / 13, *size) for y in range(9) for x in range(13) for size in SIZES]
+    boxes += [((y + 0.5) / 3, (x + 0.5) / 2, 0.5, 0.75) for y in range(3) for x in range(2)]
+    return Priors(np.array(boxes, np.float32), (10.0, 9.0, 5.0, 4.0), CLASSES)
+
+
+SIZES = ((0.2, 0.1), (0.125, 0.25))
+PRIORS = _priors()
+
+
+def write_tflite_ssd(images: list[Detections]) -> dict[str, np.ndarray]:
+    """The first map as a convolution gives it, (B, 2 · 4, 9, 13), the second in rows (B, 6, 4)."""
+    codes = np.zeros((len(images), len(PRIORS.boxes), 4), np.float32)
+    scores = np.zeros((len(images), len(PRIORS.boxes), 1 + CLASSES), np.float32)
+    scores[..., 0] = 1  # the background, which is never found
+    for i, found in enumerate(images):
+        for k in range(len(found)):
+            row = (31, 200, len(PRIORS.boxes) - 2)[k]
+            cx, cy, w, h = xyxy_to_cxcywh(found.xyxy[k]) / [*WH, *WH]
+            y, x, height, width = PRIORS.boxes[row]
+            moved = [(cy - y) / height, (cx - x) / width, np.log(h / height), np.log(w / width)]
+            codes[i, row] = np.array(moved) * PRIORS.scales
+            scores[i, row, 1 + found.class_id[k]] = found.score[k]
+    first = codes[:, : 2 * 9 * 13].reshape(len(images), 9, 13, 8).transpose(0, 3, 1, 2)
+    return {"map0": first, "map1": codes[:, 2 * 9 * 13 :], "scores": scores}
+
+
 WRITERS: dict[str, Callable[[list[Detections]], dict[str, np.ndarray]]] = {
     "yolo": write_yolo,
     "region": write_region,
     "detection_output": write_detection_output,
     "mask_rcnn": write_mask_rcnn,
+    "tflite_ssd": write_tflite_ssd,
 }
 FAMILIES = sorted(WRITERS)
 
 
 def decode(family: str, outputs: dict[str, np.ndarray], count: int = 1, **options: object) -> list[Detections]:
-    chosen = DecodeOptions(anchors=ANCHORS, **{"thresholds": Thresholds(0.25), **options})  # type: ignore[arg-type]
+    chosen = DecodeOptions(anchors=ANCHORS, priors=PRIORS, **{"thresholds": Thresholds(0.25), **options})  # type: ignore[arg-type]
     return DECODERS[family](outputs, NetInput(count, WH), chosen)
 
 
@@ -148,7 +177,7 @@ def test_thresholds_of_single_classes_and_a_class_filter_act(family: str) -> Non
         ("yolo", (100,)), ("yolo", (100, 5)), ("yolo", (3, 100, 85)), ("yolo", (1, 1, 100, 7)),
         ("region", (1, 9, 13, 31)), ("region", (2, 9, 13, 30)), ("region", (845, 10)), ("region", (1, 9, 13, 15)),
         ("detection_output", (1, 1, 100, 6)), ("detection_output", (100, 7)), ("detection_output", (1, 90, 15, 15)),
-        ("mask_rcnn", (1, 1, 100, 7)),
+        ("mask_rcnn", (1, 1, 100, 7)), ("tflite_ssd", (1, 240, 4)), ("tflite_ssd", (1, 240, 6)),
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_an_error_with_expected_and_got(family: str, shape: tuple[int, ...]) -> None:

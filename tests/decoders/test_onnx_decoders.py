@@ -398,6 +398,26 @@ def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
         check_decoder("yolox", Outline({"output0": (1, 84, 8400)}, (320, 320)))
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"a": (1, 3, 36, 52, 85), "b": (1, 3, 18, 26, 85), "c": (1, 3, 9, 13, 85)},
+        {"a": (1, 255, 36, 52), "b": (1, 255, 18, 26), "c": (1, 255, 9, 13)},
+        {"a": (1, 18, 18, 26), "b": (1, 18, 9, 13)},  # a tiny one with one class
+    ],
+)
+def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shapes: dict[str, tuple[int, ...]]) -> None:
+    for ask in (
+        recognise,
+        lambda model: check_decoder("yolo_v7", model),
+        lambda model: check_decoder("yolo_v5", model),
+    ):
+        with pytest.raises(DecodeError, match=r"before their boxes are decoded.*export.py --grid"):
+            ask(Outline(shapes, WH))
+    with pytest.raises(DecodeError, match="fit no decoder"):
+        recognise(Outline(shapes, (640, 640)))
+
+
 def test_the_grid_tells_a_yolox_that_decodes_in_its_graph_from_one_that_does_not() -> None:
     shapes = {"output": (1, 3549, 85)}
     assert recognise(Outline(shapes, (416, 416), raw=True))[0] == "yolox"

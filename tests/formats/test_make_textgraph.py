@@ -297,6 +297,14 @@ def writer(*nodes: tuple[str, str]) -> Graph:
         ([("conv/kernel", "VariableV2")], "is not frozen: conv/kernel is a variable"),
         ([("x", "Placeholder"), ("call", "StatefulPartitionedCall")], "a TensorFlow 2 graph"),
         ([("x", "Placeholder"), ("y", "Relu")], "no box and class predictors"),
+        (
+            [("SecondStageBoxPredictor/map/while/CropAndResize", "CropAndResize")],
+            "is an R-FCN, whose position-sensitive crops OpenCV cannot run: take a Faster R-CNN",
+        ),
+        (
+            [("class_net/class-predict/separable_conv2d", "Conv2D")],
+            "is an EfficientDet, for which no text graph is made here: give --config",
+        ),
     ],
 )
 def test_a_graph_of_another_kind_is_told(nodes: list[tuple[str, str]], words: str) -> None:

@@ -59,6 +59,14 @@ def test_a_batch_of_two_equals_two_of_one_though_the_file_is_for_one_image(decod
         assert_same(got, detector.detect(image), atol=1e-4)
 
 
+def test_an_old_yolo_v5_with_its_raw_heads_beside_its_boxes_is_read_by_its_boxes(tmp_path: Path) -> None:
+    heads = {f"head{s}": np.full((1, 3, WH[1] // s, WH[0] // s, 11), 9, np.float32) for s in (8, 16, 32)}
+    file = constant_model(tmp_path / "old.onnx", WRITERS["yolo_v5"]([KNOWN]) | heads, raw=False)
+    detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=0.25))
+    assert detector.model.decode.__name__ == "decode_yolo_v5"
+    assert_same(detector.detect(PICTURE), placement((300, 500), WH, detector.model.input).to_source(KNOWN))
+
+
 def test_a_real_fixed_batch_model_takes_two_images(shared: Path) -> None:
     detector = Detector.load(ModelChoice(onnx=shared / "data/models/yolox_nano.onnx"), DetectOptions(conf=0.5))
     dog, horses = (read(shared / f"data/pictures/{name}.jpg") for name in ("dog", "horses"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvdetect.boxes import iou
 from cvdetect.detector import Detector
 from cvdetect.errors import ModelFileError
 from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
+from cvdetect.formats.tflite_postprocess import cut_postprocess
 from cvdetect.options import DetectOptions, ModelChoice
-from tests.conftest import Cli, make_detections
+from cvdetect.sources.images import read_image
+from tests.conftest import Cli, Told, make_detections
 from tests.decoders.test_onnx_decoders import assert_same
 
 SIZE, CLASSES = 64, 6  # 8 x 8, 4 x 4 and 2 x 2 cells
@@ -175,3 +179,89 @@ def test_a_damaged_file_is_a_model_file_error_and_nothing_else(data) -> None:
 
 
 SMALL = tiny_model(np.zeros((1, 2, 3)))
+
+
+# ---- models that end in TFLite_Detection_PostProcess ----
+
+FOLDER = Path(
+    __file__
+).parent  # ssd.tflite.xz: the graph tests/formats/api_graphs/ssd, by the API's export_tflite_graph
+TFLITES = json.loads((FOLDER / "ssd_tflite.json").read_text())  # what TensorFlow Lite 2.15.1 finds in samples/dog.jpg
+
+
+@pytest.fixture(scope="module")
+def ssd() -> bytes:
+    return lzma.decompress((FOLDER / "ssd.tflite.xz").read_bytes())
+
+
+@pytest.fixture
+def ssd_file(ssd: bytes, tmp_path: Path) -> Path:
+    (tmp_path / "ssd.tflite").write_bytes(ssd)
+    return tmp_path / "ssd.tflite"
+
+
+@pytest.mark.parametrize(
+    ("suppression", "options"),
+    [
+        ("fast", DetectOptions(conf=0.05, max_det=50, agnostic_nms=True)),  # as the file asks for
+        ("regular", DetectOptions(conf=0.05, max_det=50, multi_label=True)),
+    ],
+)
+def test_what_tensorflow_lite_finds_is_found_and_nothing_else(
+    suppression: str, options: DetectOptions, ssd_file: Path, samples: Path
+) -> None:
+    image = read_image(samples / "dog.jpg")
+    height, width = image.shape[:2]
+    detector = Detector.load(ModelChoice(tflite=ssd_file), options)
+    assert (detector.model.nms, detector.model.input_wh) == (pytest.approx(0.6), (300, 300))
+    found = detector.detect(image)
+    rows = TFLITES[suppression]
+    boxes = np.array([[x1, y1, x2, y2] for y1, x1, y2, x2, _, _ in rows]) * [width, height, width, height]
+    expected = make_detections(boxes.clip(0, [width, height] * 2).tolist(), [r[5] for r in rows], [r[4] for r in rows])
+    assert len(found) == len(expected) == 50
+    same = (iou(expected.xyxy, found.xyxy) >= 0.99) & (expected.class_id[:, None] == found.class_id)
+    same &= abs(expected.score[:, None] - found.score) <= 1e-3
+    assert same.any(axis=0).all() and same.any(axis=1).all()
+
+
+def test_it_takes_several_images_thresholds_and_names(ssd_file: Path, samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\neel\n")
+    choice = ModelChoice(tflite=ssd_file, names=tmp_path / "names.txt")
+    heard = Told()
+    detector = Detector.load(choice, DetectOptions(conf=0.5, nms=0.3, classes=("cat",)), progress=heard)
+    assert heard.notes == ["ssd: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU 0.6"]
+    assert detector.model.nms == 0.3
+    images = [read_image(samples / name) for name in ("dog.jpg", "eagle.jpg")]
+    for both, image in zip(detector.detect_batch(images), images, strict=True):
+        alone = detector.detect(image)
+        assert_same(both, alone)
+        assert len(alone) and set(alone.class_id) == {2} and alone.score.min() >= 0.5
+    assert detector.labels.label(2) == "cat"
+
+
+def test_its_decoder_is_known(ssd_file: Path, cli: Cli, samples: Path) -> None:
+    done = cli("image", samples / "dog.jpg", "--tflite", ssd_file, "--decoder", "yolo_v8")
+    assert done.code == 3
+    assert "ends in TFLite_Detection_PostProcess, so its decoder is known: leave --decoder out" in done.err
+
+
+def test_what_the_operator_was_told_is_read(ssd: bytes) -> None:
+    post = cut_postprocess(np.frombuffer(ssd, np.uint8), "x")
+    assert post is not None
+    assert (post.scales, post.classes, post.iou) == ((10, 10, 5, 5), 5, pytest.approx(0.6))
+    assert post.anchors.shape == (1917, 4) and len(post.boxes) == 6
+    np.testing.assert_allclose(post.anchors[0], [0.5 / 19, 0.5 / 19, 0.1, 0.1], rtol=1e-6)
+    assert cut_postprocess(np.frombuffer(tiny_model(yolo_v8_in_shares()), np.uint8), "x") is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_postprocess_is_a_model_file_error_and_nothing_else(ssd: bytes, data) -> None:
+    content = bytearray(ssd)
+    tail = data.draw(st.sampled_from([len(content), 6000]))  # tables and options stand at both ends
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(8, tail - 1))] = data.draw(st.integers(0, 255))
+    try:
+        cut_postprocess(np.frombuffer(bytes(content), np.uint8), "m.tflite")
+    except ModelFileError:
+        return

@@ -19,7 +19,15 @@ from cvdetect.formats.make_textgraph.settle import Settler, TextGraphOptions
 from cvdetect.formats.make_textgraph.ssd import make_ssd
 from cvdetect.formats.prototext import Field, Message, write
 
-__all__ = ["MadeTextGraph", "Pipeline", "TextGraphOptions", "input_size", "make_text_graph", "read_pipeline"]
+__all__ = [
+    "MadeTextGraph",
+    "Pipeline",
+    "TextGraphOptions",
+    "input_sides",
+    "input_size",
+    "make_text_graph",
+    "read_pipeline",
+]
 
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp"})
 
@@ -69,6 +77,11 @@ def input_size(graph: Graph) -> tuple[int, int] | None:
         raise ModelFileError(f"{graph.name}: is damaged, or no detection graph: {error}") from error
 
 
+def input_sides(graph: Graph) -> tuple[int, int] | None:
+    """What the graph brings a picture's shorter side to, and the most for the longer one; None without such a rule."""
+    return facts.resizer_sides(graph)
+
+
 def _made(graph: Graph, options: TextGraphOptions, settler: Settler) -> tuple[str, list[Message]]:
     _refuse(graph)
     two_stage = any(node.op == "CropAndResize" for node in graph.nodes.values())
@@ -97,6 +110,16 @@ def _refuse(graph: Graph) -> None:
         )
     if "StatefulPartitionedCall" in operations or "PartitionedCall" in operations:
         raise ModelFileError(f"{graph.name}: is a TensorFlow 2 graph, which OpenCV cannot run; export it as ONNX")
+    if any(n.op == "CropAndResize" and n.name.startswith("SecondStageBoxPredictor") for n in graph.nodes.values()):
+        raise ModelFileError(
+            f"{graph.name}: is an R-FCN, whose position-sensitive crops OpenCV cannot run: take a Faster R-CNN, or "
+            "export it as ONNX and run it elsewhere"
+        )
+    if any(name.startswith(("class_net/class-predict", "box_net/box-predict")) for name in graph.nodes):
+        raise ModelFileError(
+            f"{graph.name}: is an EfficientDet, for which no text graph is made here: give --config with the one that "
+            "came with it, or that OpenCV's tf_text_graph_efficientdet.py makes"
+        )
 
 
 def _fields(nodes: list[Message]) -> list[Field]:

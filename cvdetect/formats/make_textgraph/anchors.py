@@ -80,7 +80,11 @@ def _fit(boxes: NDArray[np.float64], wh: tuple[int, int]) -> AnchorGrid:
     if all(line == (side / n, 0.5) for line, side, n in zip(rows, wh[::-1], boxes.shape[:2], strict=True)):
         return AnchorGrid(found)
     if rows[0] != rows[1]:
-        raise GridError(f"its anchors stand {rows[0][0]:g} pixels apart down, {rows[1][0]:g} across")
+        (down, top), (across, left) = rows
+        raise GridError(
+            f"from the top they begin at {top * down:g} pixels and stand {down:g} apart, from the left at "
+            f"{left * across:g} and {across:g} apart, but it has one number for both"
+        )
     return AnchorGrid(found, *rows[0])
 
 

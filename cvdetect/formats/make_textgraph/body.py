@@ -21,8 +21,10 @@ _LAYERS = frozenset(
     }
 )  # fmt: skip
 _QUANTIZERS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs"})
-# Where the picture comes from: the resizer's loop gives it through one of these.
-_PICTURES = frozenset({"Placeholder", "Cast", "TensorArrayGatherV3", "TensorArrayGatherV2", "TensorListStack"})
+_PICTURES = frozenset({"Placeholder", "Cast"})
+# What the resizer's loop over pictures puts together, and what it takes apart: TensorFlow's loops, old and new.
+_GATHERED = frozenset({"TensorArrayGatherV3", "TensorArrayGatherV2", "TensorListStack"})
+_SCATTERED = {"TensorArrayScatterV3": 2, "TensorArrayScatterV2": 2, "TensorListFromTensor": 0}
 _RESIZERS = frozenset({"ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea", "Squeeze"})
 _SWAPPED = frozenset({"Add", "AddV2"})
 
@@ -119,9 +121,32 @@ def _follow(state: _Trace, head: str) -> None:
 
 def _is_picture(state: _Trace, name: str) -> bool:
     node = state.graph.nodes[name]
-    found = node.op in _PICTURES or (node.op in _RESIZERS and name.startswith("Preprocessor"))
+    found = node.op in _PICTURES | _GATHERED or (node.op in _RESIZERS and name.startswith("Preprocessor"))
     state.pictured |= found
     return found
+
+
+def _before_resizer(graph: Graph, name: str) -> str:
+    """The node whose value the resizer takes, where `name` is what it gives; else `name`.
+
+    Which comes first depends on the version of the API: pixels are resized and then normalised, or the other way. To
+    OpenCV the picture is resized already, and it is one or the other: a weighted mean of pixels goes through.
+    """
+    for _ in range(len(graph.nodes)):
+        before = _one_before(graph, graph.nodes[name])
+        if before is None:
+            return name
+        name = source_of(graph, before)
+    raise ModelFileError(f"{graph.name}: node {name} depends on itself")
+
+
+def _one_before(graph: Graph, node: Node) -> str | None:
+    if node.op in _GATHERED:
+        loop = node.name.partition("/TensorArrayV2Stack/")[0].partition("/TensorArrayStack")[0]
+        taken = (n for n in graph.nodes.values() if n.op in _SCATTERED and n.name.startswith(f"{loop}/"))
+        return next((n.data[_SCATTERED[n.op]] for n in taken), None)
+    in_resizer = node.name.startswith("Preprocessor") and node.op in (*_RESIZERS, "ExpandDims")
+    return node.data[0] if in_resizer and node.data else None
 
 
 def _followed(state: _Trace, layer: Node) -> list[str]:
@@ -146,7 +171,7 @@ def _layer(state: _Trace, node: Node) -> Node:
 
 def _input(state: _Trace, name: str) -> str:
     """The node's input as the text graph calls it."""
-    found = source_of(state.graph, name)
+    found = _before_resizer(state.graph, source_of(state.graph, name))
     return state.image if _is_picture(state, found) else found
 
 

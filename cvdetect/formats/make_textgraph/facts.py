@@ -48,9 +48,11 @@ def fixed_wh(graph: Graph) -> tuple[int, int] | None:
 
 
 def resizer_sides(graph: Graph) -> tuple[int, int] | None:
-    """What a keep_aspect_ratio_resizer brings the shorter side to, and the most for the longer one."""
+    """What a keep_aspect_ratio_resizer brings the shorter side to, and the most for the longer one; None if it pads."""
     found: set[int] = set()
     for node in graph.nodes.values():
+        if node.op.startswith("Pad") and "/ResizeToRange/" in node.name:
+            return None
         if node.op == "Const" and "/ResizeToRange/" in node.name:
             value = graph.constant(node.name)
             if value is not None and value.size <= 2 and value.dtype.kind in "if":

@@ -101,7 +101,8 @@ def _by_ones(graph: Graph, node: Node) -> tuple[str, tuple[int, int]] | None:
 
 def _by_stacks(graph: Graph, node: Node) -> tuple[str, tuple[int, int]] | None:
     rows = _input(graph, node, 0, "Pack")
-    columns = _input(graph, rows, 0, "Pack")
+    between = _input(graph, rows, 0, "Reshape")  # newer versions of the API reshape after each of the two
+    columns = _input(graph, between or rows, 0, "Pack")
     if rows is None or columns is None or rows.attribute("axis") != 2 or columns.attribute("axis") != 3:
         return None
     if len(set(rows.data)) > 1 or len(set(columns.data)) > 1:

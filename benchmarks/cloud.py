@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.annotate.ahead import AT_ONCE, ahead
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.outcome import Outcome
-from cvdetect.annotate.parted import PartedManifest
-from cvdetect.annotate.parts import Parts
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.manifest.parted import PartedManifest
+from cvdetect.annotate.manifest.parts import Parts
 from cvdetect.annotate.walk import Listed
 from cvdetect.detections import Detections
 from cvdetect.storage import Folder, open_folder

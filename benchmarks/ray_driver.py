@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.annotate.cluster import check_cluster, connected
+from cvdetect.annotate.cluster.connection import check_cluster, connected
 from cvdetect.annotate.local import Recorder
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.annotate.pictures import PictureOutputs
 from cvdetect.annotate.walk import Listed
 from cvdetect.detections import Detections

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from annotate import picture_folder
 
-from cvdetect.annotate.chunks import Chunk, Finished, Joined
-from cvdetect.annotate.cluster import check_cluster
+from cvdetect.annotate.cluster.chunks import Chunk, Finished, Joined
+from cvdetect.annotate.cluster.connection import check_cluster
+from cvdetect.annotate.cluster.engine import ray_engine
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.ray_engine import ray_engine
+from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.run import annotate
 from cvdetect.annotate.walk import Listed
 from cvdetect.errors import CvdetectError

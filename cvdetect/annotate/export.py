@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
+from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.pictures import why_unfit
 from cvdetect.annotate.review import write_review
 from cvdetect.annotations.record import Facts

@@ -15,8 +15,8 @@ import numpy as np
 from cvdetect.annotate.ahead import AT_ONCE, ahead
 from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.annotate.pictures import PictureOutputs, remove_files
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, SourceError, SourceNotFound

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import PurePosixPath
 
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.detections import Detections
 from cvdetect.errors import UnfitName
 from cvdetect.frame import Frame, Image

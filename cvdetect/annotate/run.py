@@ -9,17 +9,17 @@ from typing import Any
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.checks import check_job, output_identities
-from cvdetect.annotate.cluster import check_cluster
+from cvdetect.annotate.cluster.connection import check_cluster
+from cvdetect.annotate.cluster.work import Loaded, picture_outputs
 from cvdetect.annotate.export import FAILURES, export, export_folders
 from cvdetect.annotate.identity import check_same, model_digests, options_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
 from cvdetect.annotate.job import AnnotateJob, Report
 from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
-from cvdetect.annotate.manifest import Manifest
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.workplace import manifest_of, used
 from cvdetect.annotate.pictures import remove_files, thumbnail_path
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found
-from cvdetect.annotate.work import Loaded, picture_outputs
-from cvdetect.annotate.workplace import manifest_of, used
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
@@ -135,7 +135,7 @@ def _detect(
 def _engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Progress) -> Iterator[_Engine]:
     """What is loaded, here or elsewhere, and what works with it."""
     if job.engine == "ray":
-        from cvdetect.annotate.ray_engine import ray_engine
+        from cvdetect.annotate.cluster.engine import ray_engine
 
         with ray_engine(job, root, manifest, progress) as engine:
             yield engine.loaded, engine.detect_waiting

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.annotate import parts
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest import parts
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, install
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.annotate.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.cluster.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.detections import Detections
 from cvdetect.events import Controls, Silent
 from tests.conftest import Told

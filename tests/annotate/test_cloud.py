@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cvdetect.annotate import parts as parts_module
 from cvdetect.annotate.job import AnnotateJob, Report
+from cvdetect.annotate.manifest import parts as parts_module
 from cvdetect.annotate.run import annotate
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import SinkError, SourceError, SourceNotFound, UsageError

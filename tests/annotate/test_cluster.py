@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.annotate import cluster
-from cvdetect.annotate.ray_actor import actor_class
-from cvdetect.annotate.ray_engine import _Agreement
-from cvdetect.annotate.ray_pool import Needs
-from cvdetect.annotate.work import Loaded
+from cvdetect.annotate.cluster import connection as cluster
+from cvdetect.annotate.cluster.actor import actor_class
+from cvdetect.annotate.cluster.engine import _Agreement
+from cvdetect.annotate.cluster.pool import Needs
+from cvdetect.annotate.cluster.work import Loaded
 from cvdetect.errors import BackendError
 from cvdetect.labels import BUILT_IN
 from cvdetect.network import Ran

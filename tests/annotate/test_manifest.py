@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvdetect.annotate.database import DamagedManifest
-from cvdetect.annotate.manifest import Counts, Manifest
-from cvdetect.annotate.outcome import Outcome, pack, unpack
+from cvdetect.annotate.manifest.database import DamagedManifest
+from cvdetect.annotate.manifest.images import Counts, Manifest
+from cvdetect.annotate.manifest.outcome import Outcome, pack, unpack
 from cvdetect.annotate.walk import Listed
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError
@@ -107,7 +107,9 @@ def test_the_files_of_earlier_exports_are_known_until_they_are_forgotten(path: P
 
 
 def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:
-    code = f"from cvdetect.annotate.manifest import Manifest; Manifest(__import__('pathlib').Path({str(path)!r}))"
+    code = (
+        f"from cvdetect.annotate.manifest.images import Manifest; Manifest(__import__('pathlib').Path({str(path)!r}))"
+    )
     with Manifest(path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another cvdetect annotate is at work here" in other.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cvdetect.annotate.order import place_of
+from cvdetect.annotate.manifest.order import place_of
 from cvdetect.natural_order import natural_key
 
 names = st.text(st.sampled_from("aAbB0019/._-é٣ß\udc80"), max_size=12)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.annotate.outcome import pack, unpack
+from cvdetect.annotate.manifest.outcome import pack, unpack
 from cvdetect.detections import Detections
 from tests.conftest import make_detections
 

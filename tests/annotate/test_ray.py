@@ -20,13 +20,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from cvdetect.annotate import ray_engine as engine_module
-from cvdetect.annotate import ray_pool
 from cvdetect.annotate import run as run_module
-from cvdetect.annotate.cluster import check_cluster
+from cvdetect.annotate.cluster import engine as engine_module
+from cvdetect.annotate.cluster import pool as ray_pool
+from cvdetect.annotate.cluster.connection import check_cluster
+from cvdetect.annotate.cluster.engine import ray_engine
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.ray_engine import ray_engine
+from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.run import annotate
 from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.writers import WRITERS

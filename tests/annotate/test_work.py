@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from cvdetect.annotate.cluster.work import Order, Worker, absolute, mark_outputs, taken_names
 from cvdetect.annotate.identity import options_of
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.work import Order, Worker, absolute, mark_outputs, taken_names
 from cvdetect.errors import SinkError, SourceError
 from cvdetect.storage import LocalFolder, open_folder
 from tests.annotate.conftest import make_pictures

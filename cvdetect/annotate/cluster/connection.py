@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster, or starting one on this machine; with `ray_pool` the only files that import ray.
+"""Reaching a Ray cluster, or starting one on this machine; with `actor` the only files that import ray.
 
 Ray's own way of failing to connect takes two minutes, writes on standard error, and ends the process. So another
 process tries first, for as long as we want to wait.

@@ -31,7 +31,7 @@ def actor_class() -> type:
             if cvdetect.__version__ != version:
                 told = f"has cvdetect {cvdetect.__version__}, this machine {version}: install the same on every node"
                 raise ImportError(told)
-            from cvdetect.annotate.work import Worker
+            from cvdetect.annotate.cluster.work import Worker
 
             self._worker = Worker(pickle.loads(order))
             return self._worker.loaded

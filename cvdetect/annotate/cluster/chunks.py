@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.events import Controls, Progress
 
 __all__ = ["CHUNK_DEATHS", "IMAGE_DEATHS", "Chunk", "Event", "Finished", "Joined", "Lost", "Pool", "hand_out"]

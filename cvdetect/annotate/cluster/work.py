@@ -17,7 +17,7 @@ from typing import Any
 from cvdetect.annotate.identity import Digest, model_digests, options_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.local import PictureSink, read_pictures, reason_of
-from cvdetect.annotate.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.annotate.pictures import PictureOutputs, copy_name
 from cvdetect.detector import load_detectors
 from cvdetect.errors import SinkError, SourceError

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cvdetect.annotate.database import Database
-from cvdetect.annotate.order import place_of
-from cvdetect.annotate.outcome import Outcome, pack, unpack
+from cvdetect.annotate.manifest.database import Database
+from cvdetect.annotate.manifest.order import place_of
+from cvdetect.annotate.manifest.outcome import Outcome, pack, unpack
 from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.record import ImageRecord
 

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from cvdetect.annotate.chunks import hand_out
-from cvdetect.annotate.cluster import connected
+from cvdetect.annotate.cluster.chunks import hand_out
+from cvdetect.annotate.cluster.connection import connected
+from cvdetect.annotate.cluster.pool import Needs, RayPool
+from cvdetect.annotate.cluster.work import Loaded, Order, absolute, mark_outputs, taken_names
 from cvdetect.annotate.identity import model_digests, options_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.local import Recorder
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.outcome import Outcome
-from cvdetect.annotate.ray_pool import Needs, RayPool
-from cvdetect.annotate.work import Loaded, Order, absolute, mark_outputs, taken_names
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.errors import BackendError, SourceError
 from cvdetect.events import Controls, Progress
 from cvdetect.pipeline import Summary

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvdetect.annotate.ahead import ahead
-from cvdetect.annotate.database import DamagedManifest
+from cvdetect.annotate.manifest.database import DamagedManifest
 from cvdetect.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.storage import Folder
 

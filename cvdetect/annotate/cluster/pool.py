@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvdetect import __version__
-from cvdetect.annotate.chunks import Chunk, Event, Finished, Joined, Lost
-from cvdetect.annotate.cluster import answers, head_of
-from cvdetect.annotate.ray_actor import actor_class
-from cvdetect.annotate.work import Loaded
+from cvdetect.annotate.cluster.actor import actor_class
+from cvdetect.annotate.cluster.chunks import Chunk, Event, Finished, Joined, Lost
+from cvdetect.annotate.cluster.connection import answers, head_of
+from cvdetect.annotate.cluster.work import Loaded
 from cvdetect.errors import BackendError, CvdetectError, MissingPackage
 from cvdetect.events import Progress
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cvdetect.annotate.database import DamagedManifest
 from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import Manifest
-from cvdetect.annotate.parted import PartedManifest
-from cvdetect.annotate.parts import Parts
+from cvdetect.annotate.manifest.database import DamagedManifest
+from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.parted import PartedManifest
+from cvdetect.annotate.manifest.parts import Parts
 from cvdetect.errors import SinkError, UsageError
 from cvdetect.storage import Folder, LocalFolder
 

@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cvdetect.annotate.manifest import Manifest, Row
-from cvdetect.annotate.order import place_of
-from cvdetect.annotate.outcome import Outcome
-from cvdetect.annotate.parts import Event, Parts
+from cvdetect.annotate.manifest.images import Manifest, Row
+from cvdetect.annotate.manifest.order import place_of
+from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.manifest.parts import Event, Parts
 
 __all__ = ["PartedManifest"]
 

@@ -33,6 +33,16 @@ class Figures:
     manifest_bytes: int = 255  # five objects a picture; benchmarks/ray_driver.py
     picture_bytes: int = 161_000  # the mean of COCO's, 640 pixels wide
     price: float = 1.0  # of a machine-hour, in whatever currency: an assumption
+    # In an object store; all but the last three from benchmarks/cloud.py: our own processor time, without waiting.
+    store_list: float = 60.0  # an object listed
+    store_get: float = 1580.0  # a picture fetched
+    store_put: float = 1750.0  # a file put
+    log: float = 21.0  # what recording in parts costs beyond SQLite
+    read_back: float = 21.0  # a row of the log, on --resume
+    log_bytes: int = 519  # ten detections a picture
+    page: int = 1000  # objects a request lists, and rows a part has
+    price_get: float = 0.4  # of a million requests, an assumption: what large stores ask
+    price_put: float = 5.0  # likewise, listing too
 
     def driver(self, machines: int) -> float:
         """Microseconds of a driver with so many machines for one picture, while they detect."""
@@ -100,7 +110,8 @@ class _Run:
 
 def tables(figures: Figures = FIGURES) -> str:
     """The page's tables in Markdown."""
-    return "\n".join([*_costs(figures), "", *_times(figures), "", *_sizes(figures)])
+    parts = (_costs(figures), _times(figures), _sizes(figures), _store(figures))
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def _row(*cells: object) -> str:
@@ -148,6 +159,21 @@ def _sizes(f: Figures) -> Iterator[str]:
     for machines in MACHINES:
         cores = 1e6 / f.driver(machines) / (f.local_per_core_s / f.ray_over_local)
         yield _row(f"workers that one driver can feed, at what {machines * f.cores:,} cost it", f"{cores:,.0f}")
+
+
+def _store(f: Figures) -> Iterator[str]:
+    yield _row("for one picture", "µs of one core", f"core-hours for {f.pictures:,}", "who", "requests", "their price")
+    yield _row(*["---"] * 6)
+    for name, each, who, requests, million in (
+        ("list", f.store_list, "the driver", f.pictures // f.page, f.price_put),
+        ("fetch", f.store_get, "all cores", f.pictures, f.price_get),
+        ("record in parts, beyond SQLite", f.log, "the driver", f.pictures // f.page, f.price_put),
+        ("put a copy of it", f.store_put, "all cores", f.pictures, f.price_put),
+        ("put a label file of its own (voc, yolo)", f.store_put, "the driver", f.pictures, f.price_put),
+        ("read back (`--resume`)", f.read_back, "the driver", f.pictures // f.page, f.price_get),
+    ):
+        hours, cost = each * f.pictures / 1e6 / HOUR, requests / 1e6 * million
+        yield _row(name, f"{each:,.0f}", f"{hours:,.1f}", who, f"{requests:,}", f"{cost:,.2f}")
 
 
 if __name__ == "__main__":

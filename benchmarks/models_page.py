@@ -55,7 +55,7 @@ addresses, digests and preprocessing.
 
 - **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4 from 4.11 on; OpenCV 5 has no importer for Darknet
   and Caffe. **CUDA**: the precisions that cvdetect lets through, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
-  cannot run Faster and Mask R-CNN in fp16 there. None of them has been run on a GPU yet.
+  does not run Faster and Mask R-CNN and R-FCN well enough in fp16 there. None of them has been run on a GPU yet.
 - **Input**: width and height of the network in pixels. Darknet models take any multiple of 32 (`--size`). L: the
   picture is letterboxed, otherwise stretched.
 - **Files, MB**: what is fetched, in 10⁶ bytes, without archives around it; ? where models.yaml does not know it.

@@ -142,7 +142,7 @@ class ModelSpec:
             0 for Darknet and TensorFlow SSD on COCO, 1 for TensorFlow Faster and Mask R-CNN on COCO.
         conf: the default score threshold, 0 to 1.
         nms: the default IoU threshold of non-maximum suppression, 0 to 1.
-        two_stage: a Faster or Mask R-CNN, whose second stage crops proposals; some backends cannot.
+        two_stage: a Faster or Mask R-CNN or R-FCN, whose second stage crops proposals; some backends cannot.
         tested: what it was tested with here, "" where its files could not be had.
     """
 

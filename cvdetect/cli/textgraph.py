@@ -56,8 +56,8 @@ def command(
     """Make the text graph (.pbtxt) by which OpenCV runs a frozen graph of TensorFlow 1's Object Detection API.
 
     SSD, SSDLite, PPN, FPN, Faster R-CNN and Mask R-CNN; TensorFlow is not needed. Nearly always the graph says all;
-    what it does not say is asked for. Not R-FCN (OpenCV cannot run it), EfficientDet (its own text graph is needed)
-    and TensorFlow 2 graphs.
+    what it does not say is asked for. Not R-FCN (OpenCV runs Caffe's, not TensorFlow's), EfficientDet (its own text
+    graph is needed) and TensorFlow 2 graphs.
 
     \b
     cvdetect textgraph frozen_inference_graph.pb -o graph.pbtxt

@@ -79,12 +79,14 @@ class DecodeOptions:
         multi_label: every class over its threshold is a detection, not only the best of a box.
         anchors: (width, height) in grid cells, an anchor each; region heads only.
         priors: anchors of TensorFlow Lite's SSD.
+        in_pixels: DetectionOutput's boxes come in pixels of the input, not in shares of it.
     """
 
     thresholds: Thresholds = Thresholds()
     multi_label: bool = False
     anchors: tuple[tuple[float, float], ...] = ()
     priors: Priors | None = None
+    in_pixels: bool = False
 
 
 # (outputs, what went in, options) -> one Detections an image, in network pixels, before suppression

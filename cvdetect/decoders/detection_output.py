@@ -1,6 +1,7 @@
-"""Graphs that end in OpenCV's DetectionOutput: SSD, Faster R-CNN, EfficientDet. Their suppression is in the graph.
+"""Graphs that end in OpenCV's DetectionOutput: SSD, Faster R-CNN, R-FCN, EfficientDet. They suppress by themselves.
 
-Rows of ``image, class id, score, x1, y1, x2, y2``, box in shares of the input; rows beyond the detections are zero.
+Rows of ``image, class id, score, x1, y1, x2, y2``, box in shares of the input, or in its pixels where the layer's
+``normalized_bbox`` is false; rows beyond the detections are zero.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOpti
     name, rows = next(iter(outputs.items()))
     flat = detection_rows(name, rows, alone=len(outputs) == 1)  # (N, 7)
     kept = flat[over_threshold(flat, options)]
-    return [_detections(kept[kept[:, 0] == image], fed.wh) for image in range(fed.count)]
+    unit = (1, 1) if options.in_pixels else fed.wh
+    return [_detections(kept[kept[:, 0] == image], unit) for image in range(fed.count)]
 
 
 def detection_rows(name: str, rows: Floats, *, alone: bool = True) -> Floats:
@@ -51,13 +53,13 @@ def over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[int
     return found
 
 
-def boxes_of(rows: Floats, wh: tuple[int, int]) -> Boxes:
-    """Rows (M, 7) → boxes (M, 4) in network pixels; corners are put in order."""
-    corners = rows[:, 3:7] * np.array([*wh, *wh], np.float32)
+def boxes_of(rows: Floats, unit: tuple[int, int]) -> Boxes:
+    """Rows (M, 7), whose boxes count in `unit` (width, height) → boxes (M, 4) in network pixels, corners in order."""
+    corners = rows[:, 3:7] * np.array([*unit, *unit], np.float32)
     low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
     return np.concatenate([low, high], axis=1)
 
 
-def _detections(rows: Floats, wh: tuple[int, int]) -> Detections:
+def _detections(rows: Floats, unit: tuple[int, int]) -> Detections:
     """Rows (M, 7) of one image → detections in network pixels."""
-    return Detections(boxes_of(rows, wh), rows[:, 1].astype(np.int64), rows[:, 2])
+    return Detections(boxes_of(rows, unit), rows[:, 1].astype(np.int64), rows[:, 2])

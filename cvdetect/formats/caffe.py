@@ -6,6 +6,7 @@ The prototxt is protocol buffers' text format; field names and numbers are those
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,9 @@ from cvdetect.formats.protowire import fields, message, text
 
 __all__ = ["Prototxt", "check_weights", "read_prototxt", "with_thresholds"]
 
+_SIZE_INPUT = "im_info"
 _INTEGER = re.compile(r"-?\d{1,9}")
+_FALSE = {"false", "False", "f", "0"}
 _WEIGHTED = {"Convolution", "InnerProduct", "Deconvolution", "DepthwiseConvolution", "BatchNorm", "Normalize"}
 
 
@@ -31,19 +34,27 @@ class Prototxt:
         classes: how many classes come out, background not counted.
         background: the number of the class that is never given out.
         weighted: names of the layers that need weights.
+        image_input: the name of the input that takes the picture; "" where the file names none.
+        size_input: that of ``im_info``, height, width and scale of the picture, which two-stage detectors take; or "".
+        two_stage: it proposes regions and crops them (Faster R-CNN, R-FCN).
+        in_pixels: its boxes come in pixels of the input, not in shares of it.
     """
 
     input_wh: tuple[int, int] | None
     classes: int
     background: int
     weighted: tuple[str, ...]
+    image_input: str = ""
+    size_input: str = ""
+    two_stage: bool = False
+    in_pixels: bool = False
 
 
 def read_prototxt(content: str, name: str) -> Prototxt:
     """Read a prototxt; `name` is what errors call it.
 
     Raises:
-        ModelFileError: it is none, is one for training, or does not end in DetectionOutput.
+        ModelFileError: it is none, is one for training, does not end in DetectionOutput, or has inputs of unknown use.
     """
     net = parse(content, name)
     layers = [*net.messages("layer"), *net.messages("layers")]
@@ -51,18 +62,27 @@ def read_prototxt(content: str, name: str) -> Prototxt:
         raise ModelFileError(f"{name}: holds no layer: it is no prototxt of a Caffe network")
     outputs = [layer for layer in layers if layer.string("type") == "DetectionOutput"]
     if not outputs:
-        raise ModelFileError(
-            f"{name}: has no DetectionOutput layer: it is no detector, or the one for training (give deploy.prototxt)"
+        other = (
+            "or ends in Python's code, as py-faster-rcnn's does (take the prototxt of OpenCV's test data)"
+            if any(layer.string("type") == "Python" for layer in layers)
+            else "or the one for training (give deploy.prototxt)"
         )
+        raise ModelFileError(f"{name}: has no DetectionOutput layer: it is no detector, {other}")
     settings = next(outputs[-1].messages("detection_output_param"), Message())
     classes, background = _integer(settings, "num_classes", 0), _integer(settings, "background_label_id", 0)
     if classes < 1:
         raise ModelFileError(f"{name}: its DetectionOutput layer does not say num_classes")
+    inputs = _inputs(net, layers)
+    image_input = _image_input(inputs, name)
     return Prototxt(
-        _input_wh(net, layers),
+        _wh(inputs.get(image_input, ())),
         classes - (0 <= background < classes),
         background,
         tuple(layer.string("name") for layer in layers if layer.string("type") in _WEIGHTED),
+        image_input,
+        _SIZE_INPUT if _SIZE_INPUT in inputs else "",
+        two_stage=_SIZE_INPUT in inputs or any(layer.string("type") == "Proposal" for layer in layers),
+        in_pixels=settings.word("normalized_bbox") in _FALSE,
     )
 
 
@@ -71,13 +91,48 @@ def _integer(settings: Message, key: str, default: int) -> int:
     return int(word) if word is not None and _INTEGER.fullmatch(word) else default
 
 
-def _input_wh(net: Message, layers: list[Message]) -> tuple[int, int] | None:
-    """From ``input_dim``, ``input_shape``, or an Input layer: batch, channels, height, width."""
-    inputs = [p for layer in layers if layer.string("type") == "Input" for p in layer.messages("input_param")]
-    shapes = [*net.messages("input_shape"), *(shape for p in inputs for shape in p.messages("shape"))]
-    words = list(net.all("input_dim")) or (list(shapes[0].all("dim")) if shapes else [])
-    sizes = [int(word) for word in words if isinstance(word, str) and _INTEGER.fullmatch(word)]
-    return (sizes[3], sizes[2]) if len(sizes) == 4 and min(sizes[2:]) > 0 else None
+def _inputs(net: Message, layers: list[Message]) -> dict[str, tuple[int, ...]]:
+    """Each input → its shape, () where that is not said.
+
+    From ``input`` with ``input_dim`` (four numbers each) or ``input_shape``, and from Input layers.
+    """
+    names, shapes = _strings(net, "input"), [_integers(shape, "dim") for shape in net.messages("input_shape")]
+    dims = _integers(net, "input_dim")
+    found = _paired(names, [dims[at : at + 4] for at in range(0, len(dims), 4)] or shapes)
+    for layer in layers:
+        if layer.string("type") == "Input":
+            stated = [shape for p in layer.messages("input_param") for shape in p.messages("shape")]
+            found |= _paired(_strings(layer, "top"), [_integers(shape, "dim") for shape in stated])
+    return found
+
+
+def _paired(names: list[str], shapes: list[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    unsaid: list[tuple[int, ...]] = [()] * len(names)
+    return dict(zip(names, shapes + unsaid, strict=False))
+
+
+def _strings(settings: Message, key: str) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in settings.all(key) if isinstance(value, bytes)]
+
+
+def _integers(settings: Message, key: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in settings.all(key) if isinstance(word, str) and _INTEGER.fullmatch(word))
+
+
+def _image_input(inputs: Mapping[str, tuple[int, ...]], name: str) -> str:
+    """The one input that is not ``im_info``; "" where none is named."""
+    images = [known for known in inputs if known != _SIZE_INPUT]
+    if len(images) > 1 or (inputs and not images):
+        raise ModelFileError(
+            f"{name}: has the inputs {', '.join(map(repr, inputs))}: expected one for the picture and, in two-stage "
+            f"detectors, {_SIZE_INPUT!r}"
+        )
+    return images[0] if images else ""
+
+
+def _wh(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Width and height of a shape: batch, channels, height, width."""
+    return (shape[3], shape[2]) if len(shape) == 4 and min(shape[2:]) > 0 else None
 
 
 def with_thresholds(content: str, name: str, conf: float, nms: float | None) -> str:

@@ -132,7 +132,9 @@ def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOpti
         input=opened.input,
         input_wh=opened.input_wh,
         decode=DECODERS[opened.family],
-        options=DecodeOptions(thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors),
+        options=DecodeOptions(
+            thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors, opened.in_pixels
+        ),
         labels=labels,
         nms=None if opened.suppressed else _nms(spec, opened, detect),
         agnostic_nms=detect.agnostic_nms,

@@ -28,7 +28,7 @@ class Opened:
         classes: how many classes it tells apart, background not counted; None where the files do not tell.
         first_class_id: the smallest class number that comes out: 1 where 0 is the background.
         suppressed: the graph itself suppresses overlapping boxes.
-        anchors, priors: see `DecodeOptions`.
+        anchors, priors, in_pixels: see `DecodeOptions`.
         nms: the IoU threshold of suppression that the file itself states; None where it states none.
         names: the class names that the model file itself holds, or ().
         one_by_one: the network takes one image at a time.
@@ -45,6 +45,7 @@ class Opened:
     nms: float | None = None
     names: tuple[str, ...] = ()
     one_by_one: bool = False
+    in_pixels: bool = False
 
     @property
     def input_wh(self) -> tuple[int, int]:

@@ -26,15 +26,22 @@ _PLACED = re.compile(r'label="\{?[^\\"]*\\n(\w+)\\n.*?\\l(\w+/\w+)\\n')
 class OpenCVNetwork:
     """A `Network` that OpenCV's DNN module runs, with the backend and target that `options` names.
 
+    Args:
+        image_input: the name of the input that takes the images; "" for the first.
+        size_input: that of an input (1, 3) that is told the images' height and width; "" where there is none.
+
     Raises:
         BackendError: the backend cannot run here, or refused this network.
     """
 
-    def __init__(self, net: Any, outputs: Sequence[str], options: RunOptions) -> None:
+    def __init__(
+        self, net: Any, outputs: Sequence[str], options: RunOptions, *, image_input: str = "", size_input: str = ""
+    ) -> None:
         choice = choose(options.backend, options.precision, options.device_id)
         self._net = net
         self._cuda_device = choice.cuda_device
         self._outputs = list(outputs)
+        self._image_input, self._size_input = image_input, size_input
         self.ran: Ran = choice.ran
         net.setPreferableBackend(choice.backend_id)
         net.setPreferableTarget(choice.target_id)
@@ -46,7 +53,7 @@ class OpenCVNetwork:
         try:
             if self._cuda_device is not None:
                 cv2.cuda.setDevice(self._cuda_device)
-            self._net.setInput(blob)
+            self._feed(blob)
             arrays = self._net.forward(self._outputs)
         except cv2.error as error:
             shape = "x".join(map(str, blob.shape))
@@ -55,6 +62,14 @@ class OpenCVNetwork:
                 f"OpenCV could not run the network on an input of {shape}: {_reason(error)}{cure}"
             ) from error
         return dict(zip(self._outputs, arrays, strict=True))
+
+    def _feed(self, blob: NDArray[np.float32]) -> None:
+        self._net.setInput(blob, self._image_input)
+        if self._size_input:
+            height, width = blob.shape[2:]
+            # The third number is by what the picture was scaled. py-faster-rcnn multiplies the least side of a proposal
+            # by it; OpenCV's Proposal has no least side, and takes proposals and boxes in pixels of the input.
+            self._net.setInput(np.array([[height, width, 1]], np.float32), self._size_input)
 
     def layers(self) -> list[tuple[str, str]]:
         """Type and place ("OCV/CPU", "CUDA/CUDA_FP16", …) of each layer that runs by itself, after a first forward.
@@ -99,15 +114,18 @@ def read_onnx(model: Bytes, name: str, outputs: Sequence[str], options: RunOptio
     return OpenCVNetwork(net, outputs, options)
 
 
-def read_caffe(prototxt: str, weights: Bytes, name: str, options: RunOptions) -> OpenCVNetwork:
-    """A Caffe model from its prototxt's text and its caffemodel's content."""
+def read_caffe(
+    prototxt: str, weights: Bytes, name: str, options: RunOptions, *, image_input: str = "", size_input: str = ""
+) -> OpenCVNetwork:
+    """A Caffe model from its prototxt's text and its caffemodel's content; its inputs as `OpenCVNetwork` has them."""
     reader = getattr(cv2.dnn, "readNetFromCaffe", None)
     if reader is None:
         raise MissingPackage(
             f"OpenCV {cv2.__version__} cannot read Caffe models (OpenCV 5 dropped them): run pip install '{NEEDS}'"
         )
     net = _read(name, reader, np.frombuffer(prototxt.encode(), np.uint8), weights)
-    return OpenCVNetwork(net, net.getUnconnectedOutLayersNames(), options)
+    outputs = net.getUnconnectedOutLayersNames()
+    return OpenCVNetwork(net, outputs, options, image_input=image_input, size_input=size_input)
 
 
 def read_tflite(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:

@@ -299,7 +299,7 @@ def writer(*nodes: tuple[str, str]) -> Graph:
         ([("x", "Placeholder"), ("y", "Relu")], "no box and class predictors"),
         (
             [("SecondStageBoxPredictor/map/while/CropAndResize", "CropAndResize")],
-            "is an R-FCN, whose position-sensitive crops OpenCV cannot run: take a Faster R-CNN",
+            "is an R-FCN, whose position-sensitive crops OpenCV cannot run in TensorFlow's form: take a Faster R-CNN",
         ),
         (
             [("class_net/class-predict/separable_conv2d", "Conv2D")],

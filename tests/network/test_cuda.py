@@ -136,7 +136,10 @@ def test_a_device_without_half_precision_is_not_given_single_in_silence(machine:
 
 def test_two_stages_on_cuda_in_half_precision_are_refused(machine: Machine) -> None:
     machine(Driver((13, 0), (H200,)), FULL, offers=True)
-    with pytest.raises(BackendError, match="cannot run Faster or Mask R-CNN on CUDA in fp16; use --precision fp32"):
+    with pytest.raises(
+        BackendError,
+        match="Faster and Mask R-CNN and R-FCN do not run well enough in OpenCV on CUDA in fp16; use --precision fp32",
+    ):
         backends.check_two_stage("m", backends.choose("cuda", "fp16").ran)
     backends.check_two_stage("m", backends.choose("cuda", "fp32").ran)
     backends.check_two_stage("m", backends.choose("cpu").ran)

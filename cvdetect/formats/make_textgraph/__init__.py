@@ -112,8 +112,8 @@ def _refuse(graph: Graph) -> None:
         raise ModelFileError(f"{graph.name}: is a TensorFlow 2 graph, which OpenCV cannot run; export it as ONNX")
     if any(n.op == "CropAndResize" and n.name.startswith("SecondStageBoxPredictor") for n in graph.nodes.values()):
         raise ModelFileError(
-            f"{graph.name}: is an R-FCN, whose position-sensitive crops OpenCV cannot run: take a Faster R-CNN, or "
-            "export it as ONNX and run it elsewhere"
+            f"{graph.name}: is an R-FCN, whose position-sensitive crops OpenCV cannot run in TensorFlow's form: take a "
+            "Faster R-CNN, or an R-FCN of Caffe (--prototxt)"
         )
     if any(name.startswith(("class_net/class-predict", "box_net/box-predict")) for name in graph.nodes):
         raise ModelFileError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cvdetect.cli.main import run
 from cvdetect.detections import Detections
@@ -15,6 +16,10 @@ from cvdetect.events import Silent
 from cvdetect.network import Ran
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples in every run, and no verdict on a busy machine's speed.
+settings.register_profile("cvdetect", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cvdetect")
 
 
 @pytest.fixture(scope="session")

@@ -24,11 +24,11 @@ class Screen:
     def do(self, *command: str) -> str:
         """Run an X tool → what it prints."""
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=10
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=30
         )  # fmt: skip
         return done.stdout.strip()
 
-    def wait_for_window(self, title: str, seconds: float = 20) -> None:
+    def wait_for_window(self, title: str, seconds: float = 60) -> None:
         """Return when a window of that title is there, with the pointer on it (there is no window manager)."""
         deadline = time.monotonic() + seconds
         while not self.do("xdotool", "search", "--onlyvisible", "--name", f"^{title}$"):

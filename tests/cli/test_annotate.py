@@ -203,7 +203,7 @@ def test_a_signal_leaves_whole_files_of_what_was_done(xl: list[str], photos: Pat
     words = [sys.executable, "-m", "cvdetect", "annotate", "photos", "--out", "out", "--draw", "drawn", *xl]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=env) as process:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while not Path("drawn/3.jpg").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)

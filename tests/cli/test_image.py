@@ -220,6 +220,6 @@ def test_show_opens_a_window_for_each_picture_and_q_ends(xl: list[str], samples:
         time.sleep(0.5)
         assert process.poll() is None, "the second picture waits for a key"
         display.press("q")
-        out, told = process.communicate(timeout=20)
+        out, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert "dog" in out and "bird" in out

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -339,9 +341,23 @@ def test_track_without_its_extra_is_told_before_anything_is_pulled(cli: Cli, mon
     assert not Path("cache").exists()
 
 
-def start(args: list[object], **kwargs: object) -> subprocess.Popen[str]:
+@contextmanager
+def start(args: list[object], **kwargs: Any) -> Iterator[subprocess.Popen[str]]:
+    """``cvdetect ARGS`` in a process of its own, which is gone with the block."""
     command = [sys.executable, "-m", "cvdetect", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)  # type: ignore[call-overload]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def begun(folder: Path) -> bool:
+    """Whether the JSON Lines being written there hold many frames."""
+    try:
+        return any(path.stat().st_size > 20_000 for path in folder.glob(".o.*.jsonl"))
+    except FileNotFoundError:  # renamed meanwhile
+        return False
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -351,12 +367,12 @@ def test_a_signal_leaves_a_playable_file_with_the_frames_so_far(
     long = tmp_path / "long.mp4"
     make_video(long, 3000, (320, 240))
     lines = tmp_path / "o.jsonl"
-    process = start(["video", long, *fast, "--out", tmp_path / "out.mp4", "--json", lines])
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and not any(p.stat().st_size > 20_000 for p in tmp_path.glob(".o.*.jsonl")):
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    with start(["video", long, *fast, "--out", tmp_path / "out.mp4", "--json", lines]) as process:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and process.poll() is None and not begun(tmp_path):
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
     assert "Traceback" not in told
     written = len(packets(tmp_path / "out.mp4", "video"))
@@ -369,8 +385,8 @@ def test_a_disk_that_takes_no_more_is_told(fast: list[str], tmp_path: Path) -> N
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
-    process = start(["video", STREET, *fast, "--out", tmp_path / "out.avi"], preexec_fn=limit)
-    _, told = process.communicate(timeout=60)
+    with start(["video", STREET, *fast, "--out", tmp_path / "out.avi"], preexec_fn=limit) as process:
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 4, told
     assert "out.avi" in told and "Traceback" not in told
 
@@ -381,9 +397,9 @@ def test_in_the_window_q_ends_and_leaves_a_whole_file(fast: list[str], tmp_path:
     make_video(tmp_path / "long.mp4", 2000, (320, 240))
     with screen() as display:
         out = tmp_path / "out.avi"
-        process = start(["video", tmp_path / "long.mp4", *fast, "--show", "--out", out], env=display.environment)
-        display.wait_for_window("cvdetect")
-        display.press("q")
-        _, told = process.communicate(timeout=30)
+        with start(["video", tmp_path / "long.mp4", *fast, "--show", "--out", out], env=display.environment) as process:
+            display.wait_for_window("cvdetect")
+            display.press("q")
+            _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert 0 < len(packets(out, "video")) < 2000

@@ -104,7 +104,7 @@ def told_until(process: subprocess.Popen[str], pattern: str) -> str:
 
 def growing(folder: Path, name: str, lines: int) -> None:
     """Return when the JSON Lines being written hold so many."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if any(p.read_text().count("\n") >= lines for p in folder.glob(f".{name}.*.jsonl")):
             return
@@ -159,7 +159,7 @@ def test_a_network_camera_killed_and_started_again_is_connected_again_and_json_k
         with network_camera(port, samples):
             assert f"warning: http://127.0.0.1:{port}/cam: ended; trying again in 0.5 s" in told_until(ours, "warning")
             told_until(ours, "connected again")
-            assert ours.wait(20) == 0
+            assert ours.wait(60) == 0
     found = records(out)
     assert [r["frame"] for r in found] == sorted({r["frame"] for r in found})
     assert 6 < found[-1]["time"] - found[0]["time"] < 8
@@ -178,7 +178,7 @@ def test_a_camera_that_freezes_ends_the_run_with_what_was_there(
             camera.send_signal(signal.SIGSTOP)
             begin = time.monotonic()
             assert "gave no picture for 1 s; given up" in told_until(ours, "warning")
-            assert ours.wait(10) == 1
+            assert ours.wait(60) == 1
         assert time.monotonic() - begin < 5
         camera.send_signal(signal.SIGCONT)
     assert len(records(out)) >= 10
@@ -194,7 +194,7 @@ def test_a_signal_closes_the_files(number: int, code: int, small: list[str], sam
     ) as ours:
         growing(tmp_path, "x", 5)
         ours.send_signal(number)
-        assert ours.wait(10) == code
+        assert ours.wait(60) == code
     assert len(records(out)) >= 5
     assert frames_and_seconds(video)[0] >= len(records(out))
     assert not list(tmp_path.glob(".x*"))
@@ -205,13 +205,13 @@ def test_the_page_tells_what_goes_on(small: list[str], samples: Path, tmp_path: 
     with webcam("--url", samples / "street.mp4", *small, "--no-window", "--serve", "127.0.0.1:0") as ours:
         port = int(re.findall(r"http://127.0.0.1:(\d+)/", told_until(ours, "live page"))[0])
         facts: Record = {"frame": 0}
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while facts["frame"] < 10 and time.monotonic() < deadline:
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
                 connection.request("GET", "/facts")
                 facts = json.loads(connection.getresponse().read())
             time.sleep(0.05)
-        assert ours.wait(15) == 0
+        assert ours.wait(60) == 0
     assert facts["source"] == str(samples / "street.mp4") and facts["state"] == "live"
     assert facts["model"] == "yolo-fastest-1.1" and facts["ran"].startswith("opencv")
     assert 1 < facts["fps"] < 40 and 0 < facts["delay_ms"] < 2000
@@ -229,7 +229,7 @@ def test_in_the_window_q_ends_and_what_is_written_keeps_to_the_threshold(
         on.wait_for_window("cvdetect")
         growing(tmp_path, "x", 5)
         on.press("q")
-        assert ours.wait(10) == 0
+        assert ours.wait(60) == 0
     found = records(out)
     assert 5 <= len(found) < 120
     scores = [d["score"] for r in found for d in r["detections"]]
@@ -245,7 +245,7 @@ def test_in_the_window_a_signal_ends_too(small: list[str], samples: Path, tmp_pa
         on.wait_for_window("cvdetect")
         growing(tmp_path, "x", 2)
         ours.send_signal(signal.SIGTERM)
-        assert ours.wait(10) == 143
+        assert ours.wait(60) == 143
     assert records(out)
 
 

@@ -104,7 +104,7 @@ def test_space_pauses_s_saves_the_slider_sets_the_score_and_q_ends(tmp_path: Pat
         raised = float(window.tells("score").split()[1])
         window.on.press("q")
         window.tells("stop")
-        assert window.process.wait(10) == 0
+        assert window.process.wait(60) == 0
     picture = cv2.imread(str(tmp_path / path))
     assert path.startswith("snapshot_0000")
     assert np.abs(picture.astype(int) - (0, 0, 200)).max() <= 4, "without the caption"
@@ -117,7 +117,7 @@ def test_escape_ends_while_paused(tmp_path: Path) -> None:
         window.tells("paused")
         window.on.press("Escape")
         window.tells("stop")
-        assert window.process.wait(10) == 0
+        assert window.process.wait(60) == 0
 
 
 def test_the_score_stays_exact_until_the_slider_moves_and_does_not_go_below_what_there_is(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class Viewer:
         self.connection.close()
 
 
-def wait_for(true: object, seconds: float = 5) -> None:
+def wait_for(true: object, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline

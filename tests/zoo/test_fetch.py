@@ -338,7 +338,11 @@ class TestResume:
         store.ensure(spec, Silent())
         assert [asked.headers.get("Range") for asked in site.asked[1:]] in ([f"bytes={here}-"], [])
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
     @given(cuts=st.lists(st.integers(0, 2000), max_size=4))
     def test_wherever_it_breaks_the_content_is_right_in_the_end(
         self, site: Site, store: Store, cuts: list[int]

@@ -378,7 +378,11 @@ class TestYaml:
     )
     keys = ("cfg", "weights", "names", "input", "labels", "class_id_offset", "conf", "nms", "accuracy", "tested", "x")
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=150,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
     @given(row=st.dictionaries(st.sampled_from(keys), values))
     def test_any_values_give_a_model_or_a_registry_error(self, tmp_path: Path, row: dict[str, object]) -> None:
         import yaml

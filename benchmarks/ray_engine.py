@@ -32,6 +32,7 @@ from cvdetect.annotate.walk import Listed
 from cvdetect.errors import CvdetectError
 from cvdetect.events import Silent
 from cvdetect.options import ModelChoice
+from cvdetect.storage import LocalFolder
 
 NODES = 2
 CHUNKS = 200  # with nothing in them
@@ -102,7 +103,7 @@ def overheads(folder: Path, address: str) -> tuple[float, float]:
         manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(100))
         begin = time.perf_counter()
         with ray_engine(
-            job_of(folder / "none", folder / "out", address), folder / "none", manifest, Silent()
+            job_of(folder / "none", folder / "out", address), LocalFolder(folder / "none"), manifest, Silent()
         ) as engine:
             workers: list[int] = []
             while len(workers) < NODES:

@@ -102,7 +102,7 @@ def test_a_yolo_v10_with_its_suppression_inside(tmp_path: Path) -> None:
     tasks = pytest.importorskip("ultralytics.nn.tasks", exc_type=Exception)
     model = randomised(tasks.DetectionModel("yolov10n.yaml", nc=80, verbose=False))
     head = model.model[-1]
-    head.export, head.format, head.max_det = True, "onnx", 300
+    head.end2end, head.export, head.format, head.max_det = True, True, "onnx", 300
     for branch in head.one2one_cv3:
         branch[-1].bias.data.normal_(-1, 1)
     example = torch.rand(1, 3, SIZE[1], SIZE[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -105,20 +107,28 @@ class Detector:
         parts = tiles(wh, self._grid, input_size(wh, self.model.input_wh, self.model.input))
         if len(parts) == 1:
             return self._forward([image], watch)[0]
-        found, cut = self._forward([image], watch), []
-        for start in range(0, len(parts), _TILES_AT_ONCE):
-            group = parts[start : start + _TILES_AT_ONCE]
-            seen_in = self._forward([image[t.y1 : t.y2, t.x1 : t.x2] for t in group], watch)
-            for tile, seen in zip(group, seen_in, strict=True):
-                found.append(seen.moved(tile.x1, tile.y1))
-                cut.append(cut_by_seams(found[-1].xyxy, tile, wh))
-            watch("join")
-        joined = join_pieces(Detections.concat(found), np.concatenate([np.zeros(len(found[0]), bool), *cut]))
+        whole, *seen = self._in_groups([image, *(image[t.y1 : t.y2, t.x1 : t.x2] for t in parts)], watch)
+        placed = [found.moved(tile.x1, tile.y1) for found, tile in zip(seen, parts, strict=True)]
+        cut = [cut_by_seams(found.xyxy, tile, wh) for found, tile in zip(placed, parts, strict=True)]
+        joined = join_pieces(Detections.concat([whole, *placed]), np.concatenate([np.zeros(len(whole), bool), *cut]))
         iou = _TILE_NMS if self.model.nms is None else self.model.nms
         watch("join")
         kept = suppress(joined, iou, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
         watch("suppress")
         return kept
+
+    def _in_groups(self, pieces: Sequence[Image], watch: Watch) -> list[Detections]:
+        """`_forward` for many pieces, in groups as equal as can be.
+
+        On CUDA exactly equal, the last piece filling up: OpenCV takes another batch as another network, whose weights
+        it brings to the GPU again (Net::Impl::setInput, initCUDABackend).
+        """
+        groups = math.ceil(len(pieces) / _TILES_AT_ONCE)
+        size = math.ceil(len(pieces) / groups)
+        fill = groups * size - len(pieces) if self.ran.backend == "cuda" else 0
+        filled = [*pieces, *[pieces[-1]] * fill]
+        found = [self._forward(filled[start : start + size], watch) for start in range(0, len(filled), size)]
+        return list(chain.from_iterable(found))[: len(pieces)]
 
     def _forward(self, images: Sequence[Image], watch: Watch) -> list[Detections]:
         """Images → detections in their pixels: the way of a frame."""

@@ -83,9 +83,9 @@ def test_every_stage_is_watched_in_the_order_of_a_frame_and_the_result_is_the_sa
 
 def test_the_passes_of_tiles_are_watched_too() -> None:
     seen: list[str] = []
-    detector("2x1").detect_batch([IMAGE], seen.append)
-    assert seen.count("forward") == 2, "the whole picture, then its tiles"
-    assert seen[-3:] == ["join", "join", "suppress"]
+    detector("3x3").detect_batch([IMAGE], seen.append)
+    assert seen.count("forward") == 2, "the whole picture and nine tiles, in two groups"
+    assert seen[-3:] == ["place", "join", "suppress"]
 
 
 @pytest.mark.parametrize("tile", [None, "2x1"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from cvdetect.boxes import iou
 from cvdetect.detector import Detector
 from cvdetect.errors import UsageError
+from cvdetect.network import Network
 from cvdetect.options import DetectOptions, ModelChoice
 from cvdetect.sources.images import read_image
 from cvdetect.tiling import Tile, cut_by_seams, join_pieces, parse_tile, tiles
@@ -115,3 +118,31 @@ def test_tiles_of_a_picture_of_the_networks_size_change_nothing(choice: ModelCho
     small = read_image(samples / "dog.jpg")[::2, ::2][:320, :320].copy()
     plain, tiled = (Detector.load(choice, DetectOptions(conf=0.3, tile=tile)).detect(small) for tile in (None, "1x1"))
     np.testing.assert_allclose(plain.xyxy, tiled.xyxy, atol=0.01)
+
+
+class Watching:
+    """A network that remembers how many images it was given each time."""
+
+    def __init__(self, network: Network, backend: str) -> None:
+        self.network = network
+        self.ran = replace(network.ran, backend=backend)
+        self.batches: list[int] = []
+
+    def forward(self, blob: np.ndarray) -> Mapping[str, np.ndarray]:
+        self.batches.append(len(blob))
+        return self.network.forward(blob)
+
+
+@pytest.mark.parametrize(("backend", "batches"), [("opencv", [7, 7, 5]), ("cuda", [7, 7, 7])])
+def test_groups_of_tiles_are_as_equal_as_can_be_and_on_cuda_quite(
+    backend: str, batches: list[int], choice: ModelChoice, samples: Path
+) -> None:
+    picture = mosaic(samples, 3)
+    plain = Detector.load(choice, DetectOptions(conf=0.4, tile="6x3"))
+    watching = Watching(plain.model.network, backend)
+    detector = Detector(replace(plain.model, network=watching), "6x3")
+    found, expected = detector.detect(picture), plain.detect(picture)
+    assert watching.batches == batches, "the whole picture and 18 tiles"
+    np.testing.assert_array_equal(found.xyxy, expected.xyxy)
+    np.testing.assert_array_equal(found.class_id, expected.class_id)
+    assert len(found) >= 3

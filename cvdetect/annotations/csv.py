@@ -5,12 +5,11 @@ An image without detections has one row in which only ``source``, ``width`` and 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import whole_file
+from cvdetect.annotations.table import write_table
 from cvdetect.json_records import image_record
 from cvdetect.labels import LabelSet
 
@@ -25,11 +24,8 @@ def write_csv(out: Path, records: Records, labels: LabelSet, facts: Facts) -> No
     Raises:
         SinkError: the folder or disk does not take it.
     """
-    with whole_file(out / "detections.csv", facts.scratch) as stream:
-        table = csv.writer(stream)
-        table.writerow(_HEADER)
-        for record in records:
-            table.writerows(_rows(record, labels))
+    rows = (row for record in records for row in _rows(record, labels))
+    write_table(out / "detections.csv", _HEADER, rows, facts.scratch)
 
 
 def _rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[object]]:

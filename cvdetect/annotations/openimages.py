@@ -6,13 +6,12 @@ its folder, ``LabelName`` the label's text. -1 stands for "not known". An image 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from cvdetect.annotations.naming import fixed
 from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import whole_file
+from cvdetect.annotations.table import write_table
 from cvdetect.labels import LabelSet
 
 __all__ = ["write_openimages"]
@@ -31,11 +30,8 @@ def write_openimages(out: Path, records: Records, labels: LabelSet, facts: Facts
     Raises:
         SinkError: the folder or disk does not take it.
     """
-    with whole_file(out / "openimages.csv", facts.scratch) as stream:
-        table = csv.writer(stream)
-        table.writerow(_HEADER)
-        for record in records:
-            table.writerows(_rows(record, labels))
+    rows = (row for record in records for row in _rows(record, labels))
+    write_table(out / "openimages.csv", _HEADER, rows, facts.scratch)
 
 
 def _rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[object]]:

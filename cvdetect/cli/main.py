@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import signal
 import sys
@@ -11,7 +12,7 @@ from types import FrameType
 import click
 
 from cvdetect import __version__
-from cvdetect.errors import CvdetectError
+from cvdetect.errors import CvdetectError, SinkError
 
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
 
@@ -109,6 +110,9 @@ def run(args: list[str]) -> int:
     except MemoryError as error:
         return _tell(settings, f"out of memory: {error}", 1)
     except Exception as error:  # a traceback is for -v only
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = error.filename or "standard output"
+            return _tell(settings, f"{where}: cannot be written: {error.strerror}", SinkError.exit_code)
         return _tell(settings, f"{type(error).__name__}: {error} (an error in cvdetect: -v shows where)", 1)
     finally:
         signal.signal(signal.SIGTERM, before)

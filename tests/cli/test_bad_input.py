@@ -239,12 +239,31 @@ def test_an_output_below_a_file_cannot_be_written(option: str, cli: Cli, xl: lis
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_is_told_for_standard_output(xl: list[str], samples: Path) -> None:
-    command = [sys.executable, "-m", "cvdetect", "image", str(samples / "eagle.jpg"), *xl, "--no-save", "--json", "-"]
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("options", [["--json", "-"], []], ids=["json", "table"])
+def test_a_full_disk_is_told_for_standard_output(
+    options: list[str], unbuffered: str, xl: list[str], samples: Path
+) -> None:
+    command = [sys.executable, "-m", "cvdetect", "-q", "image", str(samples / "eagle.jpg"), *xl, "--no-save", *options]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
-    assert done.returncode == 4
-    assert "No space left" in done.stderr and "Traceback" not in done.stderr
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=env)
+    assert done.returncode == 4, done
+    assert done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_by_every_command_that_prints(unbuffered: str) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    for words in (["models", "list"], ["--version"], ["--help"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "cvdetect", *words],
+                stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=env,
+            )  # fmt: skip
+        assert done.returncode == 4, (words, done)
+        assert "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_full_disk_leaves_no_half_written_picture(
@@ -272,10 +291,12 @@ def test_unknown_commands_are_answered_with_the_nearest(cli: Cli) -> None:
     assert done.code == 2 and "'image'" in done.err
 
 
-def test_a_reader_that_goes_away_ends_the_run_quietly(xl: list[str], samples: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_ends_the_run_quietly(unbuffered: str, xl: list[str], samples: Path) -> None:
     inputs = [str(samples / "eagle.jpg")] * 3
     command = [sys.executable, "-m", "cvdetect", "image", *inputs, *xl, "--no-save", "--json", "-"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     assert process.stdout and process.stderr
     process.stdout.close()
     told = process.stderr.read().decode()

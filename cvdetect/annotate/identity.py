@@ -17,7 +17,7 @@ from cvdetect.storage import Folder, is_url
 from cvdetect.zoo.content import digest_of
 from cvdetect.zoo.fetch import Store
 
-__all__ = ["check_same", "model_digests", "options_of"]
+__all__ = ["check_same", "contents_of", "model_digests", "options_of", "runtime_of"]
 
 Digest = tuple[int, int, str]  # size, mtime_ns, SHA-256
 
@@ -83,6 +83,16 @@ def _digest(path: Path, known: Digest | None) -> Digest:
     if known is not None and tuple(known[:2]) == (status.st_size, status.st_mtime_ns):
         return status.st_size, status.st_mtime_ns, known[2]
     return status.st_size, status.st_mtime_ns, digest_of(path, "sha256")
+
+
+def contents_of(digests: Mapping[str, Any]) -> dict[str, str]:
+    """What `model_digests` gives, as what is compared and told of the model's files."""
+    return {f"the model's {file}": f"sha256 {digest[2][:12]}…" for file, digest in digests.items()}
+
+
+def runtime_of(ran: Mapping[str, str]) -> dict[str, str]:
+    """Of a `Ran` as JSON, all that decides about results: devices may differ."""
+    return {key: ran[key] for key in ("runtime", "backend", "target", "precision")}
 
 
 def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from cvdetect.annotate.checks import check_job, output_identities
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
 from cvdetect.annotate.export import FAILURES, export, export_folders
-from cvdetect.annotate.identity import check_same, model_digests, options_of
+from cvdetect.annotate.identity import check_same, contents_of, model_digests, options_of, runtime_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
 from cvdetect.annotate.job import AnnotateJob, Report
 from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
@@ -70,12 +70,8 @@ def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], pro
         check_same(job.out_folder, before, options)
         known = manifest.fact("model_files")
         digests = model_digests(job, known, progress)
-        check_same(job.out_folder, _contents(known), _contents(digests))
+        check_same(job.out_folder, contents_of(known), contents_of(digests))
         manifest.remember(model_files=digests)
-
-
-def _contents(digests: Mapping[str, Any]) -> dict[str, str]:
-    return {f"the model's {file}": f"sha256 {digest[2][:12]}…" for file, digest in digests.items()}
 
 
 def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> Tally:
@@ -170,8 +166,7 @@ def _folders_told(manifest: Manifest, folders: Mapping[str, Folder]) -> dict[str
 
 def _same_runtime(job: AnnotateJob, before: About, now: About, progress: Progress) -> About:
     """What the first run said of itself; another device is told, another runtime refused."""
-    decisive = ("runtime", "backend", "target", "precision")
-    check_same(job.out_folder, {k: before.ran[k] for k in decisive}, {k: now.ran[k] for k in decisive})
+    check_same(job.out_folder, runtime_of(before.ran), runtime_of(now.ran))
     if before.ran != now.ran:
         progress.warn(f"begun on {before.ran['device']}, going on on {now.ran['device']}: the files name the first")
     return before

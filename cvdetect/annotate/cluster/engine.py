@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,7 @@ from cvdetect.annotate.cluster.chunks import hand_out
 from cvdetect.annotate.cluster.connection import connected
 from cvdetect.annotate.cluster.pool import Needs, RayPool
 from cvdetect.annotate.cluster.work import Loaded, Order, absolute, mark_outputs, taken_names
-from cvdetect.annotate.identity import model_digests, options_of
+from cvdetect.annotate.identity import contents_of, model_digests, options_of, runtime_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.local import Recorder
 from cvdetect.annotate.manifest.images import Manifest
@@ -34,7 +34,6 @@ _PATIENCE_S = 90.0  # without any worker, after which a run gives up
 _PATIENCE_FOR_SOME_S = 600.0  # the same where a number of workers is asked for: a cluster that grows needs its time
 _PROBE_S = 60.0
 _IMAGES_WORTH_A_WORKER = 4  # starting one takes longer than detecting in a few images
-_DECISIVE = ("runtime", "backend", "target", "precision")  # of `Ran`; devices may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ class _Agreement:
     """What all actors have to have in common, with this machine and with the first of them."""
 
     def __init__(self, options: Mapping[str, Any], digests: Mapping[str, Any]) -> None:
-        self._here = {**options, **_contents(digests)}
+        self._here = {**options, **contents_of(digests)}
         self._first: tuple[Loaded, str] | None = None
 
     @property
@@ -147,18 +146,10 @@ class _Agreement:
         Raises:
             BackendError: it differs.
         """
-        _check_same(where, {**loaded.options, **_contents(loaded.digests)}, "this machine", self._here)
+        _check_same(where, {**loaded.options, **contents_of(loaded.digests)}, "this machine", self._here)
         self._first = self._first or (loaded, where)
         first, there = self._first
-        _check_same(where, _decisive(loaded), there, _decisive(first))
-
-
-def _contents(digests: Mapping[str, Any]) -> dict[str, str]:
-    return {f"the model's {file}": f"sha256 {digest[2][:12]}…" for file, digest in digests.items()}
-
-
-def _decisive(loaded: Loaded) -> dict[str, str]:
-    return {key: value for key, value in asdict(loaded.ran).items() if key in _DECISIVE}
+        _check_same(where, runtime_of(loaded.ran.as_json()), there, runtime_of(first.ran.as_json()))
 
 
 def _check_same(where: str, theirs: Mapping[str, Any], other: str, others: Mapping[str, Any]) -> None:

@@ -111,10 +111,10 @@ def test_every_row_names_rooms_that_exist() -> None:
     assert set(RANK) == rooms
 
 
-def test_no_file_is_longer_than_250_lines_and_no_function_than_50() -> None:
+def test_no_file_is_longer_than_400_lines_and_no_function_than_50() -> None:
     for path in files():
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 250, path
+        assert text.count("\n") <= 400, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body

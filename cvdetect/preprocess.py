@@ -17,7 +17,7 @@ from cvdetect.spec import InputSpec
 
 __all__ = ["Blob", "Placement", "input_size", "placement", "preprocess"]
 
-Blob = NDArray[np.float32]  # (B, 3, H, W)
+Blob = NDArray[np.float32]  # (B, C, H, W); C is the spec's channels, nearly always 3
 Floats = NDArray[np.float32]
 
 
@@ -79,7 +79,9 @@ def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, in
 
 
 def preprocess(images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec) -> tuple[Blob, list[Placement]]:
-    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, 3, h, w) float32 and one placement an image.
+    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, C, h, w) float32 and one placement an image.
+
+    C is `spec.channels`. Grey (1) is Darknet's and OpenCV's, 0.299 R + 0.587 G + 0.114 B.
 
     (w, h) is `input_wh`, but where `spec.sides` gives each image a size of its own: then one image goes at a time.
     """
@@ -87,11 +89,20 @@ def preprocess(images: Sequence[Image], input_wh: tuple[int, int], spec: InputSp
         (image,) = images
         input_wh = input_size((image.shape[1], image.shape[0]), input_wh, spec)
     placements = [placement((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
-    fed = [_resized(i, p, input_wh, spec) for i, p in zip(images, placements, strict=True)]
-    blob = cv2.dnn.blobFromImages(fed, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, 3, h, w)
+    fed = [
+        _resized(_with_channels(i, spec.channels), p, input_wh, spec) for i, p in zip(images, placements, strict=True)
+    ]
+    blob = cv2.dnn.blobFromImages(fed, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, C, h, w)
     if spec.std != (1.0, 1.0, 1.0):
-        blob /= np.array(spec.std, np.float32).reshape(1, 3, 1, 1)
+        blob /= np.array((*spec.std, 1.0)[: spec.channels], np.float32).reshape(1, -1, 1, 1)
     return np.asarray(blob, np.float32), placements
+
+
+def _with_channels(image: Image, channels: int) -> Image:
+    """A BGR image (H, W, 3) → (H, W) grey for 1, itself for 3, (H, W, 4) BGR and opaque alpha for 4."""
+    if channels == 3:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2BGRA), np.uint8)
 
 
 def _resized(image: Image, place: Placement, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
@@ -102,9 +113,9 @@ def _resized(image: Image, place: Placement, input_wh: tuple[int, int], spec: In
 
 
 def _letterbox(image: Image, place: Placement, input_wh: tuple[int, int], value: float) -> Image:
-    """`image` resized to where it lies in the input, on a canvas (h, w, 3) filled with `value`."""
+    """`image` resized to where it lies in the input, on a canvas of (h, w) and its channels, filled with `value`."""
     (w, h), (left, top) = input_wh, place.pad
     inner = round(place.scale[0] * place.source_wh[0]), round(place.scale[1] * place.source_wh[1])
-    canvas = np.full((h, w, 3), value, np.uint8)
+    canvas = np.full((h, w, *image.shape[2:]), value, np.uint8)
     canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
     return canvas

@@ -64,6 +64,7 @@ class InputSpec:
         pad_align: where a letterboxed image sits: in the centre (Darknet) or at the top left (YOLOX).
         sides: each image has an input size of its own, which keeps its aspect ratio: what the shorter side is brought
             to, and the most for the longer one; `wh` is then only what is usual. None: every image has size `wh`.
+        channels: 3 for colour; 1 for grey; 4 for colour and an alpha channel, which is 255 (opaque) everywhere.
     """
 
     wh: tuple[int, int] | None = None
@@ -75,6 +76,7 @@ class InputSpec:
     pad_value: float = 127.0
     pad_align: Literal["centre", "top_left"] = "centre"
     sides: tuple[int, int] | None = None
+    channels: Literal[1, 3, 4] = 3
 
 
 _IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)

@@ -136,7 +136,7 @@ def _flop(one: Configuration, wh: tuple[int, int]) -> tuple[int | None, str]:
     text = _cfg_text(one.model)
     if text is None:
         return None, "operations are counted for Darknet models only"
-    return darknet.flops(darknet.parse_cfg(text, "the model's cfg"), wh) * one.batch, ""
+    return darknet.flops(darknet.parse_cfg(text, "the model's cfg", wh), wh) * one.batch, ""
 
 
 def _cfg_text(choice: ModelChoice) -> str | None:

@@ -1,8 +1,8 @@
 """The text of a Darknet cfg: its sections, its options with their lines, and numbers read from them.
 
-The text is read as OpenCV's importer reads it: spaces and all characters outside "!".."z" are dropped wherever they
-stand (tabs, carriage returns, a byte order mark), lines that begin with "#" or ";" are comments, the last of two
-equal keys counts.
+Everything is read as Darknet reads it (option_list.c, parser.c, utils.c): spaces and tabs are dropped wherever they
+stand, lines that begin with "#" or ";" are comments, the first of two equal keys counts, and a number is what C's
+atoi and atof make of the text.
 """
 
 from __future__ import annotations
@@ -17,23 +17,33 @@ from typing import NoReturn
 from cvdetect.errors import ModelFileError
 from cvdetect.sniff import describe_foreign
 
-__all__ = ["Option", "Section", "SectionReader", "fail", "read_sections", "with_open_thresholds"]
+__all__ = ["Option", "Section", "SectionReader", "fail", "plain_number", "read_sections"]
 
-_DROPPED = re.compile(r"[^!-z]+")
-_COMMENT = re.compile(r"[#;].*")
-_INTEGER = re.compile(r"[-+]?\d{1,10}(\.0*)?")
-_NUMBER = re.compile(r"[-+]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][-+]?\d{1,3})?")
+_DROPPED = re.compile(r"[ \t\r\ufeff]+")
+_COMMENT = re.compile(r"[#;].*", re.DOTALL)
+_ATOI = re.compile(r"\s*([-+]?[0-9]{1,10})(?![0-9])")
+_TOO_LARGE = re.compile(r"\s*[-+]?[0-9]{11}")
+_ATOF = re.compile(r"\s*[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
+_HEX = re.compile(r"\s*[-+]?0[xX]([0-9a-fA-F]{1,16}(\.[0-9a-fA-F]{0,16})?|\.[0-9a-fA-F]{1,16})([pP][-+]?[0-9]{1,3})?")
+_NOT_FINITE = re.compile(r"\s*[-+]?(inf|nan)", re.IGNORECASE)
 _INT32_MAX = 2**31 - 1
 _LONGEST_MESSAGE = 300
-_HEADS = ("yolo", "region")
-_OPEN = ("thresh", "nms_threshold")
 # All of [net] that matters when nobody trains.
 _NET_KEYS = ("width", "height", "channels", "letter_box")
+# Darknet's other names for the same sections (parser.c, string_to_layer_type).
+_ALIASES: Mapping[str, str] = MappingProxyType(
+    {"network": "net", "conv": "convolutional", "conn": "connected", "max": "maxpool", "avg": "avgpool"}
+    | {"soft": "softmax", "lrn": "normalization", "deconv": "deconvolutional", "local_avg": "local_avgpool"}
+    | {"silence": "empty"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """The value of one `key=value` line, without spaces, and the number of that line (from 1)."""
+    """The value of one `key=value` line, without spaces, and the number of that line (from 1).
+
+    The value is "" for a line without "=": Darknet takes its default then, even where the key comes again below.
+    """
 
     value: str
     line: int
@@ -41,7 +51,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section of a cfg: `kind` is "convolutional" for `[convolutional]`, `line` that of its header (from 1)."""
+    """One section of a cfg: `kind` is "convolutional" for `[convolutional]` and `[conv]`, `line` that of its header."""
 
     kind: str
     line: int
@@ -55,11 +65,17 @@ def fail(name: str, line: int, section: str, message: str) -> NoReturn:
     raise ModelFileError(f"{name}:{line}: {where}{shown}")
 
 
+def plain_number(value: str, whole: bool) -> bool:
+    """Whether C's atoi (`whole`) or atof reads all of an option's value, a comment behind it left out."""
+    text = _COMMENT.sub("", value)
+    return bool(re.fullmatch(r"[-+]?[0-9]+(\.0*)?", text) if whole else _ATOF.fullmatch(text))
+
+
 @dataclass(frozen=True, slots=True)
 class SectionReader:
     """Reads the options of one section and names file, line and section where they are wrong.
 
-    Every method raises ModelFileError; `required` means that there is no default.
+    Every method raises ModelFileError.
     """
 
     name: str
@@ -71,66 +87,64 @@ class SectionReader:
         fail(self.name, option.line if option else self.section.line, self.section.kind, message)
 
     def has(self, key: str) -> bool:
-        """Whether the section has this option."""
-        return key in self.section.options
+        """Whether the section gives this option a value."""
+        option = self.section.options.get(key)
+        return bool(option and option.value)
+
+    def line(self, key: str) -> int:
+        """The line of the option, or of the section where it has no such option."""
+        return self.section.options[key].line if self.has(key) else self.section.line
 
     def text(self, key: str, default: str = "") -> str:
-        """The option's value without a comment that follows it."""
-        option = self.section.options.get(key)
-        return _COMMENT.sub("", option.value) if option else default
+        """The option's whole value; Darknet compares a comment behind it too."""
+        return self.section.options[key].value if self.has(key) else default
 
-    def integer(self, key: str, default: int | None = None, least: int | None = None) -> int:
-        """The option as a whole number of at least `least`; required where `default` is None."""
-        text = self._given(key, default)
-        value = default if text is None else self._integer(key, text)
-        assert value is not None
+    def integer(self, key: str, default: int, least: int | None = None) -> int:
+        """The option as a whole number of at least `least`."""
+        value = self._atoi(key, self.text(key)) if self.has(key) else default
         if least is not None and value < least:
-            self.fail(f"{key}={value}: must be {least} or more", key)
+            written = self.text(key, str(value))
+            read = f", which Darknet reads as {value}" if written != str(value) else ""
+            self.fail(f"{key}={written}{read}: must be {least} or more", key)
         return value
 
     def number(self, key: str, default: float) -> float:
         """The option as a finite number."""
-        text = self._given(key, default)
-        return default if text is None else self._number(key, text)
+        return self._atof(key, self.text(key)) if self.has(key) else default
 
     def integers(self, key: str) -> tuple[int, ...]:
         """The option as whole numbers between commas; required."""
-        return tuple(self._integer(key, item) for item in self._items(key))
+        if not self.has(key):
+            self.fail(f"has no {key}=: Darknet needs it")
+        items = _COMMENT.sub("", self.text(key)).split(",")
+        if not items[-1]:
+            self.fail(f"{key}={self.text(key)}: Darknet reads another 0 behind the last comma; remove the comma", key)
+        return tuple(self._atoi(key, item) for item in items)
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """The option as finite numbers between commas; required."""
-        return tuple(self._number(key, item) for item in self._items(key))
+        """The option as finite numbers between commas; () where it is missing."""
+        items = _COMMENT.sub("", self.text(key)).removesuffix(",")
+        return tuple(self._atof(key, item) for item in items.split(",")) if items else ()
 
-    def _given(self, key: str, default: float | None) -> str | None:
-        if key in self.section.options:
-            return self.text(key)
-        if default is None:
-            self.fail(f"has no {key}=: OpenCV needs it")
-        return None
-
-    def _items(self, key: str) -> list[str]:
-        text = self._given(key, None) or ""
-        return text.removesuffix(",").split(",")
-
-    def _integer(self, key: str, text: str) -> int:
-        if not _INTEGER.fullmatch(text):
-            self.fail(f"{key}={text!r}: a whole number is needed", key)
-        value = int(text.partition(".")[0])
-        if abs(value) > _INT32_MAX:
+    def _atoi(self, key: str, text: str) -> int:
+        found = _ATOI.match(text)
+        value = int(found[1]) if found else 0
+        if abs(value) > _INT32_MAX or _TOO_LARGE.match(text):
             self.fail(f"{key}={text}: the number is too large", key)
         return value
 
-    def _number(self, key: str, text: str) -> float:
-        value = float(text) if _NUMBER.fullmatch(text) else math.nan
-        if not math.isfinite(value):
-            self.fail(f"{key}={text!r}: a number is needed", key)
+    def _atof(self, key: str, text: str) -> float:
+        as_hex, found = _HEX.match(text), _ATOF.match(text)
+        value = float.fromhex(as_hex[0]) if as_hex else float(found[0]) if found else 0.0
+        if not math.isfinite(value) or _NOT_FINITE.match(text):
+            self.fail(f"{key}={text!r}: a finite number is needed", key)
         return value
 
 
 def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str, ...]]:
     """Split a cfg into its sections.
 
-    Returns the sections in order, and notes on what the two programs read differently or not at all (keys given
+    Returns the sections in order, and one note on each line that counts less than its writer may think (keys given
     twice, keys without a value). Raises ModelFileError for a line that is no header, option or comment.
     """
     foreign = describe_foreign(text[:4096].encode("utf-8", "replace"), text_expected=True)
@@ -149,7 +163,8 @@ def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str,
             continue
         if not sections:
             fail(name, number, "", f"{_short(line)} stands before any section; a cfg begins with [net]")
-        notes += _read_option(line, number, name, sections[-1].kind, options)
+        kind = sections[-1].kind
+        notes += [f"{name}:{number}: [{kind}] {note}" for note in _read_option(line, number, kind, options)]
     return tuple(sections), tuple(notes)
 
 
@@ -157,52 +172,23 @@ def _header(line: str, number: int, name: str) -> str:
     kind, bracket, rest = line[1:].partition("]")
     if not bracket or not kind or (rest and rest[0] not in "#;"):
         fail(name, number, "", f"{_short(line)} is no section header; write it as [kind] on a line of its own")
-    if kind == "net" and rest:
-        # OpenCV compares the whole line, and takes "[net]#..." for an unknown layer.
-        fail(name, number, kind, "has a comment on its line, which OpenCV cannot read; put it on the next line")
-    return kind
+    return _ALIASES.get(kind, kind)
 
 
-def _read_option(line: str, number: int, name: str, kind: str, options: dict[str, Option]) -> list[str]:
+def _read_option(line: str, number: int, kind: str, options: dict[str, Option]) -> list[str]:
+    """Add one line to `options`; returns what is to be noted of it."""
     key, equals, value = line.partition("=")
     if not equals or not key:
-        fail(name, number, kind, f"{_short(line)} is no option; write key=value, or # before a comment")
+        options.setdefault(key, Option("", number))
+        return [f"{_short(line)} is no key=value and is ignored, as Darknet does"]
     if not value:
-        return [f"{name}:{number}: [{kind}] {key}= has no value and is ignored"]
-    earlier = options.get(key)
-    options[key] = Option(value, number)
-    if earlier is None or earlier.value == value or (kind == "net" and key not in _NET_KEYS):
+        return [f"{_short(key)[1:-1]}= has no value and is ignored"]
+    earlier = options.setdefault(key, Option(value, number))
+    if earlier.value == value or (kind == "net" and key not in _NET_KEYS):
         return []
-    return [
-        f"{name}:{number}: [{kind}] {key} is given twice: "
-        f"Darknet takes the first ({earlier.value}), OpenCV the last ({value})"
-    ]
+    first = f"the first ({_short(earlier.value)[1:-1]})" if earlier.value else "the default"
+    return [f"{_short(key)[1:-1]} is given twice (lines {earlier.line} and {number}): {first} counts, as in Darknet"]
 
 
 def _short(line: str) -> str:
     return repr(line if len(line) <= 60 else line[:57] + "...")
-
-
-def with_open_thresholds(text: str) -> str:
-    """The cfg text with exactly one `thresh=0` and one `nms_threshold=0` in every [yolo] and [region] section.
-
-    OpenCV sets every class score under `thresh` to zero (0.2 where the cfg does not say) and may suppress boxes
-    before anyone sees them. All other lines stay as they are; a second call changes nothing.
-    A [region] has no key for its suppression: OpenCV 4.14 always runs one at IoU 0.4 there.
-    """
-    kept: list[str] = []
-    in_head = False
-    for raw in text.split("\n"):
-        line = _DROPPED.sub("", raw)
-        if line.startswith("["):
-            in_head = line[1:].partition("]")[0] in _HEADS
-        elif in_head and line.partition("=")[0] in _OPEN:
-            continue
-        kept.append(raw)
-        if in_head and line.startswith("["):
-            kept += [f"{key}=0{_line_end(raw)}" for key in _OPEN]
-    return "\n".join(kept)
-
-
-def _line_end(raw: str) -> str:
-    return "\r" if raw.endswith("\r") else ""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Sequence
+from itertools import accumulate
 
 from cvdetect.errors import ModelFileError
+from cvdetect.formats.darknet_layers import Layer
 from cvdetect.sniff import describe_foreign
 
 __all__ = ["check_size_of_weights", "header_size"]
 
 _SHORT_HEADER, _LONG_HEADER = 16, 20
 _AGAIN = "download it again"
+_PRETRAINED = re.compile(r"\.conv\.([0-9]{1,4})$")
 
 
 def header_size(header: bytes) -> int | None:
@@ -27,25 +32,48 @@ def header_size(header: bytes) -> int | None:
     return _LONG_HEADER if major * 10 + minor >= 2 else _SHORT_HEADER
 
 
-def check_size_of_weights(values: int, cfg_name: str, header: bytes, size: int, name: str) -> None:
-    """Raise ModelFileError unless `size` bytes are a header and exactly `values` float32 values."""
+def check_size_of_weights(layers: Sequence[Layer], cfg_name: str, header: bytes, size: int, name: str) -> None:
+    """Raise ModelFileError unless `size` bytes are a header and exactly the values of the layers."""
     if size == 0:
         raise ModelFileError(f"{name}: the file is empty; {_AGAIN}")
     foreign = describe_foreign(header)
     if foreign:
         raise ModelFileError(f"{name}: not Darknet weights but {foreign}; {_AGAIN}")
-    needed = 4 * values + (header_size(header) or _LONG_HEADER)
+    begins = header_size(header)
+    needed = 4 * sum(layer.parameters for layer in layers) + (begins or _LONG_HEADER)
     if size < _LONG_HEADER:
         raise ModelFileError(f"{name}: cut short: {size:,} of {needed:,} bytes; {_AGAIN}")
-    if header_size(header) is None:
+    if begins is None:
         raise ModelFileError(f"{name}: does not begin as Darknet weights do; {_AGAIN}, or convert it")
+    if size != needed:
+        _refuse_size(layers, cfg_name, begins, size, needed, name)
+
+
+def _refuse_size(layers: Sequence[Layer], cfg_name: str, begins: int, size: int, needed: int, name: str) -> None:
+    first = _layers_covered(layers, size - begins) if size < needed else None
+    named = _PRETRAINED.search(name)
+    if first or named:
+        count = first or int(named[1] if named else 0)
+        raise ModelFileError(
+            f"{name}: holds only the first {count} layers (of {len(layers)} in {cfg_name}): pretrained layers to begin "
+            "training with, which detect nothing yet; use the weights that training has written"
+        )
     if size < needed:
         raise ModelFileError(
             f"{name}: cut short: {size:,} of {needed:,} bytes ({size / needed:.0%}); {_AGAIN}, "
             f"or use the cfg that belongs to it if it is not {cfg_name}"
         )
-    if size > needed:
-        raise ModelFileError(
-            f"{name}: belongs to another network: {cfg_name} needs {needed:,} bytes, the file has {size:,}; "
-            f"use the cfg that belongs to it, or {_AGAIN}"
-        )
+    raise ModelFileError(
+        f"{name}: belongs to another network: {cfg_name} needs {needed:,} bytes, the file has {size:,}; "
+        f"use the cfg that belongs to it, or {_AGAIN}"
+    )
+
+
+def _layers_covered(layers: Sequence[Layer], size: int) -> int | None:
+    """How many first layers have exactly `size` bytes of weights; None where none or all of them do.
+
+    Darknet writes the layers before a cutoff, and layers without weights behind the last one written count with it.
+    """
+    ends = list(accumulate(4 * layer.parameters for layer in layers))
+    covered = [place for place, end in enumerate(ends, start=1) if end == size]
+    return covered[-1] if covered and size else None

@@ -18,33 +18,32 @@ __all__ = ["open_darknet"]
 
 
 def open_darknet(spec: ModelSpec, files: Mapping[Role, Path], run: RunOptions, progress: Progress) -> Opened:
-    """Read and check cfg and weights, and load them with every threshold inside the cfg opened.
+    """Read and check cfg and weights, and load them as OpenCV runs them rightly, with every threshold opened.
 
     Raises:
         ModelFileError: the cfg is wrong, or the weights are not its own.
         UsageError: the input size does not fit.
     """
     path = files["cfg"]
-    text = read_text(path)
-    cfg = darknet.parse_cfg(text, str(path))
-    kinds = {head.kind for head in cfg.heads}
-    if len(kinds) != 1:
+    cfg = darknet.parse_cfg(read_text(path), str(path), spec.input.wh, progress.warn)
+    if not cfg.heads:
         raise ModelFileError(f"{path}: has no [yolo] or [region] section: it is not a detector")
-    family = kinds.pop()
-    for note in cfg.notes:
-        progress.warn(note)
+    family = cfg.heads[0].kind
     fed = _input(spec, cfg)
     darknet.check_size(cfg, fed.wh or cfg.input_wh)
     weights = read_bytes(files["weights"])
     darknet.check_weights(cfg, weights[:512].tobytes(), weights.size, str(files["weights"]))
-    # [region] is decoded from the layer before it: decoders/region.py says why.
-    outputs = [f"permute_{head.layer_index}" for head in cfg.heads] if family == "region" else []
-    network = read_darknet(darknet.with_open_thresholds(text), weights, str(path), outputs, run)
+    if cfg.channels == 4:
+        progress.warn(f"{path}: channels=4: the fourth is alpha; images count as opaque, so it is 255 everywhere")
+    if any(head.diou_nms for head in cfg.heads):
+        progress.detail(f"{path}: Darknet suppresses boxes of this model by their DIoU, cvdetect by their IoU")
+    ready = darknet.for_opencv(cfg, weights, fed.wh)
+    network = read_darknet(ready.text, ready.weights, str(path), ready.outputs, run)
     anchors = cfg.heads[0].anchors if family == "region" else ()
     return Opened(network, family, fed, cfg.heads[0].classes, anchors=anchors)
 
 
 def _input(spec: ModelSpec, cfg: darknet.Cfg) -> InputSpec:
-    """The spec's input with what only the cfg knows: the size, and letterboxing, which OpenCV ignores."""
-    fed = replace(spec.input, wh=spec.input.wh or cfg.input_wh)
+    """The spec's input with what only the cfg knows: size, channels, and letterboxing, which OpenCV ignores."""
+    fed = replace(spec.input, wh=spec.input.wh or cfg.input_wh, channels=cfg.channels)
     return replace(fed, resize="letterbox") if fed.resize is None and cfg.letter_box else fed

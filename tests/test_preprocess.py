@@ -108,3 +108,27 @@ def test_images_of_different_sizes_make_one_batch() -> None:
     blob, places = preprocess(images, (32, 64), InputSpec(scale=1 / 255))
     assert blob.shape == (2, 3, 64, 32) and blob[0].max() == 0 and blob[1].min() == pytest.approx(1)
     assert [p.source_wh for p in places] == [(20, 10), (7, 33)]
+
+
+def test_a_grey_network_gets_one_channel_as_darknet_and_opencv_make_it() -> None:
+    image = np.full((4, 6, 3), (10, 20, 30), np.uint8)  # B, G, R
+    blob, _ = preprocess([image], (6, 4), InputSpec(scale=1 / 255, channels=1))
+    assert blob.shape == (1, 1, 4, 6)
+    np.testing.assert_allclose(blob, round(0.114 * 10 + 0.587 * 20 + 0.299 * 30) / 255, atol=1e-6)
+
+
+def test_a_network_of_four_channels_gets_rgb_and_an_opaque_alpha() -> None:
+    image = np.full((4, 6, 3), (10, 20, 30), np.uint8)  # B, G, R
+    blob, _ = preprocess([image], (6, 4), InputSpec(channels=4))
+    assert blob.shape == (1, 4, 4, 6)
+    assert blob[0, :, 0, 0].tolist() == [30, 20, 10, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_letterbox_and_std_know_the_channels(channels: int) -> None:
+    image = np.full((2, 8, 3), 255, np.uint8)
+    spec = InputSpec(resize="letterbox", pad_value=127, std=(2.0, 2.0, 2.0), channels=channels)
+    blob, _ = preprocess([image, image], (8, 8), spec)
+    assert blob.shape == (2, channels, 8, 8)
+    assert (blob[:, 0, 0, 0] == 63.5).all()
+    assert (blob[:, 0, 4, 4] == 127.5).all()

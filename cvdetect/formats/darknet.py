@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _CHANNELS: Mapping[Literal[1, 3, 4], str] = {1: "grey", 3: "RGB", 4: "RGB and alpha"}
+_MOST_NOTES = 20
 # Sizes that nearly all networks take, tried where the cfg's own does not fit.
 _USUAL_STRIDES = (32, 64, 128)
 
@@ -98,7 +99,9 @@ def parse_cfg(
         raise ModelFileError(f"{name}: holds no section; a cfg begins with [net] and has one section a layer")
     net = SectionReader(name, sections[0])
     _check_first(net, sections)
-    notes = list(notes_on_keys(name, sections)) + list(text_notes)
+    notes = [*notes_on_keys(name, sections), *text_notes]
+    if len(notes) > _MOST_NOTES:
+        notes[_MOST_NOTES:] = [f"{name}: {len(notes) - _MOST_NOTES} more lines are not read as their writer may think"]
     for note in notes:
         warn(note)
     own, channels = wh if wh and not _has_size(net) else _size(net), _channels(net)

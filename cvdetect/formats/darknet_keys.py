@@ -80,6 +80,8 @@ _WHOLE = frozenset(
 _OTHER_NUMBERS = frozenset({"scale_x_y", "scale"})
 _LIKENESS = 0.72
 _MOST_LINES = 6
+_MOST_UNUSED = 50
+_LONGEST_KEY = 60
 
 
 def notes_on_keys(name: str, sections: Sequence[Section]) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ def notes_on_keys(name: str, sections: Sequence[Section]) -> tuple[str, ...]:
     for section, key, option in _options(sections):
         if key not in _KEYS.get(section.kind, (key,)):
             unused.setdefault((section.kind, key), []).append(option.line)
-    near = {place: nearest for place in unused if (nearest := _nearest(*place, sections))}
+    near = {place: nearest for place in list(unused)[:_MOST_UNUSED] if (nearest := _nearest(*place, sections))}
     return (
         *(_misspelt(name, *place, near[place], lines) for place, lines in unused.items() if place in near),
         *_no_numbers(name, sections),
@@ -106,15 +108,15 @@ def _options(sections: Iterable[Section]) -> Iterator[tuple[Section, str, Option
 def _nearest(kind: str, key: str, sections: Sequence[Section]) -> str | None:
     """The key that was meant: one that looks alike, and stands beside it in none of these sections."""
     beside = {other for s in sections if s.kind == kind and key in s.options for other in s.options}
-    if any(key in keys for keys in _KEYS.values()):
-        return None  # rightly spelt, in the wrong section
+    if len(key) > _LONGEST_KEY or any(key in keys for keys in _KEYS.values()):
+        return None  # none at all, or rightly spelt in the wrong section
     found = difflib.get_close_matches(key.lower(), sorted(_KEYS[kind] - beside), 1, _LIKENESS)
     return found[0] if found else None
 
 
 def _misspelt(name: str, kind: str, key: str, near: str, lines: Sequence[int]) -> str:
     return (
-        f"{name}:{lines[0]}: [{kind}] {key[:60]}= is no key that Darknet reads here, and has no effect: "
+        f"{name}:{lines[0]}: [{kind}] {key[:_LONGEST_KEY]}= is no key that Darknet reads here, and has no effect: "
         f"did you mean {near}=?{_also(lines[1:])}"
     )
 
@@ -141,6 +143,6 @@ def _no_numbers(name: str, sections: Sequence[Section]) -> Iterator[str]:
 def _others(name: str, unused: Mapping[tuple[str, str], Sequence[int]]) -> Iterator[str]:
     """One note for all of them: mostly leftovers that change nothing."""
     if unused:
-        told = [f"{key[:60]} in [{kind}] (line {lines[0]})" for (kind, key), lines in unused.items()]
+        told = [f"{key[:_LONGEST_KEY]} in [{kind}] (line {lines[0]})" for (kind, key), lines in unused.items()]
         more = f" and {len(told) - _MOST_LINES} more" if len(told) > _MOST_LINES else ""
         yield f"{name}: without effect, as Darknet does not read them there: {', '.join(told[:_MOST_LINES])}{more}"

@@ -102,9 +102,9 @@ def opencv_weights(weights: Bytes, header: int, every: Sequence[Layer], run: Seq
 
 def _all_needed(every: Sequence[Layer], run: Sequence[Layer]) -> bool:
     """Whether only layers at the end are left out: OpenCV does not read on behind the last one."""
-    last = max((place for place, layer in enumerate(every) if layer in run and layer.parameters), default=-1)
     needed = {layer.index for layer in run}
-    return all(layer.index in needed or not layer.parameters for layer in every[:last])
+    with_weights = [layer.index in needed for layer in every if layer.parameters]
+    return all(with_weights[: sum(with_weights)])
 
 
 def _values(

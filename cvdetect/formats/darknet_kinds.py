@@ -159,6 +159,12 @@ def _maxpool(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> La
     size = reader.integer("size", max(1, reader.integer("stride", 1)), least=1)
     padding = reader.integer("padding", size - 1, least=0)
     out_h, out_w = ((side + padding - size) // stride + 1 for side in (height, width))
+    if padding // 2 >= size or any(
+        (out - 1) * stride >= side + (padding + 1) // 2 for out, side in ((out_h, height), (out_w, width))
+    ):
+        reader.fail(
+            f"padding={padding} is too much for size={size}: OpenCV runs no pooling of padding alone", "padding"
+        )
     options = {"size": size, "stride": stride, "padding": padding}
     return replace(layer, shape=(channels, out_h, out_w), stride=_strided(layer.stride, stride), options=options)
 
@@ -191,6 +197,9 @@ def _reorg(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Laye
     stride = reader.integer("stride", 1, least=1)
     if height % stride or width % stride:
         _unfit(reader, f"stride={stride} must divide the input's {width}x{height}", "stride")
+    if channels % (stride * stride):
+        # Darknet mixes pixels of several channels then (blas.c, reorg_cpu), OpenCV others.
+        reader.fail(f"stride={stride}: {channels} channels come in, OpenCV needs multiples of {stride**2}", "stride")
     shape = (channels * stride * stride, height // stride, width // stride)
     return replace(layer, shape=shape, stride=_strided(layer.stride, stride), options={"stride": stride})
 

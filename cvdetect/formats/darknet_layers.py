@@ -91,7 +91,20 @@ def _layer(reader: SectionReader, passed_on: Layer, before: Sequence[Layer], *, 
         reader = _without_activation(reader)
     layer = apply(reader, passed_on, before)
     _check_output(reader, layer)
+    if run:
+        _check_sources(reader, layer, before)
     return layer
+
+
+def _check_sources(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> None:
+    """OpenCV hands no boxes on."""
+    taken = [*layer.sources, *([len(before) - 1] if before and layer.kind != "route" else [])]
+    heads = [before[index] for index in taken if before[index].kind in HEADS]
+    if heads:
+        reader.fail(
+            f"takes the boxes of the [{heads[0].kind}] in line {heads[0].line}, which OpenCV cannot hand on; "
+            "a [route] to the layer before that one is missing"
+        )
 
 
 def needed(sections: Sequence[Section]) -> frozenset[int]:

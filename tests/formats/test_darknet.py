@@ -352,6 +352,13 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "[route]\nlayers=0\ngroups=2\ngroup_id=2\n", "group_id=2 must lie in 0 to 1"),
         (NET + CONV + "[route]\nlayers=0,0\ngroups=2\n", "OpenCV confuses the layers behind a route with groups="),
         (NET + CONV + "[reorg]\nstride=3\n", "stride=3 must divide the input's 32x16"),
+        (
+            NET + CONV.replace("=8", "=6") + "[reorg]\nstride=2\n",
+            "stride=2: 6 channels come in, OpenCV needs multiples of 4",
+        ),
+        (NET + CONV + "[maxpool]\nsize=1\npadding=4\n", "padding=4 is too much for size=1"),
+        (NET + CONV + "[maxpool]\nsize=2\npadding=5\n", "padding=5 is too much for size=2"),
+        (NET + CONV + TO_YOLO + YOLO + TO_YOLO + YOLO, "takes the boxes of the [yolo] in line 14, which OpenCV cannot"),
         (NET + CONV + "[crop]\ncrop_height=4\ncrop_width=4\n", "unless it has noadjust=1"),
         (NET + "[convolutional]\nfilters=1\nsize=333\n", "the input is too small for it"),
         (NET + "[upsample]\nstride=99999\n", "more than OpenCV can hold"),

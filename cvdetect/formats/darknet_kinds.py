@@ -74,6 +74,8 @@ def _convolutional(reader: SectionReader, layer: Layer, before: Sequence[Layer])
     dilation = 1 if size == 1 else reader.integer("dilation", 1, least=1)
     reach = dilation * (size - 1) + 1
     padding = dilation * (size // 2 if reader.integer("pad", 0) else reader.integer("padding", 0, least=0))
+    if size == 1 and padding:
+        reader.fail(f"padding={padding} with size=1: Darknet reads beyond its input then; remove it", "padding")
     if dilation > 1 and 2 * padding != reach - 1:
         reader.fail(f"dilation={dilation}: is run only where pad= keeps the size", "dilation")
     out_h, out_w = ((side + 2 * padding - reach) // stride + 1 for side in (height, width))

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
 from cvdetect.formats import darknet
@@ -13,6 +16,7 @@ from cvdetect.loader.opened import Opened, read_bytes, read_text
 from cvdetect.network.opencv import read_darknet
 from cvdetect.options import RunOptions
 from cvdetect.spec import InputSpec, ModelSpec, Role
+from cvdetect.zoo.registry import load_models
 
 __all__ = ["open_darknet"]
 
@@ -32,7 +36,7 @@ def open_darknet(spec: ModelSpec, files: Mapping[Role, Path], run: RunOptions, p
     fed = _input(spec, cfg)
     darknet.check_size(cfg, fed.wh or cfg.input_wh)
     weights = read_bytes(files["weights"])
-    darknet.check_weights(cfg, weights[:512].tobytes(), weights.size, str(files["weights"]))
+    _check_weights(cfg, weights, files["weights"])
     if cfg.channels == 4:
         progress.warn(f"{path}: channels=4: the fourth is alpha; images count as opaque, so it is 255 everywhere")
     if any(head.diou_nms for head in cfg.heads):
@@ -41,6 +45,18 @@ def open_darknet(spec: ModelSpec, files: Mapping[Role, Path], run: RunOptions, p
     network = read_darknet(ready.text, ready.weights, str(path), ready.outputs, run)
     anchors = cfg.heads[0].anchors if family == "region" else ()
     return Opened(network, family, fed, cfg.heads[0].classes, anchors=anchors)
+
+
+def _check_weights(cfg: darknet.Cfg, weights: NDArray[np.uint8], path: Path) -> None:
+    """As formats.darknet; weights of another network are named where models.yaml has one whose file is as large."""
+    try:
+        darknet.check_weights(cfg, weights[:512].tobytes(), weights.size, str(path))
+    except ModelFileError as error:
+        for spec in load_models(users=False):
+            known = spec.file("weights")
+            if known and known.size == weights.size:
+                raise ModelFileError(f"{error}; {spec.name}'s weights have this size") from error
+        raise
 
 
 def _input(spec: ModelSpec, cfg: darknet.Cfg) -> InputSpec:

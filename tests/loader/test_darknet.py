@@ -126,6 +126,15 @@ def test_without_heads_it_is_no_detector(cli: Cli, tmp_path: Path, photo: Path) 
     assert "has no [yolo] or [region] section: it is not a detector" in outcome.err
 
 
+def test_weights_as_large_as_those_of_a_model_in_the_zoo_are_named(cli: Cli, tmp_path: Path, photo: Path) -> None:
+    cfg, weights = write_model(tmp_path)
+    weights.write_bytes(weights.read_bytes()[:20] + bytes(1_384_268 - 20))
+    outcome = cli("image", photo, "--cfg", cfg, "--weights", weights)
+    assert outcome.code == 3
+    assert "belongs to another network" in outcome.err
+    assert "yolo-fastest-1.1's weights have this size" in outcome.err
+
+
 # --- the cases that once went wrong -----------------------------------------------------------------------------------
 
 

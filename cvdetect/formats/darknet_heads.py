@@ -140,8 +140,9 @@ def _read_anchors(reader: SectionReader) -> tuple[tuple[float, float], ...]:
     mask = reader.integers("mask")
     wrong = [index for index in mask if not 0 <= index < num]
     if wrong:
+        given = f"num={num}" if reader.has("num") else f"no num= (Darknet takes {num})"
         reader.fail(
-            f"mask={reader.text('mask')}: {wrong[0]} names no anchor; with num={num} they are 0 to {num - 1}", "mask"
+            f"mask={reader.text('mask')}: {wrong[0]} names no anchor; with {given} they are 0 to {num - 1}", "mask"
         )
     return tuple(anchors[index] for index in mask)
 

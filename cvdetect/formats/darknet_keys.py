@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from cvdetect.formats.darknet_text import Option, Section, plain_number
+from cvdetect.formats.darknet_text import Option, Section, plain_numbers
 
 __all__ = ["notes_on_keys"]
 
@@ -75,9 +75,9 @@ _KEYS: Mapping[str, frozenset[str]] = MappingProxyType(
 # Their numbers decide what is computed.
 _WHOLE = frozenset(
     "width height channels letter_box filters groups size stride stride_x stride_y dilation pad padding "
-    "batch_normalize output group_id classes num new_coords coords".split()
+    "batch_normalize output group_id classes num new_coords coords share_index mask layers from".split()
 )
-_OTHER_NUMBERS = frozenset({"scale_x_y", "scale"})
+_OTHER_NUMBERS = frozenset({"scale_x_y", "scale", "anchors"})
 _LIKENESS = 0.72
 _MOST_LINES = 6
 _MOST_UNUSED = 50
@@ -132,11 +132,11 @@ def _no_numbers(name: str, sections: Sequence[Section]) -> Iterator[str]:
     for section, key, option in _options(sections):
         whole = key in _WHOLE
         read = key in _KEYS.get(section.kind, ()) and (whole or key in _OTHER_NUMBERS)
-        if read and not plain_number(option.value, whole):
-            sort = "whole number" if whole else "number"
+        if read and not plain_numbers(option.value, whole):
+            sort = "whole numbers" if whole else "numbers"
             yield (
-                f"{name}:{option.line}: [{section.kind}] {key}={option.value[:60]} is no {sort}: what C reads at its "
-                "beginning counts (else 0), as in Darknet"
+                f"{name}:{option.line}: [{section.kind}] {key}={option.value[:60]} holds more than {sort}: what C "
+                "reads at the beginning counts (else 0), as in Darknet"
             )
 
 

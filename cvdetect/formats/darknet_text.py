@@ -17,13 +17,14 @@ from typing import NoReturn
 from cvdetect.errors import ModelFileError
 from cvdetect.sniff import describe_foreign
 
-__all__ = ["Option", "Section", "SectionReader", "fail", "plain_number", "read_sections"]
+__all__ = ["Option", "Section", "SectionReader", "fail", "plain_numbers", "read_sections"]
 
 _DROPPED = re.compile(r"[ \t\r\ufeff]+")
 _COMMENT = re.compile(r"[#;].*", re.DOTALL)
 _ATOI = re.compile(r"\s*([-+]?[0-9]{1,10})(?![0-9])")
 _TOO_LARGE = re.compile(r"\s*[-+]?[0-9]{11}")
 _ATOF = re.compile(r"\s*[-+]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][-+]?[0-9]{1,3})?")
+_WHOLE = re.compile(r"[-+]?[0-9]+(\.0*)?")
 _HEX = re.compile(r"\s*[-+]?0[xX]([0-9a-fA-F]{1,16}(\.[0-9a-fA-F]{0,16})?|\.[0-9a-fA-F]{1,16})([pP][-+]?[0-9]{1,3})?")
 _NOT_FINITE = re.compile(r"\s*[-+]?(inf|nan)", re.IGNORECASE)
 _INT32_MAX = 2**31 - 1
@@ -65,10 +66,10 @@ def fail(name: str, line: int, section: str, message: str) -> NoReturn:
     raise ModelFileError(f"{name}:{line}: {where}{shown}")
 
 
-def plain_number(value: str, whole: bool) -> bool:
-    """Whether C's atoi (`whole`) or atof reads all of an option's value, a comment behind it left out."""
-    text = _COMMENT.sub("", value)
-    return bool(re.fullmatch(r"[-+]?[0-9]+(\.0*)?", text) if whole else _ATOF.fullmatch(text))
+def plain_numbers(value: str, whole: bool) -> bool:
+    """Whether C's atoi (`whole`) or atof reads all of an option's numbers, a comment behind them left out."""
+    items = _COMMENT.sub("", value).removesuffix(",").split(",")
+    return all(_WHOLE.fullmatch(item) if whole else _ATOF.fullmatch(item) for item in items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,10 @@ class SectionReader:
         if not self.has(key):
             self.fail(f"has no {key}=: Darknet needs it")
         items = _COMMENT.sub("", self.text(key)).split(",")
+        # Only a mask ends at "#" for Darknet (parser.c); elsewhere it counts the commas of a comment too.
+        read = self.text(key).partition("#")[0] if key == "mask" else self.text(key)
+        if read.count(",") >= len(items):
+            self.fail(f"{key}={read}: Darknet counts the commas of the comment; put it on a line of its own", key)
         if not items[-1]:
             self.fail(f"{key}={self.text(key)}: Darknet reads another 0 behind the last comma; remove the comma", key)
         return tuple(self._atoi(key, item) for item in items)

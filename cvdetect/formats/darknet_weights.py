@@ -50,10 +50,10 @@ def check_size_of_weights(layers: Sequence[Layer], cfg_name: str, header: bytes,
 
 
 def _refuse_size(layers: Sequence[Layer], cfg_name: str, begins: int, size: int, needed: int, name: str) -> None:
-    first = _layers_covered(layers, size - begins) if size < needed else None
-    named = _PRETRAINED.search(name)
-    if first or named:
-        count = first or int(named[1] if named else 0)
+    found = _PRETRAINED.search(name)
+    named = int(found[1]) if found else 0
+    count = _layers_covered(layers, size - begins, named) or named
+    if count:
         raise ModelFileError(
             f"{name}: holds only the first {count} layers (of {len(layers)} in {cfg_name}): pretrained layers to begin "
             "training with, which detect nothing yet; use the weights that training has written"
@@ -69,11 +69,11 @@ def _refuse_size(layers: Sequence[Layer], cfg_name: str, begins: int, size: int,
     )
 
 
-def _layers_covered(layers: Sequence[Layer], size: int) -> int | None:
-    """How many first layers have exactly `size` bytes of weights; None where none or all of them do.
+def _layers_covered(layers: Sequence[Layer], size: int, named: int) -> int:
+    """How many first layers, not all, have exactly `size` bytes of weights; `named` where it is one of the answers.
 
-    Darknet writes the layers before a cutoff, and layers without weights behind the last one written count with it.
+    Layers without weights behind the last one written may count or not; 0 where there is no answer.
     """
     ends = list(accumulate(4 * layer.parameters for layer in layers))
-    covered = [place for place, end in enumerate(ends, start=1) if end == size]
-    return covered[-1] if covered and size else None
+    covered = [place for place, end in enumerate(ends, start=1) if end == size and 0 < size < ends[-1]]
+    return named if named in covered else max(covered, default=0)

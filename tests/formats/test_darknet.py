@@ -356,6 +356,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
             NET + CONV.replace("=8", "=6") + "[reorg]\nstride=2\n",
             "stride=2: 6 channels come in, OpenCV needs multiples of 4",
         ),
+        (NET + CONV + "[route]\nlayers=-1 # x, y\n", "Darknet counts the commas of the comment; put it on a line"),
         (NET + "[convolutional]\npadding=1\n", "a.cfg:6: [convolutional] padding=1 with size=1: Darknet reads beyond"),
         (NET + CONV + "[maxpool]\nsize=1\npadding=4\n", "padding=4 is too much for size=1"),
         (NET + CONV + "[maxpool]\nsize=2\npadding=5\n", "padding=5 is too much for size=2"),

@@ -303,12 +303,13 @@ def test_networks_of_one_and_four_channels_run(channels: int) -> None:
             CONV.replace("filters", "filter") + CONV.replace("filters", "filter"),
             "did you mean filters=? (also line 14)",
         ),
-        (CONV.replace("size=3", "size=3.5"), "a.cfg:8: [convolutional] size=3.5 is no whole number"),
-        (CONV.replace("pad=1", "pad=yes"), "a.cfg:10: [convolutional] pad=yes is no whole number"),
+        (CONV.replace("size=3", "size=3.5"), "a.cfg:8: [convolutional] size=3.5 holds more than whole numbers"),
+        (CONV.replace("pad=1", "pad=yes"), "a.cfg:10: [convolutional] pad=yes holds more than whole numbers"),
         (
             CONV + "[maxpool]\nlayers=3\n",
             "without effect, as Darknet does not read them there: layers in [maxpool] (line 13)",
         ),
+        (CONV + "[route]\nlayers=-1,x\n", "layers=-1,x holds more than whole numbers"),
         (CONV + "zzz=3\n", "without effect, as Darknet does not read them there: zzz in [convolutional] (line 12)"),
         (
             CONV + TO_YOLO + YOLO.replace("num=2", "num=3") + "[route]\nlayers=0\n",

@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def resize_as_tensorflow(image: Image, wh: tuple[int, int]) -> Floats:
-    """`image` (H, W, 3) brought to `wh` as TensorFlow's legacy bilinear resize does it → float32 (h, w, 3), unrounded.
+    """`image` (H, W, C) or (H, W) brought to `wh` as TensorFlow's legacy bilinear resize does it → float32, unrounded.
 
     A pixel `i` of the result lies at ``i * (source size / size)`` of the source, between the pixel there and the next,
     which is the last at the edge: corners lie on corners, not centres on centres as in OpenCV. This is ResizeBilinear
@@ -23,16 +23,17 @@ def resize_as_tensorflow(image: Image, wh: tuple[int, int]) -> Floats:
     height, width = image.shape[:2]
     above, below, down = _between(height, wh[1])
     left, right, across = _between(width, wh[0])
-    channels = np.arange(3)
-    rows = image.reshape(height, width * 3)  # in two dimensions, NumPy's take is several times faster
-    first, second = ((x[:, None] * 3 + channels).ravel() for x in (left, right))
-    share = np.repeat(across, 3)
+    count = image.size // (height * width)
+    channels = np.arange(count)
+    rows = image.reshape(height, width * count)  # in two dimensions, NumPy's take is several times faster
+    first, second = ((x[:, None] * count + channels).ravel() for x in (left, right))
+    share = np.repeat(across, count)
 
     def line(y: NDArray[np.int64]) -> Floats:
         taken = rows.take(y, axis=0)
         return _mixed(taken.take(first, axis=1), taken.take(second, axis=1), share)
 
-    return _mixed(line(above), line(below), down[:, None]).reshape(wh[1], wh[0], 3)
+    return _mixed(line(above), line(below), down[:, None]).reshape(wh[1], wh[0], *image.shape[2:])
 
 
 def _between(source: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:

@@ -132,3 +132,12 @@ def test_letterbox_and_std_know_the_channels(channels: int) -> None:
     assert blob.shape == (2, channels, 8, 8)
     assert (blob[:, 0, 0, 0] == 63.5).all()
     assert (blob[:, 0, 4, 4] == 127.5).all()
+
+
+@pytest.mark.parametrize(("channels", "taken"), [(1, [0]), (4, [0, 1, 2])])
+def test_tensorflows_resize_knows_the_channels(channels: int, taken: list[int]) -> None:
+    grey = np.random.default_rng(2).integers(0, 256, (9, 7, 1), np.uint8).repeat(3, axis=2)
+    colour, _ = preprocess([grey], (5, 6), InputSpec(resize="tensorflow"))
+    blob, _ = preprocess([grey], (5, 6), InputSpec(resize="tensorflow", channels=channels))
+    assert blob.shape == (1, channels, 6, 5)
+    np.testing.assert_allclose(blob[:, taken], colour[:, taken], atol=1e-3)

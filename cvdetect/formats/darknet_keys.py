@@ -143,6 +143,6 @@ def _no_numbers(name: str, sections: Sequence[Section]) -> Iterator[str]:
 def _others(name: str, unused: Mapping[tuple[str, str], Sequence[int]]) -> Iterator[str]:
     """One note for all of them: mostly leftovers that change nothing."""
     if unused:
-        told = [f"{key[:_LONGEST_KEY]} in [{kind}] (line {lines[0]})" for (kind, key), lines in unused.items()]
-        more = f" and {len(told) - _MOST_LINES} more" if len(told) > _MOST_LINES else ""
-        yield f"{name}: without effect, as Darknet does not read them there: {', '.join(told[:_MOST_LINES])}{more}"
+        listed = [f"{key[:_LONGEST_KEY]} in [{kind}] (line {lines[0]})" for (kind, key), lines in unused.items()]
+        more = f" and {len(listed) - _MOST_LINES} more" if len(listed) > _MOST_LINES else ""
+        yield f"{name}: without effect, as Darknet does not read them there: {', '.join(listed[:_MOST_LINES])}{more}"

@@ -162,8 +162,10 @@ def _refuse_ignored(reader: SectionReader) -> None:
 
 def _check_output(reader: SectionReader, layer: Layer) -> None:
     channels, height, width = layer.shape
+    message = ""
     if min(layer.shape) < 1:
         message = f"leaves an output of {width}x{height} with {channels} channels: the input is too small for it"
+    elif channels * height * width > _MOST_VALUES:
+        message = f"makes an output of {width}x{height} with {channels} channels, more than OpenCV can hold"
+    if message:
         raise SizeError(f"{reader.name}:{layer.line}: [{layer.kind}] {message}")
-    if channels * height * width > _MOST_VALUES:
-        reader.fail(f"makes an output of {width}x{height} with {channels} channels, more than OpenCV can hold")

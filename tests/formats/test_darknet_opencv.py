@@ -212,6 +212,16 @@ def test_layers_that_nothing_uses_change_nothing(dead: str, behind: bool) -> Non
     assert_equal(run(text, values), run(NET + CONV + HEAD, right))
 
 
+def test_a_short_header_is_left_out_too_when_weights_are_passed_over() -> None:
+    """Version 0.1 counts the images seen in 4 bytes."""
+    cfg = parse_cfg(NET + CONV + "[route]\nlayers=0\n[conv]\n[route]\nlayers=0\n" + HEAD, "a.cfg")
+    values = random_values(parameters(cfg)).astype("<f4").tobytes()
+    files = [np.frombuffer(header + values, np.uint8) for header in (HEADER, struct.pack("<iiii", 0, 1, 0, 0))]
+    long, short = (for_opencv(cfg, file).weights for file in files)
+    assert long.size < files[0].size
+    assert long.tobytes() == short.tobytes()
+
+
 def test_two_heads_keep_their_places_when_a_dead_end_stands_between() -> None:
     second = "[route]\nlayers=0\n" + HEAD
     values = random_values(parameters(parse_cfg(NET + CONV + HEAD + second, "a.cfg")))

@@ -92,7 +92,7 @@ def test_weights_that_do_not_fit_are_refused(weights, words, model, cli: Cli, sa
     ("cfg", "words"),
     [
         (lambda d: d.replace(b"filters=8", b"filters 8", 1), ["m.cfg:", "convolutional"]),
-        (lambda d: d.replace(b"num=6", b"num=7"), ["m.cfg:", "yolo", "num"]),
+        (lambda d: d.replace(b"num=6", b"num=2"), ["m.cfg:", "yolo", "mask", "num=2"]),
         (lambda d: d.replace(b"[convolutional]", b"[convolutionel]", 1), ["m.cfg:", "convolutional"]),
         (lambda _: HTML, ["m.cfg", "HTML page"]),
         (lambda _: b"", ["m.cfg"]),

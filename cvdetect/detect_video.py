@@ -99,6 +99,8 @@ def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Control
     """
     out = _check(job, progress)
     with open_video(job.input, job.start, job.end) as source:
+        for remark in source.info.remarks:
+            progress.warn(f"{job.input}: {remark}")
         detectors = load_detectors(job.model, job.detect, job.run, progress)
         detector = detectors[0]
         progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
@@ -185,6 +187,7 @@ def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSourc
         sound=job.input if info.sound and job.audio else None,
         start=job.start,
         end=job.end,
+        look=info.look,
         progress=progress,
     )
 

@@ -9,9 +9,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "StreamInfo"]
+__all__ = ["Frame", "Image", "Kept", "Look", "StreamInfo"]
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR, as cv2 has it
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a copy of an image keeps of its file's metadata.
+
+    Attributes:
+        icc: the ICC profile that its RGB numbers are meant with; empty: sRGB.
+        exif: camera, exposure and date as a TIFF block, without orientation, place and serial numbers; may be empty.
+    """
+
+    icc: bytes = b""
+    exif: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a video's stored frames are meant to be shown, so that a copy of it states the same.
+
+    Attributes:
+        stored_wh: width and height in pixels of an upright frame as it is stored.
+        pixel_shape: width to height of a stored pixel as a viewer shows it.
+        matrix, primaries, transfer: code points of ITU-T H.273; 2 is unspecified.
+        full_range: its numbers go from 0 to 255 rather than from 16 to 235.
+    """
+
+    stored_wh: tuple[int, int]
+    pixel_shape: Fraction = Fraction(1)
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    full_range: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +56,8 @@ class Frame:
         index: its number in the source, from 0.
         time_s: seconds from the source's start, None for a still picture.
         held: not looked at by the network: it carries the last detections.
+        kept: what a copy of it keeps of its file's metadata.
+        remarks: what a person should know of how it was read, to follow its name and a colon.
     """
 
     image: Image
@@ -31,6 +65,8 @@ class Frame:
     index: int = 0
     time_s: float | None = None
     held: bool = False
+    kept: Kept = Kept()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape: tuple[Any, ...] = self.image.shape
@@ -48,11 +84,13 @@ class StreamInfo:
     """What a video says of itself.
 
     Attributes:
-        wh: width and height of its upright frames in pixels.
+        wh: width and height of its upright frames in square pixels.
         rate: frames a second.
         time_base: seconds a tick of its clock; times are whole multiples of it. None: frames are 1/rate apart.
         frames: how many frames it claims to have; None where it does not say (a stream).
         sound: whether it has an audio track.
+        look: how its stored frames are meant to be shown; None where that is not known.
+        remarks: what a person should know of how it is read, to follow its name and a colon.
     """
 
     wh: tuple[int, int]
@@ -60,3 +98,5 @@ class StreamInfo:
     time_base: Fraction | None = None
     frames: int | None = None
     sound: bool = False
+    look: Look | None = None
+    remarks: tuple[str, ...] = ()

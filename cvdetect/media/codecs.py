@@ -9,6 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cvdetect.frame import Look
+from cvdetect.media.colour import tag
+
 __all__ = ["CODECS", "Codec", "default_codec", "open_stream", "opens"]
 
 # FFmpeg's quality scale of the older codecs: 2 is very good, 31 poor; its option is in units of 118.
@@ -58,17 +61,27 @@ def default_codec(suffix: str) -> str | None:
     return _DEFAULTS.get(suffix.lower())
 
 
-def open_stream(container: Any, codec: Codec, wh: tuple[int, int], rate: Fraction, time_base: Fraction | None) -> Any:
+def open_stream(
+    container: Any,
+    codec: Codec,
+    wh: tuple[int, int],
+    rate: Fraction,
+    time_base: Fraction | None,
+    look: Look | None = None,
+) -> Any:
     """Add a video stream to a PyAV output container.
 
     Args:
         time_base: seconds a tick of the stream's clock; None for 1 / rate.
+        look: the colours and the shape of pixels that it states; None: none.
     """
     stream = container.add_stream(codec.encoder, rate=rate, options=dict(codec.options))
     stream.width, stream.height = wh
     stream.pix_fmt = codec.pix_fmt
     if time_base:
         stream.codec_context.time_base = time_base
+    if look:
+        tag(stream, look, codec.pix_fmt)
     # MP4 and its kin have tags of their own; a foreign one is refused there.
     if codec.tag and container.format.name in ("avi", "matroska"):
         stream.codec_context.codec_tag = codec.tag

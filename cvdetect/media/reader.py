@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Frame, Image, StreamInfo
+from cvdetect.media.viewed import Viewed
 
 __all__ = ["AvReader"]
 
@@ -51,7 +51,8 @@ class AvReader:
         if self._pending is None:
             self._container.close()
             raise SourceError(f"{self._name}: {self._why_empty()}")
-        self.info = self._info(self._upright(self._pending))
+        self._viewed = Viewed(self._stream, self._pending)
+        self.info = self._info(self._viewed.image(self._pending))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +63,7 @@ class AvReader:
         index = self._first_index
         frame = self._pending
         while frame is not None:
-            yield Frame(self._upright(frame), self._name, index, self._time(frame))
+            yield Frame(self._viewed.image(frame), self._name, index, self._time(frame))
             self._last_time = self._time(frame)
             index += 1
             frame = next(self._decoded, None)
@@ -83,7 +84,8 @@ class AvReader:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         frames = stream.frames or self._frames_by_duration(rate)
         wh = upright.shape[1], upright.shape[0]
-        return StreamInfo(wh, Fraction(rate), stream.time_base, frames, bool(self._container.streams.audio))
+        sound, viewed = bool(self._container.streams.audio), self._viewed
+        return StreamInfo(wh, Fraction(rate), stream.time_base, frames, sound, viewed.look, viewed.remarks)
 
     def _frames_by_duration(self, rate: Fraction) -> int | None:
         return round(self._seconds() * rate) or None
@@ -132,11 +134,6 @@ class AvReader:
                 self.cut = f"reading broke off: {getattr(error, 'strerror', None) or error}"
                 return
             yield from frames
-
-    def _upright(self, frame: Any) -> Image:
-        image: Image = frame.to_ndarray(format="bgr24")
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise quarter turns
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
     def _why_empty(self) -> str:
         if self._start or self._end is not None:

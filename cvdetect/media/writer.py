@@ -12,8 +12,9 @@ import numpy as np
 
 from cvdetect.errors import SinkError
 from cvdetect.events import Progress
-from cvdetect.frame import Image
+from cvdetect.frame import Image, Look
 from cvdetect.media.codecs import CODECS, open_stream
+from cvdetect.media.colour import as_written, from_bgr, stored, usual_look
 
 __all__ = ["AvWriter", "count_frames"]
 
@@ -32,6 +33,7 @@ class AvWriter:
         sound: the file or address whose audio tracks are copied; None for none.
         start: the time in the source, in seconds, that becomes 0.
         end: where the copied sound ends; None for its end.
+        look: how the source is stored and meant, which is kept; None: as is usual for `wh`, in square pixels.
     """
 
     def __init__(
@@ -47,10 +49,11 @@ class AvWriter:
         sound: str | None = None,
         start: float = 0.0,
         end: float | None = None,
+        look: Look | None = None,
     ) -> None:
         self._name = name
         self._codec = CODECS[fourcc.upper()]
-        self._wh = wh
+        self._look = as_written(look or usual_look(wh), suffix, self._codec.encoder, wh)
         self._start = start
         self._written = 0
         self._last_pts = -1
@@ -59,7 +62,9 @@ class AvWriter:
             self._container: Any = av.open(str(path), "w", format=_FORMATS[suffix], options=options)
             # AVI has no times, only a rate.
             self._time_base = None if suffix == ".avi" else time_base
-            self._stream = open_stream(self._container, self._codec, self._even(wh), rate, self._time_base)
+            self._stream = open_stream(
+                self._container, self._codec, self._even(self._look.stored_wh), rate, self._time_base, self._look
+            )
             self._sound = _Sound(sound, self._container, suffix, start, end, progress) if sound else None
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -69,11 +74,12 @@ class AvWriter:
         return (wh[0] + wh[0] % 2, wh[1] + wh[1] % 2) if self._codec.even else wh
 
     def write(self, image: Image, time_s: float | None) -> None:
-        """Encode one frame (H, W, 3) BGR; `time_s` counts from the source's beginning."""
-        width, height = self._even(self._wh)
+        """Encode one frame (H, W, 3) BGR in square pixels; `time_s` counts from the source's beginning."""
+        image = stored(image, self._look)
+        width, height = self._even(self._look.stored_wh)
         if (height, width) != image.shape[:2]:
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+        frame = from_bgr(image, self._codec.pix_fmt, self._look)
         frame.pts = self._pts(time_s)
         if self._time_base:
             frame.time_base = self._time_base

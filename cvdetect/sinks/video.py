@@ -13,7 +13,7 @@ from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, UsageError
 from cvdetect.events import Progress, Silent
 from cvdetect.files import check_writable, temporary_beside
-from cvdetect.frame import Frame, Image
+from cvdetect.frame import Frame, Image, Look
 from cvdetect.sinks.render import Renderer
 
 __all__ = ["CONTAINERS", "VideoFile", "choose_codec"]
@@ -80,6 +80,7 @@ class VideoFile:
             at a constant rate.
         sound: the file or address whose audio is copied; None for none.
         start, end: the range of the source, in seconds, that the frames are from.
+        look: how the source is stored and meant, which is kept; None where there is no telling.
     """
 
     def __init__(
@@ -93,13 +94,14 @@ class VideoFile:
         sound: str | None = None,
         start: float = 0.0,
         end: float | None = None,
+        look: Look | None = None,
         progress: Progress = Silent(),  # noqa: B008 - stateless
     ) -> None:
         self._path = path
         self._renderer = renderer
         self._rate = Fraction(rate).limit_denominator(1_000_000)
         self._fourcc = choose_codec(path, codec, progress)
-        self._options = {"time_base": time_base, "sound": sound, "start": start, "end": end}
+        self._options = {"time_base": time_base, "sound": sound, "start": start, "end": end, "look": look}
         self._progress = progress
         self._encoder: _Encoder | None = None
         self._wh = (0, 0)

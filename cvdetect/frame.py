@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "Image", "Kept", "Look", "StreamInfo"]
+__all__ = ["MAX_PIXELS", "NOTHING_KEPT", "Frame", "Image", "Kept", "Look", "StreamInfo"]
 
+MAX_PIXELS = 200_000_000  # of a still image, where nothing else is asked: 600 MB once decoded
 Image = NDArray[np.uint8]  # (H, W, 3), BGR, as cv2 has it
 
 
@@ -25,6 +26,9 @@ class Kept:
 
     icc: bytes = b""
     exif: bytes = b""
+
+
+NOTHING_KEPT = Kept()
 
 
 @dataclass(frozen=True, slots=True)

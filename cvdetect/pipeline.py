@@ -222,6 +222,8 @@ class _Writer:
             self.summary.failed.append(item)
             self.progress.warn(str(item.error))
             return
+        for remark in item.remarks:
+            self.progress.note(f"{item.name}: {remark}")
         if found is not None:
             for change in self.filters:
                 found = change(item, found)

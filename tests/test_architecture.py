@@ -22,7 +22,7 @@ ROWS = [
     ["loader"],
     ["sources", "preprocess", "network", "decoders", "suppress", "sinks", "annotations", "formats", "zoo"],
     ["media", "storage"],
-    ["options", "files", "sniff", "signals", "json_records"],
+    ["options", "files", "sniff", "signals", "json_records", "tags"],
     ["tiling"],
     ["masks", "resize"],
     ["spec", "labels", "detections", "cv"],
@@ -49,6 +49,8 @@ DOORS = {
     "supervision": {"tracking"},
     "fsspec": {"storage"},
     "ray": {"annotate"},
+    "imagesize": {"annotate"},
+    "pillow_heif": {"sources"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}
 NUMPY_ONLY = {"decoders", "tiling", "boxes", "detections", "masks", "resize", "formats", "labels", "frame"}

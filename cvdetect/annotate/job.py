@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvdetect.frame import MAX_PIXELS
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.storage import Folder, open_folder
 
 __all__ = ["AnnotateJob", "Report"]
-
-MAX_PIXELS = 200_000_000  # 600 MB once decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

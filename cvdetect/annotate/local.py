@@ -21,10 +21,11 @@ from cvdetect.annotate.pictures import PictureOutputs, remove_files
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.events import Controls, Progress
-from cvdetect.frame import Frame, Image
+from cvdetect.frame import Frame
 from cvdetect.pipeline import Detects, Flow, Summary, run
+from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.images import decode_image, read_image
+from cvdetect.sources.images import read_picture_file
 from cvdetect.storage import Folder, LocalFolder
 
 __all__ = ["PictureSink", "Recorder", "detect_waiting", "read_picture", "read_pictures", "reason_of"]
@@ -159,13 +160,14 @@ def read_pictures(root: Folder, names: Iterable[str], max_pixels: int) -> Iterat
         try:
             if isinstance(data, SourceError):
                 raise data
-            yield Frame(read_picture(root, name, max_pixels, data), name, index)
+            picture = read_picture(root, name, max_pixels, data)
+            yield Frame(picture.image, name, index, kept=picture.kept, remarks=picture.remarks)
         except SourceError as error:
             yield Failed(name, error)
 
 
-def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = None) -> Image:
-    """As `read_image`, but a picture of more than `max_pixels` is not decoded. `data`: its bytes, where they are here.
+def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = None) -> Picture:
+    """A picture, unless it has more than `max_pixels`: it is not decoded then. `data`: its bytes, where they are here.
 
     Raises:
         SourceError: it cannot be read, is no picture, or too large.
@@ -176,10 +178,10 @@ def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = 
         size, wh = _look_at(path)
         _check_wh(shown, wh, max_pixels)
         _check_size(shown, size, max_pixels)
-        return read_image(path)
+        return read_picture_file(path, max_pixels)
     data = _fetched(root, name, max_pixels) if data is None else data
     _check_wh(shown, stated_wh(BytesIO(data)), max_pixels)
-    return decode_image(np.frombuffer(data, np.uint8), shown)
+    return decode(np.frombuffer(data, np.uint8), shown, max_pixels)
 
 
 def _fetched(root: Folder, name: str, max_pixels: int) -> bytes:

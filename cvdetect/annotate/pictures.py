@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.detections import Detections
 from cvdetect.errors import UnfitName
-from cvdetect.frame import Frame, Image
+from cvdetect.frame import Frame, Image, Kept
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.pictures import encode_picture, shrink
@@ -100,7 +100,7 @@ class PictureOutputs:
     def make(self, frame: Frame, found: Detections) -> list[Made]:
         """The pictures of one image, ready to be written. For one thread at a time."""
         return [
-            Made(kind, path, encode_picture(PurePosixPath(path), image, quality))
+            Made(kind, path, encode_picture(PurePosixPath(path), image, quality, _kept(kind, frame)))
             for kind in self.folders
             for path, image, quality in self._makers[kind](frame, found)
         ]
@@ -133,6 +133,11 @@ class PictureOutputs:
     def _thumbnail(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         picture = self._renderer.clean(frame, found) if self._blurs else frame.image
         yield thumbnail_path(frame.name), shrink(picture, _THUMBNAIL), _THUMBNAIL_QUALITY
+
+
+def _kept(kind: str, frame: Frame) -> Kept:
+    """A copy keeps all that is harmless, a part of an image its colours, a thumbnail the same."""
+    return frame.kept if kind == "draw" else Kept(frame.kept.icc)
 
 
 def why_unfit(error: UnfitName) -> str:

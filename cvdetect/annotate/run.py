@@ -19,7 +19,7 @@ from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.workplace import manifest_of, used
 from cvdetect.annotate.pictures import remove_files, thumbnail_path
-from cvdetect.annotate.walk import Tally, list_pictures, nothing_found
+from cvdetect.annotate.walk import Tally, list_pictures, nothing_found, passed_over
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
@@ -85,7 +85,7 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
     for name in tally.loops:
         progress.note(f"{inputs.root.shown(name)}: is not entered: it leads back to one of its own parents")
     if tally.ignored:
-        progress.detail(f"{tally.ignored.total()} files are no pictures")
+        progress.note(passed_over(tally))
     if not tally.unreadable:  # what is in a folder that cannot be entered is not known to be gone
         _drop_gone(manifest, _folders_before(manifest), progress)
     return tally
@@ -192,7 +192,7 @@ def _add_thumbnails(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about:
             if _has_thumbnail(manifest, folder, record.name):
                 continue
             with suppress(SourceError):  # gone meanwhile: the page shows the boxes alone
-                frame = Frame(read_picture(inputs.root, record.name, job.max_pixels), record.name)
+                frame = Frame(read_picture(inputs.root, record.name, job.max_pixels).image, record.name)
                 outcome = pictures.write(frame, record.found)
                 if outcome.reason is None:
                     manifest.add_files(record.name, outcome.files)

@@ -13,10 +13,10 @@ from itertools import islice
 
 from cvdetect.annotate.inputs import Inputs, Wanted, listed_paths
 from cvdetect.errors import SourceError, UsageError
-from cvdetect.sources.images import PICTURE_SUFFIXES
+from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
 from cvdetect.storage import Entry, Folder
 
-__all__ = ["Listed", "Tally", "list_pictures", "nothing_found"]
+__all__ = ["Listed", "Tally", "list_pictures", "nothing_found", "passed_over"]
 
 _TOGETHER = 256  # listed paths that are looked at together
 
@@ -67,13 +67,27 @@ def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
     """The error that says what was looked for, and what was there instead."""
     if inputs.wanted is None:
         return SourceError(f"{inputs.text}: no images: the list is empty")
-    looked = f"looked for {', '.join(sorted(PICTURE_SUFFIXES))}"
+    looked = f"looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
     if tally.ignored:
-        kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in tally.ignored.most_common(4))
-        looked += f"; there are {tally.ignored.total()} other files ({kinds})"
+        looked += f"; there are {tally.ignored.total()} other files ({_kinds(tally.ignored)})"
     if tally.folders:
         looked += f"; {tally.folders} sub-folders were not entered"
     return SourceError("\n".join([f"{inputs.text}: no images: {looked}", *tally.unreadable]))
+
+
+def passed_over(tally: Tally) -> str:
+    """How many files are no images, for a person: videos apart, as something can be done with them."""
+    videos = Counter({suffix: n for suffix, n in tally.ignored.items() if suffix in VIDEO_SUFFIXES})
+    others = tally.ignored - videos
+    told = [f"{others.total()} files that are no images ({_kinds(others)})"] if others else []
+    if videos:
+        told.append(f"{videos.total()} videos ({_kinds(videos)}; cvdetect video takes them)")
+    return f"passed over: {', '.join(told)}"
+
+
+def _kinds(counted: Counter[str]) -> str:
+    kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in counted.most_common(4))
+    return kinds + (", …" if len(counted) > 4 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +135,19 @@ def _entries(
 def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
     name = folder.name + entry.name
-    if suffix not in PICTURE_SUFFIXES:
+    if not wanted.takes(name):
+        return
+    if not _is_image(root, name):
         tally.ignored[suffix] += 1
-    elif wanted.takes(name):
+    else:
         state = entry.state or next(root.look([name]))
         yield Listed(name, state.size, state.stamp)
+
+
+def _is_image(root: Folder, name: str) -> bool:
+    """By the suffix; only where that tells nothing are the first bytes looked at."""
+    says = suffix_says(name)
+    return says == "image" or (says == "unknown" and kind_of(root.beginning(name, HEAD)) is not None)
 
 
 def _relative(text: str, root: Folder) -> str:

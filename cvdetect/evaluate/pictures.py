@@ -10,7 +10,7 @@ from cvdetect.annotations.record import TruthImage
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.events import Progress
 from cvdetect.natural_order import natural_key
-from cvdetect.sources.images import PICTURE_SUFFIXES, read_image
+from cvdetect.sources.images import is_image_file, read_image
 
 __all__ = ["PictureFolder", "examples", "pair_pictures"]
 
@@ -30,7 +30,7 @@ class PictureFolder:
             raise SourceNotFound(f"{folder}: no such folder")
         if not folder.is_dir():
             raise SourceError(f"{folder}: is a file; --images takes the folder that the pictures are in")
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+        found = [path for path in folder.rglob("*") if is_image_file(path) and path.is_file()]
         if not found:
             raise SourceError(f"{folder}: holds no pictures")
         self.paths = sorted(found, key=lambda path: natural_key(path.as_posix()))

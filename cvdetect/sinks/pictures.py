@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -12,37 +14,55 @@ from cvdetect.cv import cv2
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, UsageError
 from cvdetect.files import check_writable, write_whole
-from cvdetect.frame import Frame, Image
+from cvdetect.frame import NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.render import Renderer
+from cvdetect.tags import with_tags
 
 __all__ = ["Crops", "PictureFiles", "check_suffix", "encode_picture", "output_names", "shrink", "write_picture"]
 
+_WITH_METADATA = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif")  # by OpenCV
 
-def write_picture(path: Path, image: Image) -> None:
-    """Encode `image` as the suffix of `path` says and write it whole.
+
+def write_picture(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
+    """Encode `image` as the suffix of `path` says and write it whole, with the metadata that its file's copy keeps.
 
     Raises:
         SinkError: it cannot be encoded or written.
     """
-    write_whole(path, encode_picture(path, image))
+    write_whole(path, encode_picture(path, image, kept=kept))
 
 
-def encode_picture(path: PurePath, image: Image, jpeg_quality: int = 95) -> bytes:
+def encode_picture(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kept = NOTHING_KEPT) -> bytes:
     """The bytes of a picture file of the format that the suffix of `path` names.
+
+    JPEG, PNG, WebP, AVIF and TIFF hold `kept`; in others it is lost.
 
     Raises:
         SinkError: it cannot be encoded.
     """
     quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe") else []
     try:
-        done, data = cv2.imencode(path.suffix, image, quality)
+        done, data = _encoded(path.suffix.lower(), image, quality, kept)
     except cv2.error as error:
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
         raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
-    return bytes(data.tobytes())
+    data = bytes(data.tobytes())
+    return with_tags(data, kept.icc, kept.exif) if path.suffix.lower() in (".tif", ".tiff") else data
+
+
+def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
+    """As ``cv2.imencode``; a profile that the format's library refuses is left out."""
+    blocks = {cv2.IMAGE_METADATA_ICCP: kept.icc, cv2.IMAGE_METADATA_EXIF: kept.exif}
+    given = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
+    if given and suffix in _WITH_METADATA:
+        with suppress(cv2.error):
+            done, data = cv2.imencodeWithMetadata(suffix, image, list(given), list(given.values()), quality)
+            if done:
+                return done, data
+    return cv2.imencode(suffix, image, quality)
 
 
 def shrink(image: Image, longest: int) -> Image:
@@ -62,7 +82,10 @@ def check_suffix(path: Path) -> None:
 
 
 def _can_write(suffix: str) -> bool:
-    return bool(cv2.haveImageWriter(f"x{suffix.lower()}"))
+    try:
+        return bool(cv2.haveImageWriter(f"x{suffix.lower()}"))
+    except cv2.error:  # a format that is switched off in this build (OpenEXR)
+        return False
 
 
 def output_names(inputs: Sequence[str], folder: Path) -> dict[str, Path]:
@@ -112,7 +135,7 @@ class PictureFiles:
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Draw and write one picture."""
-        write_picture(self._paths[frame.name], self._renderer.drawn(frame, found))
+        write_picture(self._paths[frame.name], self._renderer.drawn(frame, found), frame.kept)
 
 
 class Crops:
@@ -132,7 +155,7 @@ class Crops:
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Cut out and write the objects of one frame."""
-        picture = self._renderer.clean(frame, found)
+        picture, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
             label = self._labels.label(int(class_id)).replace("/", "_")
-            write_picture(self._folder / label / f"{self._stems[frame.name]}_{number}.jpg", crop(picture, box))
+            write_picture(self._folder / label / f"{self._stems[frame.name]}_{number}.jpg", crop(picture, box), profile)

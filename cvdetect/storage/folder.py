@@ -75,6 +75,9 @@ class Folder(Protocol):
     def start(self, name: str) -> tuple[bytes, int]:
         """A file's first bytes (8 MiB of a remote one) and its size. Raises SourceError, SourceNotFound."""
 
+    def beginning(self, name: str, size: int) -> bytes:
+        """A file's first bytes, at most `size`; empty where it is no regular file or cannot be read."""
+
     def read(self, name: str) -> bytes:
         """A whole file. Raises SourceError, SourceNotFound."""
 

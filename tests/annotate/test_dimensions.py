@@ -74,7 +74,7 @@ def test_a_picture_that_says_it_is_enormous_is_not_decoded_and_the_limit_is_told
 def test_a_picture_right_at_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
-    assert read_picture(LocalFolder(path.parent), path.name, 37 * 53).shape == (37, 53, 3)
+    assert read_picture(LocalFolder(path.parent), path.name, 37 * 53).image.shape == (37, 53, 3)
     with pytest.raises(SourceError, match="over the limit"):
         read_picture(LocalFolder(path.parent), path.name, 37 * 53 - 1)
 

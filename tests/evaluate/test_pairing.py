@@ -17,7 +17,7 @@ from cvdetect.evaluate.pictures import PictureFolder, pair_pictures
 from cvdetect.events import Silent
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
-from cvdetect.sources.images import PICTURE_SUFFIXES
+from cvdetect.sources.kinds import IMAGE_SUFFIXES
 from tests.conftest import Told, make_detections
 from tests.evaluate.scenes import make_image, make_truth
 
@@ -151,6 +151,6 @@ def test_results_none_of_which_fits_are_refused(images: list[int], categories: l
 
 
 def test_every_kind_of_picture_that_annotate_takes_is_a_picture_here(tmp_path: Path) -> None:
-    for suffix in PICTURE_SUFFIXES:
+    for suffix in IMAGE_SUFFIXES:
         (tmp_path / f"x{suffix}").write_bytes(b"x")
-    assert {path.suffix for path in PictureFolder(tmp_path).paths} == PICTURE_SUFFIXES
+    assert {path.suffix for path in PictureFolder(tmp_path).paths} == IMAGE_SUFFIXES

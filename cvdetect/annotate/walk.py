@@ -79,14 +79,20 @@ def passed_over(tally: Tally) -> str:
     """How many files are no images, for a person: videos apart, as something can be done with them."""
     videos = Counter({suffix: n for suffix, n in tally.ignored.items() if suffix in VIDEO_SUFFIXES})
     others = tally.ignored - videos
-    told = [f"{others.total()} files that are no images ({_kinds(others)})"] if others else []
+    told = [f"{_number(others, 'other file')} ({_kinds(others)})"] if others else []
     if videos:
-        told.append(f"{videos.total()} videos ({_kinds(videos)}; cvdetect video takes them)")
-    return f"passed over: {', '.join(told)}"
+        told.append(f"{_number(videos, 'video')} ({_kinds(videos)}; cvdetect video takes videos)")
+    return f"passed over as no images: {', '.join(told)}"
+
+
+def _number(counted: Counter[str], noun: str) -> str:
+    total = counted.total()
+    return f"{total} {noun}{'' if total == 1 else 's'}"
 
 
 def _kinds(counted: Counter[str]) -> str:
-    kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in counted.most_common(4))
+    most = sorted(counted.items(), key=lambda of: (-of[1], of[0]))[:4]
+    kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in most)
     return kinds + (", …" if len(counted) > 4 else "")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvdetect.annotate.inputs import find_inputs
-from cvdetect.annotate.walk import Listed, Tally, list_pictures, nothing_found
+from cvdetect.annotate.walk import Listed, Tally, list_pictures, nothing_found, passed_over
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.storage import LocalFolder
 
@@ -29,6 +29,25 @@ def test_a_folder_is_walked_to_its_leaves_for_pictures_that_are_not_hidden(tmp_p
     make(tmp_path, "a.jpg", "B.PNG", "n.txt", "noext", ".hidden.jpg", ".git/x.jpg", "sub/c.webp", "sub/deep/d.tif")
     assert found(tmp_path) == ["B.PNG", "a.jpg", "sub/c.webp", "sub/deep/d.tif"]
     assert found(tmp_path, recursive=False) == ["B.PNG", "a.jpg"]
+
+
+def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_path: Path) -> None:
+    make(tmp_path, "a.jfif", "b.heic", "c.txt", "README", "d.strange", "v.mp4", "w.mov")
+    for name in ("noext", "e.strange", "f.jpg~", "g.txt"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    os.mkfifo(tmp_path / "pipe")
+    tally = Tally()
+    names = sorted(i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally))
+    assert names == ["a.jfif", "b.heic", "e.strange", "f.jpg~", "noext"]
+    told = passed_over(tally)
+    assert told.startswith("passed over as no images: 5 other files (no suffix 2, .txt 2, .strange 1), 2 videos (")
+    assert ".mp4 1" in told and "cvdetect video" in told
+
+
+def test_known_suffixes_are_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.jpg", "b.txt", "c.json", "d.mp4", "e.csv")
+    monkeypatch.setattr(LocalFolder, "beginning", lambda *_: pytest.fail("was read"))
+    assert found(tmp_path) == ["a.jpg"]
 
 
 def test_names_with_newlines_quotes_brackets_and_bytes_that_are_no_utf8_are_kept(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from cvdetect.detections import Detections
 from cvdetect.events import Silent
 from cvdetect.frame import Image
 from cvdetect.labels import LabelSet
-from cvdetect.media.hdr import tone_map
 from cvdetect.media.reader import AvReader
+from cvdetect.media.tone import tone_map
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.video import VideoFile

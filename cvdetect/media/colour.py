@@ -16,11 +16,10 @@ from av.video.reformatter import Interpolation
 
 from cvdetect.frame import Image, Look
 
-__all__ = ["BT709", "as_written", "from_bgr", "is_hdr", "is_hlg", "look_of", "stored", "tag", "to_bgr", "usual_look"]
+__all__ = ["BT709", "as_written", "from_bgr", "look_of", "stored", "tag", "to_bgr", "usual_look"]
 
 UNSPECIFIED, BT709, BT601 = 2, 1, 6  # BT601: SMPTE 170M, whose matrix is also that of BT.470 System B, G (5)
 _RGB, _BT2020 = 0, 9
-_PQ, _HLG = 16, 18
 # H.273 matrix → FFmpeg's table of coefficients (SWS_CS_*); others are not converted.
 _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
@@ -61,16 +60,6 @@ def look_of(frame: Any, wh: tuple[int, int]) -> tuple[Look, tuple[str, ...]]:
         full_range=_is_full(frame),
     )
     return look, tuple(remarks)
-
-
-def is_hdr(look: Look) -> bool:
-    """Whether its numbers mean more light than a usual screen gives: PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)."""
-    return look.transfer in (_PQ, _HLG)
-
-
-def is_hlg(look: Look) -> bool:
-    """Whether its transfer is that of HLG."""
-    return look.transfer == _HLG
 
 
 def _stated(code: int) -> int | None:

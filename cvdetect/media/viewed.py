@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from cvdetect.frame import Image, Look
-from cvdetect.media.colour import BT709, is_hdr, look_of, to_bgr
+from cvdetect.media.colour import BT709, look_of, to_bgr
 from cvdetect.media.geometry import pixel_shape_of, square_wh, turn_of
 from cvdetect.media.hdr import ToneMapper
+from cvdetect.media.tone import HDR_NAMES
 
 __all__ = ["Viewed"]
 
@@ -36,11 +37,11 @@ class Viewed:
         self._turn, odd_angle = turn_of(first)
         self._shape = pixel_shape_of(stream)
         self._source, remarks = look_of(first, (first.width, first.height))
-        self._mapper = ToneMapper(self._source, first) if is_hdr(self._source) else None
+        self._mapper = ToneMapper(self._source, first) if self._source.transfer in HDR_NAMES else None
         self.look = self._kept((first.width, first.height))
         said = [odd_angle] if odd_angle else []
         if self._mapper:
-            said.append(_HDR.format("PQ" if self._source.transfer == 16 else "HLG"))
+            said.append(_HDR.format(HDR_NAMES[self._source.transfer]))
         if first.interlaced_frame or stream.codec_context.field_order in _FIELD_ORDERS:
             said.append(_INTERLACED)
         self.remarks = (*said, *remarks)

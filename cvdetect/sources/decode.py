@@ -15,10 +15,11 @@ from cvdetect import media
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError
 from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Image, Kept
+from cvdetect.media.tone import HDR_NAMES, HLG
 from cvdetect.sniff import describe_foreign
-from cvdetect.sources.eight_bits import eight_bits, expose, fraction_bits, opaque
+from cvdetect.sources.eight_bits import eight_bits, expose, fraction_bits, opaque, sdr
 from cvdetect.sources.heif import NEEDED, read_heif
-from cvdetect.sources.heif_boxes import heif_orientation, heif_profile
+from cvdetect.sources.heif_boxes import heif_colours, heif_orientation, heif_profile
 from cvdetect.sources.kinds import HEAD, RAW_SUFFIXES, VIDEO_SUFFIXES, kind_of, unreadable
 from cvdetect.sources.several import count_images
 from cvdetect.sources.upright import exif_orientation, upright
@@ -33,6 +34,7 @@ _BY_FFMPEG = frozenset("dds exr ico jls pam pcx psd qoi sgi tga xbm xpm".split()
 _BY_SUFFIX = {".tga": "tga", ".jls": "jls", ".pam": "pam"}
 # A block of 8x8 pixels takes a bit at the very least; a file with less is one whose end is missing.
 _MOST_JPEG_PIXELS = 8 * 64  # a byte
+_BT2020 = 9
 _DNG_VERSION, _TOP_SAMPLE, _EXTRA_SAMPLES = 50706, 281, 338
 _Bytes = NDArray[np.uint8]
 
@@ -62,6 +64,7 @@ class _Raw:
     top: int | None = None
     premultiplied: bool = False
     number: int = 1
+    colours: tuple[int, int] = (2, 2)  # primaries and transfer (ITU-T H.273)
 
 
 def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -85,7 +88,10 @@ def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
         raise SourceError(f"{name}: {_why_undecodable(name, whole[:HEAD])}") from None
     except ValueError as error:
         raise SourceError(f"{name}: {error}") from error
-    return Picture(image, Kept(_rgb_profile(raw.icc), harmless(raw.exif)), _several(raw, whole, kind))
+    hdr = _hdr(raw)
+    kept = Kept(b"" if hdr else _rgb_profile(raw.icc), harmless(raw.exif))
+    told = (f"is HDR ({hdr}): it is tone-mapped to SDR for the network and for what is written",) if hdr else ()
+    return Picture(image, kept, told + _several(raw, whole, kind))
 
 
 class _Undecoded(Exception):
@@ -126,7 +132,7 @@ def _heic(file: _File) -> _Raw:
         image, icc, exif, number = read_heif(file.whole)
     except ValueError as error:
         raise ValueError(f"cannot be decoded: {error}") from error
-    return _Raw(image, icc, exif, number=number)
+    return _Raw(image, icc, exif, number=number, colours=heif_colours(file.whole))
 
 
 def _by_ffmpeg(file: _File) -> _Raw:
@@ -143,11 +149,12 @@ def _by_ffmpeg(file: _File) -> _Raw:
 def _by_opencv(file: _File) -> _Raw:
     kind = file.kind
     flags = cv2.IMREAD_UNCHANGED if kind in _UNCHANGED else cv2.IMREAD_COLOR
-    icc = exif = b""
+    icc = exif = cicp = b""
     if kind in _WITH_METADATA:
         samples, kinds, blocks = cv2.imdecodeWithMetadata(file.data, flags=flags)
         blocks_of = {int(k): np.asarray(block).tobytes() for k, block in zip(kinds, blocks, strict=False)}
         icc, exif = blocks_of.get(cv2.IMAGE_METADATA_ICCP, b""), blocks_of.get(cv2.IMAGE_METADATA_EXIF, b"")
+        cicp = blocks_of.get(cv2.IMAGE_METADATA_CICP, b"")
     else:
         samples = cv2.imdecode(file.data, flags)
     if samples is None:
@@ -161,7 +168,8 @@ def _by_opencv(file: _File) -> _Raw:
     else:
         orientation = exif_orientation(exif)
     turned = samples if kind == "jpeg" else upright(samples, orientation)
-    return _Raw(turned, icc, exif, top=_stated_top(file.whole, kind))
+    colours = heif_colours(file.whole) if kind == "avif" else (cicp[0], cicp[1]) if len(cicp) == 4 else (2, 2)
+    return _Raw(turned, icc, exif, top=_stated_top(file.whole, kind), colours=colours)
 
 
 def _tiff(samples: NDArray[Any], whole: bytes) -> _Raw:
@@ -192,9 +200,19 @@ def _stated_top(whole: bytes, kind: str | None) -> int | None:
 
 def _shown(raw: _Raw, kind: str | None) -> NDArray[np.uint8]:
     """Samples of any type → uint8."""
+    if _hdr(raw):
+        primaries, transfer = raw.colours
+        top = raw.top or np.iinfo(raw.samples.dtype).max
+        return sdr(raw.samples, top, transfer == HLG, primaries == _BT2020)
     if raw.samples.dtype.kind in "ui":
         return eight_bits(raw.samples, raw.top)
     return fraction_bits(raw.samples) if kind == "tiff" else expose(raw.samples)
+
+
+def _hdr(raw: _Raw) -> str | None:
+    """The name of its transfer where that is one of HDR."""
+    is_colour = raw.samples.ndim == 3 and raw.samples.shape[2] >= 3
+    return HDR_NAMES.get(raw.colours[1]) if is_colour else None
 
 
 def _rgb_profile(icc: bytes) -> bytes:

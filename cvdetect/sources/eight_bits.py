@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.frame import Image
+from cvdetect.media.tone import tone_map
 
-__all__ = ["eight_bits", "expose", "fraction_bits", "opaque"]
+__all__ = ["eight_bits", "expose", "fraction_bits", "opaque", "sdr"]
 
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
@@ -20,6 +21,8 @@ def eight_bits(samples: NDArray[Any], top: int | None = None) -> NDArray[np.uint
     `top` is the sample that means white. Files of 16 bits often hold 10, 12 or 14 and do not state it: it is then the
     largest of the least of 8, 10, 12, 14, 16, 24 and 32 bits that hold all samples. Less than 0 is black.
     """
+    if samples.ndim == 3 and samples.shape[2] == 4 and samples.dtype != np.uint8:  # alpha has a depth of its own
+        return np.dstack([eight_bits(samples[:, :, :3], top), eight_bits(samples[:, :, 3], top)])
     largest = int(samples.max(initial=0))
     if top is None or largest > top:
         if samples.dtype == np.uint8:
@@ -56,6 +59,17 @@ def expose(light: NDArray[Any]) -> NDArray[np.uint8]:
     linear = np.clip(light * (ratio[..., None] if light.ndim == 3 else ratio), 0, 1)
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
     return np.asarray(coded * 255 + 0.5).astype(np.uint8)
+
+
+def sdr(samples: NDArray[Any], top: int, hlg: bool, wide: bool) -> NDArray[np.uint8]:
+    """HDR samples (H, W, 3 or 4) BGR or BGRA from 0 to `top` → uint8, tone-mapped as `tone_map` does; row by row."""
+    shown = np.empty(samples.shape, np.uint8)
+    for row in range(len(samples)):
+        rgb = tone_map(samples[row, :, 2::-1] / top, hlg, wide=wide)
+        shown[row, :, 2::-1] = rgb * 255 + 0.5
+    if samples.shape[2] == 4:
+        shown[:, :, 3] = eight_bits(samples[:, :, 3], top)
+    return shown
 
 
 def opaque(image: NDArray[np.uint8], premultiplied: bool = False) -> Image:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cvdetect.sources.upright import upright
 
-__all__ = ["heif_orientation", "heif_profile"]
+__all__ = ["heif_colours", "heif_orientation", "heif_profile"]
 
 
 def heif_orientation(data: bytes) -> int:
@@ -32,6 +32,14 @@ def heif_profile(data: bytes) -> bytes:
     """The ICC profile of the primary image (a ``colr`` property, ISO/IEC 14496-12, 12.1.5); empty where it has none."""
     profiles = (body[4:] for kind, body in _properties(data) if kind == "colr" and body[:4] in (b"prof", b"rICC"))
     return next(profiles, b"")
+
+
+def heif_colours(data: bytes) -> tuple[int, int]:
+    """Primaries and transfer of the primary image, as code points of ITU-T H.273; 2 is unspecified."""
+    for kind, body in _properties(data):
+        if kind == "colr" and body[:4] == b"nclx" and len(body) >= 8:
+            return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
+    return 2, 2
 
 
 def _properties(data: bytes) -> list[tuple[str, bytes]]:

@@ -20,7 +20,7 @@ def count_images(data: bytes, kind: str | None) -> tuple[int, str]:
     if kind == "webp":
         return max(1, _riff(data).count(b"ANMF")), "frames"
     if kind in ("avif", "heic"):
-        return (2 if data[8:12] in (b"avis", b"msf1", b"hevc", b"hevx") else 1), "frames"
+        return _samples(data), "frames"
     if kind == "tiff":
         return _tiff(data), "pages"
     return 1, "frames"
@@ -65,6 +65,12 @@ def _riff(data: bytes) -> list[bytes]:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return names
+
+
+def _samples(data: bytes) -> int:
+    """How many samples the first track of a sequence has (``stsz``, ISO/IEC 14496-12, 8.7.3); 1 without a track."""
+    at = data.find(b"stsz") + 12
+    return max(1, int.from_bytes(data[at : at + 4], "big")) if at >= 12 and b"moov" in data[:at] else 1
 
 
 def _tiff(data: bytes) -> int:

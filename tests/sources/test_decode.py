@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ from PIL import Image as Pil
 from PIL import ImageCms, ImageOps
 
 from cvdetect.errors import SourceError
+from cvdetect.media.tone import tone_map
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
 
@@ -250,3 +252,32 @@ def test_suffixes_of_images_and_of_other_files_do_not_overlap() -> None:
     assert [suffix_says(n) for n in ("a.TXT", "b.mp4", "c", "d.xyz", "e.JFIF")] == ["other"] * 2 + ["unknown"] * 2 + [
         "image"
     ]
+
+
+def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    chunk = struct.pack(">I", len(body)) + kind + body
+    return data[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + data[33:]
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_an_hdr_png_is_tone_mapped_and_told(transfer: int, name: str) -> None:
+    code = 0.5
+    data = cv2.imencode(".png", np.full((4, 4, 3), round(code * 65535), np.uint16))[1].tobytes()
+    picture = read(png_with(data, b"cICP", bytes([9, transfer, 0, 1])))
+    expected = tone_map(np.full((1, 3), code), name == "HLG")[0] * 255
+    assert np.abs(picture.image.reshape(-1, 3).mean(0) - expected).max() < 2
+    assert len(picture.remarks) == 1 and f"HDR ({name})" in picture.remarks[0]
+
+
+def test_the_frames_of_an_avif_sequence_are_counted() -> None:
+    more = [Pil.fromarray(np.roll(RGB, shift, 1)) for shift in (3, 9)]
+    assert read(saved("AVIF", save_all=True, append_images=more)).remarks == (
+        "holds 3 frames: only the first is taken",
+    )
+
+
+def test_alpha_of_16_bits_does_not_darken_colours_of_12() -> None:
+    deep = np.dstack([np.full((4, 4, 3), 2048, np.uint16), np.full((4, 4), 65535, np.uint16)])
+    deep[0, 0, :3] = 4095
+    assert abs(int(read(cv2.imencode(".png", deep)[1].tobytes()).image[2, 2, 0]) - 128) <= 1

@@ -17,14 +17,14 @@ from cvdetect.errors import UnfitName
 from cvdetect.frame import Frame, Image, Kept
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
-from cvdetect.sinks.pictures import encode_picture, shrink
+from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, shrink
 from cvdetect.sinks.render import Renderer
 from cvdetect.storage import Folder
 
 __all__ = ["Made", "PictureOutputs", "copy_name", "remove_files", "thumbnail_path", "why_unfit"]
 
 # What OpenCV writes in colour; copies of other pictures are PNGs.
-_WRITABLE = frozenset(".bmp .dib .jpe .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+_WRITABLE = frozenset((*JPEG_SUFFIXES, *".bmp .dib .png .ppm .tif .tiff .webp".split()))
 _TOLD = {"draw": "annotated copy", "crops": "crop", "review": "thumbnail"}
 _QUALITY = 95
 _THUMBNAIL = 480  # pixels along the longer side

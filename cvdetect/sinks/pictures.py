@@ -20,9 +20,19 @@ from cvdetect.sinks.draw import crop
 from cvdetect.sinks.render import Renderer
 from cvdetect.tags import with_tags
 
-__all__ = ["Crops", "PictureFiles", "check_suffix", "encode_picture", "output_names", "shrink", "write_picture"]
+__all__ = [
+    "JPEG_SUFFIXES",
+    "Crops",
+    "PictureFiles",
+    "check_suffix",
+    "encode_picture",
+    "output_names",
+    "shrink",
+    "write_picture",
+]
 
-_WITH_METADATA = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif")  # by OpenCV
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif")
+_WITH_METADATA = (".jpg", ".png", ".webp", ".avif")  # by OpenCV
 
 
 def write_picture(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
@@ -42,15 +52,16 @@ def encode_picture(path: PurePath, image: Image, jpeg_quality: int = 95, kept: K
     Raises:
         SinkError: it cannot be encoded.
     """
-    quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg", ".jpe") else []
+    suffix = _format(path.suffix)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix == ".jpg" else []
     try:
-        done, data = _encoded(path.suffix.lower(), image, quality, kept)
+        done, data = _encoded(suffix, image, quality, kept)
     except cv2.error as error:
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
         raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
     data = bytes(data.tobytes())
-    return with_tags(data, kept.icc, kept.exif) if path.suffix.lower() in (".tif", ".tiff") else data
+    return with_tags(data, kept.icc, kept.exif) if suffix in (".tif", ".tiff") else data
 
 
 def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
@@ -63,6 +74,11 @@ def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
             if done:
                 return done, data
     return cv2.imencode(suffix, image, quality)
+
+
+def _format(suffix: str) -> str:
+    """The suffix by which OpenCV knows the format: it does not know all of JPEG's."""
+    return ".jpg" if suffix.lower() in JPEG_SUFFIXES else suffix.lower()
 
 
 def shrink(image: Image, longest: int) -> Image:
@@ -83,7 +99,7 @@ def check_suffix(path: Path) -> None:
 
 def _can_write(suffix: str) -> bool:
     try:
-        return bool(cv2.haveImageWriter(f"x{suffix.lower()}"))
+        return bool(cv2.haveImageWriter(f"x{_format(suffix)}"))
     except cv2.error:  # a format that is switched off in this build (OpenEXR)
         return False
 

@@ -13,7 +13,7 @@ from PIL import Image as Pil
 from PIL import ImageCms, TiffImagePlugin
 
 from cvdetect.frame import Kept
-from cvdetect.sinks.pictures import encode_picture
+from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, output_names
 from cvdetect.sources.images import read_picture_file
 from cvdetect.tags import directories, harmless, with_tags
 
@@ -55,6 +55,12 @@ def test_copies_are_upright_and_keep_profile_camera_and_date_but_no_place_and_no
     if source != ".tiff":  # Pillow writes no EXIF directory into a TIFF
         assert more == {33434: 0.0125, 36867: "2020:01:02 03:04:05"}
     assert place == {} and b"SERIAL" not in copy and b"Owner" not in copy and b"A. Person" not in copy
+
+
+def test_each_suffix_of_jpeg_is_written_as_jpeg() -> None:
+    for suffix in JPEG_SUFFIXES:
+        assert encode_picture(Path(f"o{suffix.upper()}"), IMAGE) == encode_picture(Path("o.jpg"), IMAGE)
+        assert output_names([f"a{suffix}"], Path())[f"a{suffix}"] == Path(f"a_detected{suffix}")
 
 
 def test_a_format_without_a_place_for_it_is_written_all_the_same() -> None:

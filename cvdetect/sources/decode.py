@@ -31,7 +31,7 @@ __all__ = ["Picture", "decode"]
 _UNCHANGED = ("png", "webp", "tiff", "avif", "gif", "jp2", "pnm", "pfm", "hdr")
 _WITH_METADATA = ("jpeg", "png", "webp", "avif")
 _BY_FFMPEG = frozenset("dds exr ico jls pam pcx psd qoi sgi tga xbm xpm".split())  # STILLS of media
-_BY_SUFFIX = {".tga": "tga", ".jls": "jls", ".pam": "pam"}
+_BY_SUFFIX = {".tga": "tga", ".jls": "jls"}
 # A block of 8x8 pixels takes a bit at the very least; a file with less is one whose end is missing.
 _MOST_JPEG_PIXELS = 8 * 64  # a byte
 _BT2020 = 9
@@ -113,7 +113,7 @@ def _kind(whole: bytes, name: str) -> str | None:
         return "raw"
     if kind is None:
         return "raw" if suffix in RAW_SUFFIXES else _BY_SUFFIX.get(suffix)
-    return "pam" if whole.startswith(b"P7") else kind
+    return kind
 
 
 def _decoder(kind: str | None) -> Callable[[_File], _Raw]:

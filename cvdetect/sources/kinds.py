@@ -78,8 +78,11 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"II\x1a\0\0\0HEAPCCDR", "raw"),
     (b"AT&TFORM", "djvu"),
 )
-_NETPBM = re.compile(rb"P([1-7Ff])[\s#]")
-_SVG = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.DOTALL)
+_NETPBM = re.compile(rb"P(?:([1-6Ff])(?:\s|#[^\n]*\n)+-?\d|(7)\n)")
+# A comment ends at the first "-->" and nowhere else, so that no text makes the search slow.
+_SVG = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.DOTALL
+)
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _UNREADABLE = {
     "jxl": "is a JPEG XL image, which is not read; convert it (djxl IN.jxl OUT.png)",
@@ -138,7 +141,7 @@ def _loose(head: bytes) -> str | None:
         return "pcx"
     netpbm = _NETPBM.match(head)
     if netpbm:
-        return "pfm" if netpbm[1] in b"Ff" else "pnm"
+        return {b"F": "pfm", b"f": "pfm", None: "pam"}.get(netpbm[1], "pnm")
     if head.startswith(b"#define ") and b"_width " in head[:200]:
         return "xbm"
     return "svg" if _SVG.match(head) else None

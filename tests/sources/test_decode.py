@@ -281,3 +281,20 @@ def test_alpha_of_16_bits_does_not_darken_colours_of_12() -> None:
     deep = np.dstack([np.full((4, 4, 3), 2048, np.uint16), np.full((4, 4), 65535, np.uint16)])
     deep[0, 0, :3] = 4095
     assert abs(int(read(cv2.imencode(".png", deep)[1].tobytes()).image[2, 2, 0]) - 128) <= 1
+
+
+def test_texts_that_begin_like_an_image_are_none() -> None:
+    texts = [
+        b"P1 is the first",
+        b"BM stands for",
+        b"<!--x-->" * 60,
+        b"<?xml version='1.0'?><html/>",
+        b"\n\0",
+        b"#define A 1",
+    ]
+    assert [kind_of(text[:HEAD]) for text in texts] == [None] * len(texts)
+
+
+def test_a_pam_file_is_read() -> None:
+    header = b"P7\nWIDTH 36\nHEIGHT 24\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+    np.testing.assert_array_equal(rgb(header + RGB.tobytes()), RGB)

@@ -146,7 +146,7 @@ def test_full_range_and_bt2020_are_kept(tmp_path: Path) -> None:
     with av.open(str(out)) as container:
         frame = next(container.decode(video=0))
         assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (9, 9, 14, 2)
-    assert_colour(first(out), RGB)
+    assert_colour(first(out), RGB, within=4)
 
 
 def test_a_copy_of_a_video_with_colours_of_its_own_has_their_means(tmp_path: Path, shared: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_copy_of_a_video_with_colours_of_its_own_has_their_means(tmp_path: Pat
     for path in (clip, out):
         with av.open(str(path)) as container:
             means.append(next(container.decode(video=0)).to_ndarray(format="bgr24").mean((0, 1)))
-    assert np.abs(means[0] - means[1]).max() < 2
+    assert np.abs(means[0] - means[1]).max() < 3
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
 _HOLDS_SHAPE = (".mp4", ".m4v", ".mov")  # in the container
 _HOLD_SHAPE = ("mpeg4", "libx264", "libx265")  # in the pictures' own headers
-_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND  # without it each copy is darker by 1.5 levels
+# Without rounding each copy is darker by 1.5 levels; PyAV 17 cannot ask for it.
+_ACCURATE = Interpolation.BILINEAR | getattr(Interpolation, "ACCURATE_RND", 0)
 
 
 def usual_look(wh: tuple[int, int]) -> Look:

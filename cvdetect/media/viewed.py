@@ -42,7 +42,7 @@ class Viewed:
         said = [odd_angle] if odd_angle else []
         if self._mapper:
             said.append(_HDR.format(HDR_NAMES[self._source.transfer]))
-        if first.interlaced_frame or stream.codec_context.field_order in _FIELD_ORDERS:
+        if first.interlaced_frame or getattr(stream.codec_context, "field_order", 0) in _FIELD_ORDERS:
             said.append(_INTERLACED)
         self.remarks = (*said, *remarks)
 

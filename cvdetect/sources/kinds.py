@@ -135,7 +135,7 @@ def _loose(head: bytes) -> str | None:
     """Kinds whose magic numbers are short: more of the header has to fit."""
     if head[:2] == b"BM" and len(head) >= 26 and head[6:10] == bytes(4) and head[14:18] in _BMP_HEADERS:
         return "bmp"
-    if head[:4] == b"\0\0\1\0" and 0 < head[4] < 64 and head[5] == 0 and head[9] == 0:
+    if head[:4] == b"\0\0\1\0" and len(head) > 22 and 0 < head[4] < 64 and head[5] == 0 and head[9] == 0:
         return "ico"
     if head[:1] == b"\x0a" and head[1:2] in b"\0\2\3\4\5" and head[2:3] == b"\1" and head[3:4] in b"\1\2\4\x08":
         return "pcx"

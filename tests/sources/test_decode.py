@@ -161,18 +161,17 @@ def test_palettes_one_bit_and_grey_are_read() -> None:
         np.testing.assert_array_equal(rgb(saved(kind, grey)), np.asarray(grey.convert("RGB")))
 
 
-def profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_an_rgb_profile_is_handed_on(kind: str) -> None:
-    assert read(saved(kind, icc_profile=profile())).kept.icc == profile()
+    assert read(saved(kind, icc_profile=PROFILE)).kept.icc == PROFILE
 
 
 def test_profiles_of_ink_and_grey_are_not_as_the_image_is_rgb_then() -> None:
     for space, mode in ((b"CMYK", "CMYK"), (b"GRAY", "L")):
-        other = profile()[:16] + space + profile()[20:]
+        other = PROFILE[:16] + space + PROFILE[20:]
         picture = read(saved("JPEG", Pil.fromarray(RGB).convert(mode), icc_profile=other, quality=95))
         assert picture.kept.icc == b"" and picture.image.shape == RGB.shape
 

@@ -149,12 +149,11 @@ def _by_ffmpeg(file: _File) -> _Raw:
 def _by_opencv(file: _File) -> _Raw:
     kind = file.kind
     flags = cv2.IMREAD_UNCHANGED if kind in _UNCHANGED else cv2.IMREAD_COLOR
-    icc = exif = cicp = b""
+    icc = exif = b""
     if kind in _WITH_METADATA:
         samples, kinds, blocks = cv2.imdecodeWithMetadata(file.data, flags=flags)
         blocks_of = {int(k): np.asarray(block).tobytes() for k, block in zip(kinds, blocks, strict=False)}
         icc, exif = blocks_of.get(cv2.IMAGE_METADATA_ICCP, b""), blocks_of.get(cv2.IMAGE_METADATA_EXIF, b"")
-        cicp = blocks_of.get(cv2.IMAGE_METADATA_CICP, b"")
     else:
         samples = cv2.imdecode(file.data, flags)
     if samples is None:
@@ -168,8 +167,14 @@ def _by_opencv(file: _File) -> _Raw:
     else:
         orientation = exif_orientation(exif)
     turned = samples if kind == "jpeg" else upright(samples, orientation)
-    colours = heif_colours(file.whole) if kind == "avif" else (cicp[0], cicp[1]) if len(cicp) == 4 else (2, 2)
+    colours = heif_colours(file.whole) if kind == "avif" else _png_colours(file.whole) if kind == "png" else (2, 2)
     return _Raw(turned, icc, exif, top=_stated_top(file.whole, kind), colours=colours)
+
+
+def _png_colours(whole: bytes) -> tuple[int, int]:
+    """Primaries and transfer by the chunk ``cICP`` (PNG 3, 11.3.2.6), which comes before the first ``IDAT``."""
+    found = re.search(rb"\x00\x00\x00\x04cICP(.{4})", whole[: max(0, whole.find(b"IDAT"))], re.DOTALL)
+    return (found[1][0], found[1][1]) if found else (2, 2)
 
 
 def _tiff(samples: NDArray[Any], whole: bytes) -> _Raw:

@@ -160,8 +160,7 @@ def read_pictures(root: Folder, names: Iterable[str], max_pixels: int) -> Iterat
         try:
             if isinstance(data, SourceError):
                 raise data
-            picture = read_picture(root, name, max_pixels, data)
-            yield Frame(picture.image, name, index, kept=picture.kept, remarks=picture.remarks)
+            yield read_picture(root, name, max_pixels, data).frame(name, index)
         except SourceError as error:
             yield Failed(name, error)
 

@@ -23,7 +23,6 @@ from cvdetect.annotate.walk import Tally, list_pictures, nothing_found, passed_o
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
-from cvdetect.frame import Frame
 from cvdetect.pipeline import Summary
 from cvdetect.sinks.render import blurred_classes
 from cvdetect.storage import Folder, open_folder
@@ -192,7 +191,7 @@ def _add_thumbnails(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about:
             if _has_thumbnail(manifest, folder, record.name):
                 continue
             with suppress(SourceError):  # gone meanwhile: the page shows the boxes alone
-                frame = Frame(read_picture(inputs.root, record.name, job.max_pixels).image, record.name)
+                frame = read_picture(inputs.root, record.name, job.max_pixels).frame(record.name)
                 outcome = pictures.write(frame, record.found)
                 if outcome.reason is None:
                     manifest.add_files(record.name, outcome.files)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cvdetect import media
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError
-from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Image, Kept
+from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.media.tone import HDR_NAMES, HLG
 from cvdetect.sniff import describe_foreign
 from cvdetect.sources.eight_bits import eight_bits, expose, fraction_bits, opaque, sdr
@@ -52,6 +52,10 @@ class Picture:
     image: Image
     kept: Kept = NOTHING_KEPT
     remarks: tuple[str, ...] = ()
+
+    def frame(self, name: str, index: int = 0) -> Frame:
+        """It as a frame of that name."""
+        return Frame(self.image, name, index, kept=self.kept, remarks=self.remarks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -87,7 +87,6 @@ def read_images(names: Sequence[str]) -> Iterator[Frame | Failed]:
     """Each file as a frame, or as `Failed` where it cannot be read."""
     for index, name in enumerate(names):
         try:
-            picture = read_picture_file(name)
-            yield Frame(picture.image, name, index, kept=picture.kept, remarks=picture.remarks)
+            yield read_picture_file(name).frame(name, index)
         except SourceError as error:
             yield Failed(name, error)

@@ -47,8 +47,7 @@ class ToneMapper:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "table.cube"
             path.write_text(self._table)
-            escaped = path.as_posix().replace(":", "\\:")
-            chain = [source, graph.add("lut3d", f"file={escaped}"), graph.add("format", "bgr24")]
+            chain = [source, graph.add("lut3d", file=str(path)), graph.add("format", "bgr24")]
             chain.append(graph.add("buffersink"))
             graph.link_nodes(*chain).configure()
         self._graph = graph

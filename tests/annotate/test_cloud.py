@@ -315,7 +315,8 @@ def test_a_picture_that_goes_between_listing_and_reading_fails_alone(
 def test_bombs_and_files_beyond_any_picture_are_not_decoded_nor_fetched(
     cloud: Annotate, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory.pipe_file("/photos/bomb.png", b"\x89PNG\r\n\x1a\n" + bytes(8) + (100_000).to_bytes(4, "big") * 2 + bytes(99))
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    memory.pipe_file("/photos/bomb.png", header + (100_000).to_bytes(4, "big") * 2 + bytes(99))
     memory.pipe_file("/photos/huge.bmp", bytes(9 << 20))
     memory.pipe_file("/photos/empty.png", b"")
     fetched = []

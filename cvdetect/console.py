@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cvdetect.detections import Detections
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
+from cvdetect.redact import redact
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -24,6 +25,11 @@ from cvdetect.diagnose import Finding
 __all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "print_video_report", "stdout_console"]
 
 _UNBOUNDED = 10_000  # characters
+
+
+def escape(text: str) -> str:
+    """`text` as rich prints it unchanged, without any password: nothing is printed but through here."""
+    return markup.escape(redact(text))
 
 
 def stdout_console() -> Console:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cvdetect.detector import Detector, load_detectors
-from cvdetect.errors import UsageError
 from cvdetect.events import Progress, Silent
-from cvdetect.files import check_writable
 from cvdetect.labels import LabelSet
+from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.outputs import Guard, Output
 from cvdetect.pipeline import Summary, run
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
@@ -20,7 +21,10 @@ from cvdetect.sinks.pictures import Crops, PictureFiles, check_suffix, output_na
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.images import expand, read_images
+from cvdetect.sources.images import check_inputs, expand, read_images, several_possible
+from cvdetect.sources.lists import is_list_file
+from cvdetect.sources.pipes import Piped, file_name, read_pipes
+from cvdetect.targets import names_a_folder
 
 __all__ = ["ImageJob", "detect_images"]
 
@@ -33,8 +37,9 @@ class ImageJob:
     """What to do with which pictures.
 
     Attributes:
-        inputs: file names and patterns.
-        out: a file for one input, a folder for several; None writes ``<stem>_detected<suffix>`` in the current folder.
+        inputs: file names, patterns, ``@FILE`` for a list of paths, ``-`` for an image from standard input.
+        out: a file for one input; a folder where the text ends with a slash or names one, or where several inputs are
+            possible (several, a pattern, a list). None writes ``<stem>_detected<suffix>`` in the current folder.
         save: write annotated copies.
         show: show each in a window.
         json: a file for JSON Lines, "-" for standard output.
@@ -46,11 +51,11 @@ class ImageJob:
     model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
     detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
-    out: Path | None = None
+    out: Path | str | None = None
     save: bool = True
     show: bool = False
-    json: str | None = None
-    crops: Path | None = None
+    json: str | Path | None = None
+    crops: Path | str | None = None
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
@@ -68,16 +73,20 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
         SinkError: an output cannot be written.
     """
     names = expand(job.inputs)
-    paths = _output_paths(job, names)
-    if not any(Path(name).is_file() for name in names):  # nothing a network would be needed for
+    check_inputs(names)
+    piped = read_pipes(names)
+    paths = _output_paths(job, names, piped)
+    guard = _check_outputs(job, names, paths)
+    if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
         return _tell_failures(names, progress)
     detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
-    sinks = [*_sinks(job, detector, paths), *(make(detector.labels, paths if job.save else {}) for make in extra)]
+    sinks = _sinks(job, detector, paths, piped, guard)
+    sinks += [make(detector.labels, paths if job.save else {}) for make in extra]
     progress.begin("detecting", len(names), "images")
     try:
-        return run(read_images(names), detectors, sinks, progress)
+        return run(read_images(names, piped), detectors, sinks, progress)
     finally:
         progress.end()
 
@@ -93,26 +102,43 @@ def _quickest(options: RunOptions, names: Sequence[str]) -> RunOptions:
     return replace(options, winograd=len(names) > _FEW_IMAGES)
 
 
-def _output_paths(job: ImageJob, names: Sequence[str]) -> dict[str, Path]:
-    """Each input → where its annotated copy goes; checked before any work."""
-    one_file = job.out is not None and len(set(names)) == 1 and not job.out.is_dir()
-    if one_file and job.out is not None:
-        paths = {names[0]: job.out}
+def _output_paths(job: ImageJob, names: Sequence[str], piped: Piped) -> dict[str, Path]:
+    """Each input → where its annotated copy goes."""
+    if job.out is not None and not names_a_folder(job.out) and not several_possible(job.inputs):
         if job.save:
-            check_suffix(job.out)
-    else:
-        paths = output_names(names, job.out or Path())
-    if job.save:
-        for name, path in paths.items():
-            if path.exists() and Path(name).exists() and path.samefile(name):
-                raise UsageError(f"{path}: the output is the input itself; give another -o")
-        check_writable(next(iter(paths.values())))
-    if job.json not in (None, "-"):
-        check_writable(Path(str(job.json)))
-    return paths
+            check_suffix(Path(job.out))
+        return {names[0]: Path(job.out)}
+    return _in_folder(names, piped, Path(job.out or ""))
 
 
-def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path]) -> list[Sink]:
+def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Path]:
+    """Each input → ``<folder>/<stem>_detected<suffix>``."""
+    called = {name: file_name(name, piped) for name in names}
+    paths = output_names(list(called.values()), folder)
+    return {name: paths[call] for name, call in called.items()}
+
+
+def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path]) -> Guard:
+    """Check all outputs before any work → what knows the inputs, for the crops' names."""
+    guard = Guard(_inputs(job, names))
+    outputs = [Output("-o", path) for path in paths.values()] if job.save else []
+    if job.save and job.out is not None and job.out != next(iter(paths.values()), None):
+        outputs.insert(0, Output("-o", job.out, folder=True))
+    if job.json is not None:
+        outputs.append(Output("--json", job.json))
+    if job.crops is not None:
+        outputs.append(Output("--crops", job.crops, folder=True))
+    guard.check(outputs)
+    return guard
+
+
+def _inputs(job: ImageJob, names: Sequence[str]) -> Iterator[str | Path]:
+    yield from names
+    yield from (text[1:] for text in job.inputs if is_list_file(text))
+    yield from model_inputs(job.model)
+
+
+def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: Piped, guard: Guard) -> list[Sink]:
     renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
     sinks: list[Sink] = []
     if job.json is not None:
@@ -120,7 +146,9 @@ def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path]) -> list
     if job.save:
         sinks.append(PictureFiles(paths, renderer))
     if job.crops is not None:
-        sinks.append(Crops(job.crops, output_names(list(paths), job.crops), detector.labels, renderer))
+        folder = Path(job.crops)
+        names = _in_folder(list(paths), piped, folder)
+        sinks.append(Crops(folder, names, detector.labels, renderer, partial(guard.check_name, "--crops")))
     if job.show:
         sinks.append(Window(renderer))
     return sinks

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from cvdetect import media
@@ -12,17 +15,20 @@ from cvdetect.detections import Detections
 from cvdetect.detector import Detector, load_detectors, warm_up
 from cvdetect.errors import MissingPackage, UsageError
 from cvdetect.events import Controls, Progress, Silent
-from cvdetect.files import check_writable
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
+from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.outputs import Guard, Output
 from cvdetect.pipeline import Filter, Flow, Summary, run
+from cvdetect.redact import stem_of_address
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
 from cvdetect.sources.video import VideoSource, every, open_video, with_end
+from cvdetect.targets import names_a_folder
 
 __all__ = ["VideoJob", "VideoReport", "detect_video"]
 
@@ -33,8 +39,9 @@ class VideoJob:
 
     Attributes:
         input: a file or a stream's address.
-        out: the annotated video; its suffix chooses the container. Without out, json and show:
-            ``<stem>_detected.avi`` in the current folder.
+        out: the annotated video; its suffix chooses the container. A folder (the text ends with a slash, or there is
+            one) gets it under its usual name: ``<stem>_detected.avi``, which is also written into the current folder
+            without out, json and show.
         codec: a FOURCC; None for the container's usual.
         every: look at each nth frame, and draw its detections on those between.
         start, end: seconds of the input; None for all.
@@ -50,12 +57,12 @@ class VideoJob:
     model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
     detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
-    out: Path | None = None
+    out: Path | str | None = None
     codec: str | None = None
     every: int = 1
     start: float = 0.0
     end: float | None = None
-    json: str | None = None
+    json: str | Path | None = None
     show: bool = False
     audio: bool = True
     track: bool = False
@@ -131,22 +138,29 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
         raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
     if job.track:
         _need_tracker()
-    out = job.out or (None if job.json or job.show else _usual_out(job.input))
+    out = _output(job)
     if out is not None:
-        if Path(job.input).exists() and out.exists() and out.samefile(job.input):
-            raise UsageError(f"{out}: the output is the input itself; give another --out")
         choose_codec(out, job.codec, Silent())
-        check_writable(out)
     elif job.codec:
         raise UsageError("--codec goes with --out: no video is written")
-    if job.json not in (None, "-"):
-        check_writable(Path(str(job.json)))
+    outputs = {"--out": out, "--json": job.json}
+    inputs: Iterator[str | Path] = chain([job.input.removeprefix("file://")], model_inputs(job.model))
+    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return out
 
 
-def _usual_out(name: str) -> Path:
-    stem = Path(name.split("?", maxsplit=1)[0].rstrip("/")).stem if "://" in name else Path(name).stem
-    return Path(f"{stem or 'stream'}_detected.avi")
+def _output(job: VideoJob) -> Path | None:
+    """Where the annotated video goes; None: there is none."""
+    if job.out is not None and names_a_folder(job.out):
+        return Path(job.out) / _usual_name(job.input)
+    if job.out is not None:
+        return Path(job.out)
+    return None if job.json or job.show else Path(_usual_name(job.input))
+
+
+def _usual_name(name: str) -> str:
+    stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else Path(name).stem
+    return f"{stem or 'stream'}_detected.avi"
 
 
 def _need_tracker() -> None:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from cvdetect.redact import redact
+
 __all__ = [
     "BackendError",
     "CvdetectError",
@@ -39,9 +41,12 @@ __all__ = [
 
 
 class CvdetectError(Exception):
-    """The base of all errors that cvdetect raises on purpose."""
+    """The base of all errors that cvdetect raises on purpose. Its text holds no password (`cvdetect.redact`)."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class UsageError(CvdetectError, ValueError):

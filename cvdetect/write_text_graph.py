@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cvdetect.errors import UsageError
 from cvdetect.events import Progress
-from cvdetect.files import check_writable, write_whole
+from cvdetect.files import write_whole
 from cvdetect.formats.graphdef import read_graph_def
 from cvdetect.formats.make_textgraph import MadeTextGraph, TextGraphOptions, make_text_graph, read_pipeline
 from cvdetect.loader.opened import read_bytes, read_text
+from cvdetect.outputs import Guard, Output
+from cvdetect.targets import check_regular
 
 __all__ = ["TextGraphJob", "write_text_graph"]
 
@@ -27,14 +28,14 @@ class TextGraphJob:
     """
 
     graph: Path
-    out: Path | None = None
+    out: Path | str | None = None
     pipeline: Path | None = None
     options: TextGraphOptions = field(default_factory=TextGraphOptions)
 
     @property
     def target(self) -> Path:
         """Where the text graph goes."""
-        return self.out or Path(f"{self.graph.stem}.pbtxt")
+        return Path(self.out or f"{self.graph.stem}.pbtxt")
 
 
 def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
@@ -56,7 +57,7 @@ def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
 
 
 def _check(job: TextGraphJob) -> None:
-    for source in (job.graph, job.pipeline):
-        if source and source.resolve() == job.target.resolve():
-            raise UsageError(f"{job.target}: is the input itself; -o names another file")
-    check_writable(job.target)
+    inputs = [path for path in (job.graph, job.pipeline) if path]
+    for source in inputs:
+        check_regular(source, "a file")
+    Guard(inputs).check([Output("-o", job.out or job.target)])

@@ -21,12 +21,13 @@ ROWS = [
     ["detector"],
     ["loader"],
     ["sources", "preprocess", "network", "decoders", "suppress", "sinks", "annotations", "formats", "zoo"],
-    ["media", "storage"],
+    ["media", "storage", "outputs"],
     ["options", "files", "sniff", "signals", "json_records", "tags"],
     ["tiling"],
     ["masks", "resize"],
-    ["spec", "labels", "detections", "cv"],
+    ["spec", "labels", "detections", "cv", "targets"],
     ["frame", "boxes", "events", "errors", "natural_order"],
+    ["redact"],
     ["__init__"],
 ]
 RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}

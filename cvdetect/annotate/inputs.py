@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from cvdetect.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.sources.lists import is_list_file, names_of
 from cvdetect.storage import Folder, LocalFolder, is_url, open_folder, open_stream
 from cvdetect.storage.urls import parent_and_name
+from cvdetect.targets import check_regular, own_descriptor
 
 __all__ = ["Inputs", "Wanted", "find_inputs", "listed_paths"]
-
-_PIECE = 1 << 16  # bytes of a list read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def find_inputs(text: str, root: str | Path | None = None, recursive: bool = Tru
         MissingPackage: what the address needs is not installed.
     """
     given = None if root is None else open_folder(root)
+    _check_pipe(text)
     if _is_list(text):
         return Inputs(text, given or LocalFolder(Path()), None)
     if is_url(text):
@@ -78,8 +79,15 @@ def find_inputs(text: str, root: str | Path | None = None, recursive: bool = Tru
     raise SourceNotFound(f"{text}: no such folder, picture or pattern of pictures")
 
 
+def _check_pipe(text: str) -> None:
+    """Refuse a named pipe, which would be waited for; a list may come through one that the shell has opened."""
+    if is_list_file(text) and own_descriptor(text[1:]) is None:
+        check_regular(text[1:], "a list of images")
+    check_regular(text, "a folder or an image")
+
+
 def _is_list(text: str) -> bool:
-    return text == "-" or (text.startswith("@") and not Path(text).exists())
+    return text == "-" or is_list_file(text)
 
 
 def _check_root(root: Folder | None, folder: Folder) -> None:
@@ -144,7 +152,7 @@ def listed_paths(inputs: Inputs) -> Iterator[str]:
         return
     try:
         with _open(inputs.text) as stream:
-            yield from (os.fsdecode(name) for name in _split(stream) if name)
+            yield from map(os.fsdecode, names_of(stream))
     except FileNotFoundError:
         raise SourceNotFound(f"{inputs.text[1:]}: no such list of images") from None
     except SourceError:
@@ -157,17 +165,3 @@ def _open(text: str) -> AbstractContextManager[IO[bytes]]:
     if text == "-":
         return nullcontext(sys.stdin.buffer)
     return open_stream(text[1:]) if is_url(text[1:]) else Path(text[1:]).open("rb")
-
-
-def _split(stream: IO[bytes]) -> Iterator[bytes]:
-    """The names of a list, piece by piece; what parts them is decided by the first piece."""
-    rest = stream.read(_PIECE)
-    separator = b"\0" if b"\0" in rest else b"\n"
-    while True:
-        *whole, rest = rest.split(separator)
-        yield from (name if separator == b"\0" else name.removesuffix(b"\r") for name in whole)
-        piece = stream.read(_PIECE)
-        if not piece:
-            break
-        rest += piece
-    yield rest if separator == b"\0" else rest.removesuffix(b"\r")

@@ -17,7 +17,7 @@ from cvdetect.errors import UnfitName
 from cvdetect.frame import Frame, Image, Kept
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
-from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, shrink
+from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, folder_name, shrink
 from cvdetect.sinks.render import Renderer
 from cvdetect.storage import Folder
 
@@ -127,7 +127,7 @@ class PictureOutputs:
     def _crops(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         picture = self._renderer.clean(frame, found)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
-            label = self._labels.label(int(class_id)).replace("/", "_").lstrip(".") or f"class_{class_id}"
+            label = folder_name(self._labels.label(int(class_id)), int(class_id))
             yield f"{label}/{frame.name}_{number}.jpg", crop(picture, box), _QUALITY
 
     def _thumbnail(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:

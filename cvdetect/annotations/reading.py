@@ -14,6 +14,7 @@ import numpy as np
 from cvdetect.annotations.record import TruthImage
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.natural_order import natural_key
+from cvdetect.targets import check_regular
 
 __all__ = [
     "Box",
@@ -82,7 +83,9 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         SourceError: it is not there or cannot be read.
+        UsageError: it is a pipe, a socket or a device.
     """
+    check_regular(path, "an annotation file")
     try:
         return path.read_bytes()
     except FileNotFoundError:

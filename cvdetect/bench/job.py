@@ -14,8 +14,11 @@ from cvdetect.bench.plan import Once, Planned, check_ran, plan, refuse_early
 from cvdetect.bench.report import Result, figures, to_json
 from cvdetect.errors import UsageError
 from cvdetect.events import Progress, Silent
-from cvdetect.files import check_writable, write_whole
+from cvdetect.files import write_whole
+from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, usable_cores
+from cvdetect.outputs import Guard, Output
+from cvdetect.targets import check_regular
 
 __all__ = ["BenchJob", "bench"]
 
@@ -41,7 +44,7 @@ class BenchJob:
     rounds: int = 10
     passes: int = 5
     image: Path | None = None
-    json: Path | None = None
+    json: Path | str | None = None
 
     def __post_init__(self) -> None:
         for option, values in (("--batch", self.batches), ("--rounds", (self.rounds,)), ("--passes", (self.passes,))):
@@ -68,8 +71,11 @@ def bench(job: BenchJob, progress: Progress = Silent()) -> list[Result]:  # noqa
     """
     configurations = job.configurations
     refuse_early(configurations)
+    if job.image is not None:
+        check_regular(job.image, "an image file")  # each turn reads it again
     if job.json is not None:
-        check_writable(job.json)
+        inputs = (*([job.image] if job.image else []), *model_inputs(*job.models))
+        Guard(inputs).check([Output("--json", job.json)])
     image = picture(job.image)
     once = Once(progress)
     planned = [plan(one, image, once) for one in configurations]
@@ -80,7 +86,7 @@ def bench(job: BenchJob, progress: Progress = Silent()) -> list[Result]:  # noqa
     results = _measure(job, planned, progress)
     _tell_unknown(results, progress)
     if job.json is not None:
-        write_whole(job.json, to_json(results).encode())
+        write_whole(Path(job.json), to_json(results).encode())
     return results
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import PATH, comparing
+from cvdetect.cli.options import OUT_FILE, PATH, comparing
 from cvdetect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _LEAST_1 = click.IntRange(min=1)
 @click.option("--rounds", type=_LEAST_1, default=10, show_default=True, help="Turns of each configuration.")
 @click.option("--passes", type=_LEAST_1, default=5, show_default=True, help="Timed passes of a turn.")
 @click.option("--image", type=PATH, help="The picture to look at.  [default: a synthetic one of 1280x720]")
-@click.option("--json", metavar="PATH", help="Write all figures as JSON; - is standard output.")
+@click.option("--json", type=OUT_FILE, help="Write all figures as JSON; - is standard output.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @comparing("bench")
 @click.pass_obj
@@ -53,7 +52,7 @@ def command(settings: Settings, /, json: str | None, markdown: bool, **job: Any)
     from cvdetect.console import ConsoleProgress
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
-    results = bench(BenchJob(json=None if json in (None, "-") else Path(json), **job), progress)
+    results = bench(BenchJob(json=None if json == "-" else json, **job), progress)
     if job["image"] is None:
         progress.note("a synthetic picture holds nothing to find: decode and suppress take longer on --image of yours")
     if json == "-":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import PATH, detecting, drawing
+from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing
 from cvdetect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ _NARROW = 12  # columns of a confusion matrix in the terminal
 @click.option(
     "--at", type=float, metavar="X", help="Score at which precision, recall and counts are told.  [default: best F1]"
 )
-@click.option("--plots", type=PATH, metavar="DIR", help="A folder for curves and the confusion matrix (matplotlib).")
-@click.option("--json", metavar="PATH", help="Write all figures as one JSON object; - is standard output.")
+@click.option("--plots", type=OUT_FOLDER, metavar="DIR", help="For curves and the confusion matrix (matplotlib).")
+@click.option("--json", type=OUT_FILE, help="Write all figures as one JSON object; - is standard output.")
 @click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N", help="Write the N worst pictures.")
-@click.option("--worst-dir", type=PATH, metavar="DIR", default="worst", show_default=True, help="Where --worst goes.")
+@click.option("--worst-dir", type=OUT_FOLDER, metavar="DIR", default="worst", show_default=True, help="For --worst.")
 @drawing
 @detecting("eval", scoring=True)
 @click.pass_context
@@ -62,7 +61,7 @@ def command(context: click.Context, /, **job: Any) -> int:
     settings: Settings = context.obj
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     json = job.pop("json")
-    file = None if json in (None, "-") else Path(json)
+    file = None if json == "-" else json
     report = evaluate(EvalJob(multi_label=asked, json=file, **job), progress)
     if json == "-":
         click.echo(report.to_json(), nl=False)

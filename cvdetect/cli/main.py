@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
 import signal
 import sys
 from types import FrameType
@@ -13,6 +14,7 @@ import click
 
 from cvdetect import __version__
 from cvdetect.errors import CvdetectError, SinkError
+from cvdetect.redact import redact
 
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
 
@@ -122,7 +124,9 @@ def _run(args: list[str], settings: Settings) -> int:
     try:
         result = cli.main(args, prog_name="cvdetect", standalone_mode=False, obj=settings)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()  # it quotes what was typed
+        error.show(shown)
+        print(redact(shown.getvalue()), end="", file=sys.stderr)
         return error.exit_code
     return result if isinstance(result, int) else 0
 
@@ -135,6 +139,6 @@ def _tell(settings: Settings, message: str, code: int) -> int:
     if settings.verbose:
         import traceback
 
-        traceback.print_exc()
-    print(f"cvdetect: {message}", file=sys.stderr)
+        print(redact(traceback.format_exc()), end="", file=sys.stderr)
+    print(f"cvdetect: {redact(message)}", file=sys.stderr)
     return code

@@ -23,10 +23,22 @@ from cvdetect.options import (
     parse_size,
     parse_triple,
 )
+from cvdetect.targets import is_standard_output
 
-__all__ = ["PATH", "comparing", "detecting", "drawing", "split"]
+__all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "split"]
 
+
+class _OutputFile(click.Path):
+    """A file to write; names of standard output, such as /dev/stdout, become "-"."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return "-" if is_standard_output(value) else super().convert(value, param, ctx)
+
+
+# What an option names. Every output goes through `cvdetect.outputs`; it stays as it was typed, because a slash at its
+# end makes it a folder.
 PATH = click.Path(path_type=Path)
+OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), click.Path(), click.Path()
 Command = Callable[..., Any]
 
 # What `bench` takes more than once.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import PATH
+from cvdetect.cli.options import OUT_FILE, PATH
 from cvdetect.errors import UsageError
 from cvdetect.options import parse_size
 
@@ -19,7 +19,7 @@ _SOURCES = "Only for a graph that does not say it itself."
 
 @click.command("textgraph", short_help="Make OpenCV's text graph of a TensorFlow detection graph.")
 @click.argument("graph", type=PATH, metavar="GRAPH.pb")
-@click.option("-o", "--out", type=PATH, help="The file to write.  [default: the graph's name with .pbtxt, here]")
+@click.option("-o", "--out", type=OUT_FILE, help="The file to write.  [default: the graph's name with .pbtxt, here]")
 @click.option("--pipeline", type=PATH, help="The pipeline.config that came with the graph; checked against it.")
 @click.option("--num-classes", type=click.IntRange(min=1), help=f"Classes, background not counted. {_SOURCES}")
 @click.option("--input-size", metavar="N|WxH", help="Input size in pixels. Faster and Mask R-CNN take any.")
@@ -42,7 +42,7 @@ def command(
     settings: Settings,
     /,
     graph: Path,
-    out: Path | None,
+    out: str | None,
     pipeline: Path | None,
     num_classes: int | None,
     input_size: str | None,

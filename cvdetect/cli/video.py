@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import PATH, detecting, drawing
+from cvdetect.cli.options import OUT_EITHER, OUT_FILE, detecting, drawing
 from cvdetect.errors import UsageError
 
 __all__ = ["command", "parse_time"]
@@ -27,14 +27,18 @@ def parse_time(text: str, option: str) -> float:
 
 @click.command("video", short_help="Detect objects in a video.")
 @click.argument("input_", metavar="INPUT")
-@click.option("--out", type=PATH, help="The annotated video (.avi .mp4 .mkv .webm .mov).  [default: NAME_detected.avi]")
+@click.option(
+    "--out",
+    type=OUT_EITHER,
+    help="The annotated video (.avi .mp4 .mkv .webm .mov), or a folder for it.  [default: NAME_detected.avi]",
+)
 @click.option("--codec", metavar="FOURCC", help="E.g. XVID, MJPG, H264, VP90.  [default: the container's usual]")
 @click.option(
     "--every", type=int, default=1, show_default=True, help="Look at each Nth frame; hold the result between."
 )
 @click.option("--start", metavar="T", help="Where to start: seconds or mm:ss.")
 @click.option("--end", metavar="T", help="Where to end: seconds or mm:ss.")
-@click.option("--json", metavar="PATH", help="Write JSON Lines, one object a frame; - is standard output.")
+@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object a frame; - is standard output.")
 @click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends, space pauses.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cvdetect.errors import UsageError
 from cvdetect.events import Silent
-from cvdetect.files import check_writable
+from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.outputs import Guard, Output
+from cvdetect.redact import redact_name
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.page import Address, check_port, need_server, parse_address
 from cvdetect.sinks.video import choose_codec
-from cvdetect.sources.live import device_name, shown_url
+from cvdetect.sources.live import device_name
 
 __all__ = ["WebcamJob", "check"]
 
@@ -40,8 +44,8 @@ class WebcamJob:
     model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
     detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
-    out: Path | None = None
-    json: str | None = None
+    out: Path | str | None = None
+    json: str | Path | None = None
     window: bool = True
     serve: str | None = None
     max_frames: int | None = None
@@ -53,8 +57,8 @@ class WebcamJob:
 
     @property
     def name(self) -> str:
-        """What the source is called; an address without its password."""
-        return shown_url(self.url) if self.url is not None else device_name(self.device or 0)
+        """What the source is called; an address without its secrets."""
+        return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
 
 
 def check(job: WebcamJob) -> Address | None:
@@ -79,10 +83,10 @@ def check(job: WebcamJob) -> Address | None:
         need_server()
         check_port(serve)
     if job.out is not None:
-        if job.url is not None and Path(job.url).exists() and job.out.exists() and job.out.samefile(job.url):
-            raise UsageError(f"{job.out}: the output is the input itself; give another --out")
-        choose_codec(job.out, None, Silent())
-        check_writable(job.out)
-    if job.json not in (None, "-"):
-        check_writable(Path(str(job.json)))
+        choose_codec(Path(job.out), None, Silent())
+    outputs = {"--out": job.out, "--json": job.json}
+    inputs: Iterator[str | Path] = chain(
+        [] if job.url is None else [job.url.removeprefix("file://")], model_inputs(job.model)
+    )
+    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return serve

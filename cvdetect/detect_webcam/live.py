@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from cvdetect.detect_webcam.job import WebcamJob
@@ -80,7 +81,7 @@ class LiveRun:
         if job.json is not None:
             sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
         if job.out is not None:
-            sinks.append(live_video(job.out, self._renderer(), self._camera.info.rate, self._progress))
+            sinks.append(live_video(Path(job.out), self._renderer(), self._camera.info.rate, self._progress))
         if serve is not None:
             sinks.append(Page(serve, self._renderer(), self._facts, self._progress))
         return sinks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,18 @@ from cvdetect.evaluate.coco import require_pycocotools
 from cvdetect.evaluate.collecting import from_results
 from cvdetect.evaluate.judging import judge
 from cvdetect.evaluate.pictures import PictureFolder, pair_pictures
-from cvdetect.evaluate.plots import check_plots, write_plots
+from cvdetect.evaluate.plots import PLOTS, check_plots, write_plots
 from cvdetect.evaluate.report import ImageCounts, Report
 from cvdetect.evaluate.running import Looked, look
 from cvdetect.evaluate.worst import Gallery, check_worst, write_worst
 from cvdetect.events import Progress, Silent
-from cvdetect.files import check_writable, write_whole
+from cvdetect.files import write_whole
 from cvdetect.labels import LabelSet
+from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, check_share
+from cvdetect.outputs import Guard, Output
 from cvdetect.sinks.draw import DrawStyle
+from cvdetect.targets import check_regular
 
 __all__ = ["EvalJob", "evaluate"]
 
@@ -56,10 +61,10 @@ class EvalJob:
     multi_label: bool | None = None
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
     at: float | None = None
-    plots: Path | None = None
-    json: Path | None = None
+    plots: Path | str | None = None
+    json: Path | str | None = None
     worst: int = 0
-    worst_dir: Path = Path("worst")
+    worst_dir: Path | str = "worst"
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
@@ -95,11 +100,36 @@ def _check(job: EvalJob) -> None:
         check_share(job.at, "--at")
     require_pycocotools()
     if job.plots is not None:
-        check_plots(job.plots)
+        check_plots()
+    check_worst(job.worst, job.images)
+    for path in (job.truth, job.predictions):
+        if path is not None:
+            check_regular(path, "an annotation file")
+    _guard(job).check(_outputs(job))
+
+
+def _outputs(job: EvalJob) -> Iterator[Output]:
+    if job.plots is not None:
+        yield Output("--plots", job.plots, folder=True)
+        yield from (Output("--plots", Path(job.plots) / name) for name in PLOTS)
     if job.worst:
-        check_worst(job.worst, job.worst_dir, job.images)
+        yield Output("--worst-dir", job.worst_dir, folder=True)
     if job.json is not None:
-        check_writable(job.json)
+        yield Output("--json", job.json)
+
+
+def _guard(job: EvalJob) -> Guard:
+    return Guard(_inputs(job))
+
+
+def _inputs(job: EvalJob) -> Iterator[Path]:
+    """Every file that is read; a truth may be a folder of them."""
+    for path in (job.truth, job.predictions, job.images):
+        if path is not None and path.is_dir():
+            yield from path.rglob("*")
+        elif path is not None:
+            yield path
+    yield from model_inputs(job.model)
 
 
 def _tell(truth: Truth, path: Path, progress: Progress) -> None:
@@ -145,8 +175,9 @@ def _counts(truth: Truth, looked: Looked, folder: PictureFolder | None, pictures
 
 def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
     if job.plots is not None:
-        write_plots(job.plots, report)
+        write_plots(Path(job.plots), report)
     if job.worst:
-        write_worst(Gallery(job.worst, job.worst_dir, job.blur, job.style), report, pictures)
+        check = partial(_guard(job).check_name, "--worst-dir")
+        write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style, check), report, pictures)
     if job.json is not None:
-        write_whole(job.json, report.to_json().encode())
+        write_whole(Path(job.json), report.to_json().encode())

@@ -15,14 +15,15 @@ from cvdetect.evaluate.boards import Floats, Ints
 from cvdetect.evaluate.rates import Ranking
 from cvdetect.evaluate.report import Report
 from cvdetect.evaluate.voc import precision_envelope
-from cvdetect.files import check_writable, write_whole
+from cvdetect.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_plots", "write_plots"]
+__all__ = ["PLOTS", "check_plots", "write_plots"]
 
+PLOTS = ("precision_recall.png", "precision_recall_classes.png", "f1.png", "confusion.png", "confusion.csv")
 _FEW = 10  # classes that a legend can name
 _NAMED = 5  # of more classes, so many of the commonest
 _RECALLS = np.linspace(0, 1, 1001)
@@ -30,35 +31,29 @@ _THRESHOLDS = np.linspace(0, 1, 501)
 _GREY, _BLUE, _RED, _DARK = "#c3c8cf", "#1f5fa8", "#c0392b", "#1b2430"
 
 
-def check_plots(folder: Path) -> None:
-    """Raise where plots cannot be made.
-
-    Raises:
-        MissingPackage: matplotlib is not installed.
-        SinkError: the folder cannot be written to.
-    """
+def check_plots() -> None:
+    """Raise MissingPackage where plots cannot be made, as matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingPackage("--plots needs matplotlib: run pip install 'cvdetect[plots]' (or pip install matplotlib)")
-    check_writable(folder / "precision_recall.png")
 
 
 def write_plots(folder: Path, report: Report) -> None:
-    """Write precision_recall.png, precision_recall_classes.png, f1.png, confusion.png and confusion.csv.
+    """Write `PLOTS`.
 
     Precision, recall and F1 are those of VOC's rules at IoU 0.5.
     """
     shown = [i for i, one in enumerate(report.classes) if one.objects]
-    figures = {
-        "precision_recall.png": _precision_recall(report, shown),
-        "precision_recall_classes.png": _small_multiples(report, shown),
-        "f1.png": _f1(report, shown),
-        "confusion.png": _confusion(report),
-    }
-    for name, figure in figures.items():
+    figures = (
+        _precision_recall(report, shown),
+        _small_multiples(report, shown),
+        _f1(report, shown),
+        _confusion(report),
+    )
+    for name, figure in zip(PLOTS, figures, strict=False):  # the last is no figure
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=120)
         write_whole(folder / name, data.getvalue())
-    write_whole(folder / "confusion.csv", _confusion_csv(report).encode())
+    write_whole(folder / PLOTS[-1], _confusion_csv(report).encode())
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from cvdetect.evaluate.boards import Floats, Ints
 from cvdetect.evaluate.confusion import left_over
 from cvdetect.evaluate.matching import RIGHT
 from cvdetect.evaluate.report import Judged, Report
-from cvdetect.files import check_writable
 from cvdetect.frame import Image
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
@@ -31,28 +30,26 @@ _LONG_SIDE = 1000  # pixels: smaller pictures are enlarged, so that labels hide 
 _SMALL = 0.42  # font scale
 
 
-def check_worst(count: int, folder: Path, images: Path | None) -> None:
-    """Raise where such pictures cannot be written.
-
-    Raises:
-        UsageError: there are no images to draw on, or the count is negative.
-        SinkError: the folder cannot be written to.
-    """
+def check_worst(count: int, images: Path | None) -> None:
+    """Raise UsageError where there are no images to draw on, or the count is negative."""
     if count < 0:
         raise UsageError(f"--worst {count}: expected a number of pictures")
-    if images is None:
+    if count and images is None:
         raise UsageError("--worst draws on the pictures: give --images too")
-    check_writable(folder / "x.jpg")
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """How many pictures to write where, which classes of the truth to pixelate ("all" for all), how boxes look."""
+    """How many pictures to write where, which classes of the truth to pixelate ("all" for all), how boxes look.
+
+    `check` refuses a path that must not be written; asked before each.
+    """
 
     count: int
     folder: Path
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    check: Callable[[Path], None] = lambda _path: None
 
 
 def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) -> list[Path]:
@@ -68,6 +65,7 @@ def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) 
     written = []
     for place, image in enumerate(worst_images(report.judged, report.at, sorted(pictures))[: gallery.count], start=1):
         path = gallery.folder / f"{place:0{digits}d}_{pictures[image].stem}.jpg"
+        gallery.check(path)
         write_picture(path, _drawn(report, image, read_image(pictures[image]), blur, gallery.style))
         written.append(path)
     return written

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cvdetect.errors import ModelFileError
 from cvdetect.spec import Role
+from cvdetect.targets import check_regular
 
 __all__ = ["UNREAD_FORMATS", "check_format", "check_formats"]
 
@@ -48,7 +49,9 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
 
     Raises:
         ModelFileError: it says what the file is, and where it belongs.
+        UsageError: it is a pipe, a socket or a device.
     """
+    check_regular(path, "a model file")
     head = _head(path) if role in _NAMES else b""
     if unread := _first(_UNREAD, head):
         raise ModelFileError(f"{path}: is {UNREAD_FORMATS[unread]}")

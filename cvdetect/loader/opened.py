@@ -13,6 +13,7 @@ from cvdetect.errors import ModelFileError
 from cvdetect.network import Network
 from cvdetect.sniff import describe_foreign
 from cvdetect.spec import InputSpec
+from cvdetect.targets import check_regular
 
 __all__ = ["Opened", "just_below", "read_bytes", "read_text"]
 
@@ -60,7 +61,13 @@ def just_below(conf: float) -> float:
 
 
 def read_bytes(path: Path) -> NDArray[np.uint8]:
-    """A file's content, uint8 (size,)."""
+    """A file's content, uint8 (size,).
+
+    Raises:
+        ModelFileError: it cannot be read.
+        UsageError: it is a pipe, a socket or a device.
+    """
+    check_regular(path, "a model file")
     try:
         return np.fromfile(path, np.uint8)
     except OSError as error:

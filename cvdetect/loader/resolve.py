@@ -12,6 +12,7 @@ from cvdetect.events import Progress
 from cvdetect.loader.mistaken import UNREAD_FORMATS, check_format
 from cvdetect.options import ModelChoice
 from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
+from cvdetect.targets import check_regular
 from cvdetect.zoo.registry import load_models
 
 __all__ = ["changed", "resolve", "stated_input"]
@@ -132,6 +133,7 @@ def _companion(path: Path, suffix: str, option: str, progress: Progress) -> Path
 
 
 def _existing(path: Path) -> Path:
+    check_regular(path, "a model file")
     if path.is_dir():
         raise ModelFileError(f"{path}: is a folder, expected a model file")
     if not path.is_file():

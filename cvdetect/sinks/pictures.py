@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "PictureFiles",
     "check_suffix",
     "encode_picture",
+    "folder_name",
     "output_names",
     "shrink",
     "write_picture",
@@ -143,8 +145,6 @@ class PictureFiles:
         self._renderer = renderer
 
     def __enter__(self) -> PictureFiles:
-        for path in self._paths.values():
-            check_writable(path)
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -155,13 +155,26 @@ class PictureFiles:
 
 
 class Crops:
-    """Writes each detection as a picture of its own: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first."""
+    """Writes each detection as a picture of its own: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first.
 
-    def __init__(self, folder: Path, names: Mapping[str, Path], labels: LabelSet, renderer: Renderer) -> None:
+    Args:
+        names: each input → a path whose stem the crops are called after.
+        check: refuses a path that must not be written; asked before each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Mapping[str, Path],
+        labels: LabelSet,
+        renderer: Renderer,
+        check: Callable[[Path], None] = lambda _path: None,
+    ) -> None:
         self._folder = folder
         self._stems = {name: path.stem.removesuffix("_detected") for name, path in names.items()}
         self._labels = labels
         self._renderer = renderer
+        self._check = check
 
     def __enter__(self) -> Crops:
         check_writable(self._folder / "x.jpg")
@@ -173,5 +186,12 @@ class Crops:
         """Cut out and write the objects of one frame."""
         picture, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
-            label = self._labels.label(int(class_id)).replace("/", "_")
-            write_picture(self._folder / label / f"{self._stems[frame.name]}_{number}.jpg", crop(picture, box), profile)
+            folder = self._folder / folder_name(self._labels.label(int(class_id)), int(class_id))
+            path = folder / f"{self._stems[frame.name]}_{number}.jpg"
+            self._check(path)
+            write_picture(path, crop(picture, box), profile)
+
+
+def folder_name(label: str, class_id: int) -> str:
+    """A label as the name of one folder: without slashes and NUL bytes, and neither hidden nor leading out (``..``)."""
+    return re.sub(r"[/\\\0]", "_", label).lstrip(".") or f"class_{class_id}"

@@ -12,7 +12,7 @@ from cvdetect.cv import cv2
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, UsageError
 from cvdetect.events import Progress, Silent
-from cvdetect.files import check_writable, temporary_beside
+from cvdetect.files import check_writable, finish, temporary_beside
 from cvdetect.frame import Frame, Image, Look
 from cvdetect.sinks.render import Renderer
 
@@ -157,7 +157,7 @@ class VideoFile:
     def _finish(self, encoder: _Encoder, whole: bool) -> None:
         encoder.close(self._last_time if self._options["end"] is not None or not whole else None)
         held = _count(self._temporary)
-        self._temporary.replace(self._path)
+        finish(self._temporary, self._path)
         if held != self._written:
             raise SinkError(
                 f"{self._path}: holds {held} of {self._written} frames: the disk or the codec lost the others"

@@ -1,10 +1,12 @@
-"""Still pictures: files and globs."""
+"""Still images: files, patterns, lists of paths, and pipes."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,8 +16,20 @@ from cvdetect.natural_order import natural_key
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.kinds import HEAD, kind_of, suffix_says
+from cvdetect.sources.lists import is_list_file, names_of
+from cvdetect.sources.pipes import shown
+from cvdetect.targets import check_regular, own_descriptor
 
-__all__ = ["expand", "is_image_file", "natural_key", "read_image", "read_images", "read_picture_file"]
+__all__ = [
+    "check_inputs",
+    "expand",
+    "is_image_file",
+    "natural_key",
+    "read_image",
+    "read_images",
+    "read_picture_file",
+    "several_possible",
+]
 
 _Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
@@ -30,6 +44,7 @@ def read_image(path: str | Path) -> Image:
     Raises:
         SourceNotFound: no such file.
         SourceError: it cannot be read, or is not a picture.
+        UsageError: it is a named pipe, a socket or a device.
     """
     return read_picture_file(path).image
 
@@ -43,6 +58,8 @@ def read_picture_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture
 def _bytes(path: Path) -> _Bytes:
     if path.is_dir():
         raise SourceError(f"{path}: is a folder; cvdetect annotate takes folders, cvdetect image takes '{path}/*.jpg'")
+    if own_descriptor(path) is None:
+        check_regular(path, "an image file")
     try:
         return np.fromfile(path, np.uint8)
     except FileNotFoundError:
@@ -68,25 +85,73 @@ def is_image_file(path: Path) -> bool:
 def expand(inputs: Sequence[str]) -> list[str]:
     """Inputs as typed → file names: a pattern that names no file itself becomes its matches in natural order.
 
+    ``@FILE`` becomes the paths that the file lists, one a line or parted by NUL bytes; they are relative to the current
+    folder, and none of them is a pattern.
+
     Raises:
-        UsageError: nothing was given.
+        UsageError: nothing was given, or a list is a named pipe or a device.
+        SourceError, SourceNotFound: a list cannot be read.
     """
     if not inputs:
         raise UsageError("no input given")
-    return [name for text in inputs for name in _matches(text)]
+    return [name for text in inputs for name in (_listed(text[1:]) if is_list_file(text) else _matches(text))]
+
+
+def several_possible(inputs: Sequence[str]) -> bool:
+    """Whether these inputs can be several images, however many they are now: then an output is a folder."""
+    return len(inputs) != 1 or is_list_file(inputs[0]) or _is_pattern(inputs[0]) or Path(inputs[0]).is_dir()
+
+
+def check_inputs(names: Sequence[str]) -> None:
+    """Refuse before any work what no image is read from.
+
+    Raises:
+        UsageError: a named pipe, a socket, a device, or an address.
+    """
+    for name in names:
+        if "://" in name and not os.path.lexists(name):
+            raise UsageError(f"{name}: is an address, and image reads files: curl -s ADDRESS | cvdetect image -")
+        if own_descriptor(name) is None:
+            check_regular(name, "an image file")
+
+
+def _listed(path: str) -> list[str]:
+    if own_descriptor(path) is None:
+        check_regular(path, "a list of images")
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 - a name as it was typed
+            names = [os.fsdecode(name) for name in names_of(stream)]
+    except FileNotFoundError:
+        raise SourceNotFound(f"{path}: no such list of images") from None
+    except OSError as error:
+        raise SourceError(f"{path}: the list cannot be read: {error.strerror or error}") from error
+    if not names:
+        raise SourceError(f"{path}: no images: the list is empty")
+    return names
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not os.path.lexists(text)
 
 
 def _matches(text: str) -> list[str]:
-    if Path(text).exists() or not glob.has_magic(text):
+    if not _is_pattern(text):
         return [text]
     found = glob.glob(text, recursive=True)  # noqa: PTH207 - names stay as they were typed
     return sorted(found, key=natural_key) or [text]
 
 
-def read_images(names: Sequence[str]) -> Iterator[Frame | Failed]:
-    """Each file as a frame, or as `Failed` where it cannot be read."""
+def read_images(
+    names: Sequence[str],
+    piped: Mapping[str, _Bytes | SourceError] = MappingProxyType({}),
+) -> Iterator[Frame | Failed]:
+    """Each file as a frame, or as `Failed` where it cannot be read; `piped` holds what came through pipes."""
     for index, name in enumerate(names):
         try:
-            yield read_picture_file(name).frame(name, index)
+            came = piped.get(name)
+            if isinstance(came, SourceError):
+                raise came
+            picture = read_picture_file(name) if came is None else decode(came, shown(name), MAX_PIXELS)
+            yield picture.frame(name, index)
         except SourceError as error:
             yield Failed(name, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from fractions import Fraction
 from functools import partial
@@ -13,11 +12,12 @@ from typing import Any
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Image, StreamInfo
+from cvdetect.redact import redact_name
 from cvdetect.sniff import describe_foreign
 from cvdetect.sources.capture import OpenStream
 from cvdetect.sources.unreachable import why_unreachable
 
-__all__ = ["cameras_that_open", "device_name", "device_opener", "shown_url", "url_opener"]
+__all__ = ["cameras_that_open", "device_name", "device_opener", "url_opener"]
 
 _USUAL_RATE = Fraction(30)
 _SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's rate instead
@@ -26,11 +26,6 @@ _SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's 
 def device_name(number: int) -> str:
     """What a camera is called in messages and results."""
     return f"camera {number}"
-
-
-def shown_url(url: str) -> str:
-    """The address without its password: it is told, written and shown."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
 def device_opener(number: int) -> OpenStream:
@@ -93,7 +88,7 @@ def _why_no_device(number: int) -> str:
 
 
 def _open_url(url: str, timeout_s: float) -> _OpenCVStream:
-    name = shown_url(url)
+    name = redact_name(url)
     remote = "://" in url and not url.startswith("file:")
     if not remote:
         _check_file(url.removeprefix("file://"), name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cvdetect.errors import CvdetectError, SinkError, SourceError, SourceNotFound, UnfitName
-from cvdetect.files import UNFIT
+from cvdetect.targets import UNFIT
 
 __all__ = ["reading", "taken", "writing"]
 

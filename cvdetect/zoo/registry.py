@@ -10,6 +10,7 @@ from typing import Any
 
 from cvdetect.errors import UsageError
 from cvdetect.spec import ModelSpec
+from cvdetect.targets import check_regular
 from cvdetect.zoo.reading import Place, nearest, table, text
 from cvdetect.zoo.rows import FAMILIES, LABEL_SETS, read_model
 
@@ -91,9 +92,13 @@ def _read(file: Path) -> tuple[dict[str, ModelSpec], str]:
 
 
 def _parse(file: Path) -> Any:
-    """The document in the file as plain values; raises `RegistryError`, also for a key given twice."""
+    """The document in the file as plain values; raises `RegistryError`, also for a key given twice.
+
+    Raises UsageError where it is a pipe or a device.
+    """
     import yaml
 
+    check_regular(file, "a models.yaml")
     loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster, and not everywhere
     try:
         loader = loader_class(file.read_text(encoding="utf-8"))

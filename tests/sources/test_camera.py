@@ -19,10 +19,11 @@ from cvdetect.errors import SourceError
 from cvdetect.events import Controls, Silent
 from cvdetect.frame import Frame, StreamInfo
 from cvdetect.pipeline import Flow, run
+from cvdetect.redact import redact_name
 from cvdetect.sources import capture, live
 from cvdetect.sources.camera import Camera, pauses
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.live import device_opener, shown_url, url_opener
+from cvdetect.sources.live import device_opener, url_opener
 from cvdetect.sources.unreachable import why_unreachable
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -256,7 +257,7 @@ def test_pauses_grow_up_to_half_a_minute() -> None:
     ],
 )
 def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    assert shown_url(url) == shown
+    assert redact_name(url) == shown
 
 
 @contextmanager

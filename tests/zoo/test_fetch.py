@@ -30,7 +30,6 @@ from cvdetect.events import Silent
 from cvdetect.spec import ModelFile, ModelSpec, Source
 from cvdetect.zoo import index
 from cvdetect.zoo.download import megabytes
-from cvdetect.zoo.failures import scrub
 from cvdetect.zoo.fetch import Patience, Store, cache_dir
 from cvdetect.zoo.registry import load_models
 from tests.zoo.conftest import Recorder, Site
@@ -819,15 +818,6 @@ class TestWords:
     )
     def test_sizes_are_told_in_powers_of_ten(self, count: int, words: str) -> None:
         assert megabytes(count) == words
-
-    plain = st.text(st.characters(codec="ascii", exclude_characters="/'\"@ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=1)
-
-    @given(user=plain, password=plain, before=st.text(), after=st.sampled_from(["/simple", "/", "", " and more", "'"]))
-    def test_no_login_survives_scrubbing(self, user: str, password: str, before: str, after: str) -> None:
-        assert scrub(f"{before}https://{user}:{password}@host{after}") == scrub(before) + f"https://host{after}"
-
-    def test_addresses_without_login_stay(self) -> None:
-        assert scrub("see https://host/a@b and http://x") == "see https://host/a@b and http://x"
 
 
 def test_the_default_model_comes_from_the_package_index(

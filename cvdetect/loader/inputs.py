@@ -1,0 +1,33 @@
+"""Which files a choice of a model reads, so that no output of the run is written over one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+from cvdetect.errors import CvdetectError
+from cvdetect.events import Silent
+from cvdetect.loader.resolve import resolve
+from cvdetect.options import ModelChoice
+from cvdetect.zoo.fetch import Store
+from cvdetect.zoo.registry import shipped_models, user_models
+
+__all__ = ["model_inputs"]
+
+
+def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
+    """The files that were named, the models.yaml files, and the files that the chosen models have, here or later.
+
+    A choice that cannot be met gives what it names; loading it reports what is wrong.
+    """
+    for choice in choices:
+        values = (getattr(choice, one.name) for one in fields(choice))
+        yield from (value for value in values if isinstance(value, Path))
+        if choice.name:
+            yield Path(choice.name)
+        with suppress(CvdetectError):
+            spec, store = resolve(choice, Silent()), Store(choice.cache)
+            yield from (store.path_of(spec, file) for file in spec.files)
+    yield from (shipped_models(), user_models())

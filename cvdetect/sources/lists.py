@@ -1,0 +1,34 @@
+"""Lists of paths: one a line, or parted by NUL bytes (``find -print0``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["is_list_file", "names_of"]
+
+_PIECE = 1 << 16  # bytes of a list read at once
+
+
+def is_list_file(text: str) -> bool:
+    """Whether ``@FILE`` was typed, and no file is called so."""
+    return text.startswith("@") and len(text) > 1 and not Path(text).exists()
+
+
+def names_of(stream: IO[bytes]) -> Iterator[bytes]:
+    """The names of a list, piece by piece, none of them empty; what parts them is decided by the first piece."""
+    return (name for name in _split(stream) if name)
+
+
+def _split(stream: IO[bytes]) -> Iterator[bytes]:
+    rest = stream.read(_PIECE)
+    separator = b"\0" if b"\0" in rest else b"\n"
+    while True:
+        *whole, rest = rest.split(separator)
+        yield from (name if separator == b"\0" else name.removesuffix(b"\r") for name in whole)
+        piece = stream.read(_PIECE)
+        if not piece:
+            break
+        rest += piece
+    yield rest if separator == b"\0" else rest.removesuffix(b"\r")

@@ -104,11 +104,16 @@ def _quickest(options: RunOptions, names: Sequence[str]) -> RunOptions:
 
 def _output_paths(job: ImageJob, names: Sequence[str], piped: Piped) -> dict[str, Path]:
     """Each input → where its annotated copy goes."""
-    if job.out is not None and not names_a_folder(job.out) and not several_possible(job.inputs):
+    if job.out is not None and not _into_folder(job):
         if job.save:
             check_suffix(Path(job.out))
         return {names[0]: Path(job.out)}
     return _in_folder(names, piped, Path(job.out or ""))
+
+
+def _into_folder(job: ImageJob) -> bool:
+    """Whether `out` is a folder."""
+    return several_possible(job.inputs) or (job.out is not None and names_a_folder(job.out))
 
 
 def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Path]:
@@ -122,7 +127,7 @@ def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path
     """Check all outputs before any work → what knows the inputs, for the crops' names."""
     guard = Guard(_inputs(job, names))
     outputs = [Output("-o", path) for path in paths.values()] if job.save else []
-    if job.save and job.out is not None and job.out != next(iter(paths.values()), None):
+    if job.save and job.out is not None and _into_folder(job):
         outputs.insert(0, Output("-o", job.out, folder=True))
     if job.json is not None:
         outputs.append(Output("--json", job.json))

@@ -15,7 +15,7 @@ from cvdetect.errors import SinkError, UsageError
 from cvdetect.files import check_writable
 from cvdetect.targets import Target, is_standard_output
 
-__all__ = ["Guard", "Output"]
+__all__ = ["Guard", "Output", "claimed_by"]
 
 _OWN = ".cvdetect"  # a run of annotate keeps its manifest there
 _Identity = tuple[int, int]
@@ -47,6 +47,7 @@ class Guard:
     def __init__(self, inputs: Iterable[str | Path]) -> None:
         self._waiting = iter(inputs)
         self._inputs: dict[_Identity, str] | None = None
+        self._files: set[str] = set()
 
     def check(self, outputs: Iterable[Output]) -> None:
         """Check all outputs of the run together, before any work.
@@ -65,16 +66,19 @@ class Guard:
             else:
                 self._check_file(output, taken, known_folder=parent in folders)
             folders.add(parent)
+        self._files |= {os.path.realpath(output.path) for output in taken.values()}
         for key, output in taken.items():
             if isinstance(key, str) and any(folder == key or folder.startswith(key + os.sep) for folder in folders):
                 raise UsageError(f"{output.path}: another output is to lie in it, as in a folder; give another one")
 
     def check_name(self, option: str, path: Path) -> None:
-        """Check a file whose name is known only now, in an output folder: it must be no input.
+        """Check a file whose name is known only now, in an output folder: it must be no input and no other output.
 
         Raises:
             UsageError: it is one; nothing has been written to it.
         """
+        if os.path.realpath(path) in self._files:
+            raise UsageError(f"{path}: {option} and another output would write it; give another folder")
         target = Target.of(path)
         if target.status is not None and (name := self._read().get(_identity(target.status))):
             raise UsageError(_is_input(path, name, option))
@@ -82,7 +86,7 @@ class Guard:
     def _check_file(self, output: Output, taken: dict[object, Output], known_folder: bool) -> None:
         key = self._key(output)
         if key is not None and (other := taken.setdefault(key, output)) is not output:
-            raise UsageError(f"{output.path}: {_both(output, other)} would write it; give two names")
+            raise UsageError(f"{output.path}: {_both(output, other)}")
         if is_standard_output(output.path):
             return
         _check_unclaimed(output.path, Path(output.path).parent)
@@ -130,7 +134,9 @@ def _is_input(path: str | Path, name: str, option: str) -> str:
 
 
 def _both(output: Output, other: Output) -> str:
-    return f"two inputs of {output.option}" if other.option == output.option else f"{other.option} and {output.option}"
+    if other.option == output.option:
+        return "two inputs would be written to this file: give each input once, or rename one"
+    return f"{other.option} and {output.option} would both be written to it: give two names"
 
 
 def _check_folder(output: Output) -> None:
@@ -145,9 +151,16 @@ def _check_folder(output: Output) -> None:
 
 
 def _check_unclaimed(shown: str | Path, folder: Path) -> None:
-    """Refuse a folder that a run of annotate has filled: its manifest answers for every file in it."""
+    """Refuse a folder that a run of annotate has filled."""
+    if place := claimed_by(folder):
+        raise UsageError(f"{shown}: lies in {place}, which holds the results of cvdetect annotate; choose another")
+
+
+def claimed_by(folder: Path) -> Path | None:
+    """The OUT of a run of annotate that `folder` is or lies in: its manifest answers for every file there."""
     real = Path(os.path.realpath(folder))
     for place in (real, *real.parents):
         own = place / _OWN
         if (own.is_dir() and place == real) or (own / "manifest.sqlite").is_file():
-            raise UsageError(f"{shown}: lies in {place}, which holds the results of cvdetect annotate; choose another")
+            return place
+    return None

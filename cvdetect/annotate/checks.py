@@ -10,9 +10,10 @@ from cvdetect.annotate.inputs import Inputs
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import SinkError, SourceError, UsageError
-from cvdetect.storage import Folder
+from cvdetect.outputs import claimed_by
+from cvdetect.storage import Folder, LocalFolder
 
-__all__ = ["check_job", "output_identities"]
+__all__ = ["check_job", "output_identities", "picture_identities"]
 
 ENGINES = ("local", "ray")
 
@@ -49,6 +50,9 @@ def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
     for kind, folder in job.folders().items():
         if inputs.root.within(folder):
             raise UsageError(f"--{kind} {folder}: holds the input folder {inputs.root}; give another one")
+        if not folder.remote and folder.kind() == "file":
+            raise UsageError(f"{folder}: is a file; --{kind} takes a folder")
+        _check_unclaimed(kind, folder, job.out_folder)
     for (kind, folder), (other, same) in combinations(job.folders().items(), 2):
         if folder.within(same) and same.within(folder):
             raise UsageError(f"--{kind} and --{other} are the same folder {folder}: give two")
@@ -60,9 +64,21 @@ def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
             folder.prepare()
 
 
+def _check_unclaimed(kind: str, folder: Folder, out: Folder) -> None:
+    """Nothing is written into the OUT of another run: its manifest answers for every file there."""
+    owner = claimed_by(folder.path) if isinstance(folder, LocalFolder) else None
+    if owner is not None and not (isinstance(out, LocalFolder) and out.path.resolve() == owner):
+        raise UsageError(f"--{kind} {folder}: lies in {owner}, which holds the results of another run; choose another")
+
+
 def output_identities(job: AnnotateJob) -> frozenset[Hashable]:
     """The identities of the folders that are written to, as far as they are there."""
-    return frozenset(found for folder in (job.out_folder, *job.folders().values()) if (found := _identity(folder)))
+    return picture_identities(job) | {found for folder in [job.out_folder] if (found := _identity(folder))}
+
+
+def picture_identities(job: AnnotateJob) -> frozenset[Hashable]:
+    """The identities of those that get images, under names that inputs may have."""
+    return frozenset(found for folder in job.folders().values() if (found := _identity(folder)))
 
 
 def _identity(folder: Folder) -> Hashable:

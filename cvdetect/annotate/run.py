@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from cvdetect.annotate.about import About
-from cvdetect.annotate.checks import check_job, output_identities
+from cvdetect.annotate.checks import check_job, output_identities, picture_identities
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
 from cvdetect.annotate.export import FAILURES, export, export_folders
@@ -24,6 +24,7 @@ from cvdetect.detector import Detector, load_detectors
 from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
 from cvdetect.pipeline import Summary
+from cvdetect.redact import redact_name
 from cvdetect.sinks.render import blurred_classes
 from cvdetect.storage import Folder, open_folder
 
@@ -76,8 +77,8 @@ def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], pro
 def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> Tally:
     """Look which images there are; those that are gone are dropped."""
     tally = Tally()
-    progress.note(f"looking for images in {inputs.text}")
-    if not manifest.list_anew(list_pictures(inputs, output_identities(job), tally)):
+    progress.note(f"looking for images in {redact_name(inputs.text)}")
+    if not manifest.list_anew(list_pictures(inputs, output_identities(job), tally, picture_identities(job))):
         raise nothing_found(inputs, tally)
     for reason in tally.unreadable:
         progress.warn(reason)
@@ -176,7 +177,7 @@ def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, 
     if job.review:
         _add_thumbnails(job, inputs, manifest, about)
     progress.note(f"writing {', '.join(job.formats)}{' and the review page' if job.review else ''}")
-    unfit = export(job, manifest, about, str(inputs.root))
+    unfit = export(job, manifest, about, redact_name(str(inputs.root)))
     for name, reason in unfit.items():
         progress.warn(f"{inputs.root.shown(name)}: {reason}")
     return unfit

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePosixPath
 
 from cvdetect.annotate.inputs import Inputs, Wanted, listed_paths
 from cvdetect.errors import SourceError, UsageError
@@ -47,15 +49,21 @@ class Tally:
     unreadable: list[str] = field(default_factory=list)
 
 
-def list_pictures(inputs: Inputs, outputs: frozenset[Hashable], tally: Tally) -> Iterator[Listed]:
+def list_pictures(
+    inputs: Inputs, outputs: frozenset[Hashable], tally: Tally, drawn: frozenset[Hashable] = frozenset()
+) -> Iterator[Listed]:
     """Every picture of `inputs`; folders of these identities and hidden files are passed over.
+
+    Args:
+        drawn: those of `outputs` that get images: a listed one may not lie there, as it could be written over.
 
     Raises:
         SourceError: the folder or the list cannot be read.
-        UsageError: a listed file lies outside of the root.
+        UsageError: a listed file lies outside of the root, or where images are written.
     """
     if inputs.wanted is None:
-        names = (_relative(path, inputs.root) for path in listed_paths(inputs))
+        relative = (_relative(path, inputs.root) for path in listed_paths(inputs))
+        names = _checked(relative, inputs.root, drawn)
         while together := list(islice(names, _TOGETHER)):
             states = inputs.root.look(together)
             yield from (Listed(name, s.size, s.stamp) for name, s in zip(together, states, strict=True))
@@ -154,6 +162,19 @@ def _is_image(root: Folder, name: str) -> bool:
     """By the suffix; only where that tells nothing are the first bytes looked at."""
     says = suffix_says(name)
     return says == "image" or (says == "unknown" and kind_of(root.beginning(name, HEAD)) is not None)
+
+
+def _checked(names: Iterator[str], root: Folder, drawn: frozenset[Hashable]) -> Iterator[str]:
+    """The same names; each folder of theirs is looked at once."""
+    known: set[str] = set()
+    for name in names:
+        for folder in map(str, PurePosixPath(name).parents):
+            if folder not in known and folder != ".":
+                with suppress(SourceError):  # not there: reading the file reports it
+                    if root.identity(folder) in drawn:
+                        raise UsageError(f"{root.shown(name)}: is an input, and lies where images are to be written")
+                known.add(folder)
+        yield name
 
 
 def _relative(text: str, root: Folder) -> str:

@@ -6,6 +6,7 @@ import difflib
 import errno
 import importlib
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -13,7 +14,7 @@ from types import FrameType
 import click
 
 from cvdetect import __version__
-from cvdetect.errors import CvdetectError, SinkError
+from cvdetect.errors import CvdetectError, SinkError, SourceError
 from cvdetect.redact import redact
 
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
@@ -115,6 +116,8 @@ def run(args: list[str]) -> int:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or "standard output"
             return _tell(settings, f"{where}: cannot be written: {error.strerror}", SinkError.exit_code)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename:
+            return _tell(settings, f"{os.fsdecode(error.filename)}: {error.strerror}", SourceError.exit_code)
         return _tell(settings, f"{type(error).__name__}: {error} (an error in cvdetect: -v shows where)", 1)
     finally:
         signal.signal(signal.SIGTERM, before)

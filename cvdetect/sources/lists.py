@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 __all__ = ["is_list_file", "names_of"]
@@ -13,7 +13,7 @@ _PIECE = 1 << 16  # bytes of a list read at once
 
 def is_list_file(text: str) -> bool:
     """Whether ``@FILE`` was typed, and no file is called so."""
-    return text.startswith("@") and len(text) > 1 and not Path(text).exists()
+    return text.startswith("@") and len(text) > 1 and not os.path.exists(text)  # noqa: PTH110 - of any length
 
 
 def names_of(stream: IO[bytes]) -> Iterator[bytes]:

@@ -36,8 +36,7 @@ def check_address(url: str) -> str:
     if password is not None:
         name = protocol_of(url).upper()
         raise UsageError(
-            f"{url.replace(f':{password}@', ':…@')}: has a password in it; give it in the environment "
-            f"(FSSPEC_{name}_PASSWORD, FSSPEC_{name}_USERNAME)"
+            f"{url}: has a password in it; give it in the environment (FSSPEC_{name}_PASSWORD, FSSPEC_{name}_USERNAME)"
         )
     return url if url.endswith("://") else url.rstrip("/")
 

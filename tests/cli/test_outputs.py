@@ -1,0 +1,419 @@
+"""Every output of every command goes through one guard: nothing a person has is written over by mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+import pytest
+
+from cvdetect import targets
+from cvdetect.cli.annotate import FOLDER
+from cvdetect.cli.main import COMMANDS, cli
+from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER
+from tests.annotate.tiny_model import tiny_model
+from tests.conftest import Cli
+
+MODEL = ["--cfg", "m/tiny.cfg", "--weights", "m/tiny.weights", "--names", "m/tiny.names"]
+WEBCAM = ["webcam", "--url", "clip.avi", "--no-window", "--max-frames", "1", *MODEL]
+EVAL = ["eval", "--truth", "truth.json", "--images", ".", *MODEL]
+# Each option that names a file to write, and the rest of a command that has it.
+FILES = {
+    ("image", "--out"): ["image", "photo.png", *MODEL],
+    ("image", "--json"): ["image", "photo.png", "--no-save", *MODEL],
+    ("video", "--out"): ["video", "clip.avi", *MODEL],
+    ("video", "--json"): ["video", "clip.avi", *MODEL],
+    ("webcam", "--out"): WEBCAM,
+    ("webcam", "--json"): WEBCAM,
+    ("eval", "--json"): EVAL,
+    ("bench", "--json"): ["bench", "--image", "photo.png", *MODEL],
+    ("textgraph", "--out"): ["textgraph", "photo.png"],
+}
+# Each option that names a folder to write into.
+FOLDERS = {
+    ("image", "--crops"): ["image", "photo.png", "--no-save", *MODEL],
+    ("eval", "--plots"): EVAL,
+    ("eval", "--worst-dir"): [*EVAL, "--worst", "1"],
+    ("annotate", "--out"): ["annotate", "pictures", *MODEL],
+    ("annotate", "--draw"): ["annotate", "pictures", "--out", "annotations", *MODEL],
+    ("annotate", "--crops"): ["annotate", "pictures", "--out", "annotations", *MODEL],
+}
+# Options and arguments that name what is read, or no file at all.
+NOT_WRITTEN = set(
+    "cfg weights graph config onnx tflite prototxt caffemodel names images truth predictions image pipeline root".split()
+)
+
+
+@pytest.fixture
+def run(cli: Cli) -> Cli:
+    """`cli` in a folder with a small model, a picture, a clip and a truth."""
+    tiny_model(Path("m"))
+    picture = np.random.default_rng(1).integers(0, 255, (64, 96, 3), np.uint8)
+    cv2.imwrite("photo.png", picture)
+    Path("pictures").mkdir()
+    cv2.imwrite("pictures/one.png", picture)
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(3):
+        writer.write(picture)
+    writer.release()
+    truth = {
+        "images": [{"id": 1, "file_name": "photo.png", "width": 96, "height": 64}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}],
+    }
+    Path("truth.json").write_text(json.dumps(truth))
+    return cli
+
+
+def snapshot() -> dict[str, tuple[int, bytes]]:
+    """Mode and content of every file below the current folder."""
+    return {str(p): (p.lstat().st_mode, p.read_bytes()) for p in Path().rglob("*") if p.is_file()}
+
+
+def refused(run: Cli, code: int, *args: object) -> str:
+    """The command ends with `code`, one sentence, and every file as it was → what it said."""
+    before = snapshot()
+    done = run(*args)
+    assert done.code == code, done
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    assert snapshot() == before
+    return done.err
+
+
+@pytest.mark.parametrize(("command", "option"), FILES)
+@pytest.mark.parametrize("way", ["itself", "dotted", "symbolic link", "hard link", "link to a link"])
+@pytest.mark.parametrize("what", ["media", "model"])
+def test_an_output_is_never_an_input(run: Cli, command: str, option: str, way: str, what: str) -> None:
+    args = FILES[command, option]
+    media = next(part for part in args if part in ("photo.png", "clip.avi", "truth.json"))
+    source = "m/tiny.weights" if what == "model" else media
+    if what == "model" and command == "textgraph":
+        pytest.skip("it reads no other file")
+    suffix = {"image --out": ".png", "video --out": ".avi", "webcam --out": ".avi"}.get(f"{command} {option}", ".json")
+    target = f"other{suffix}"
+    if way == "symbolic link":
+        Path(target).symlink_to(source)
+    elif way == "link to a link":
+        Path("between").symlink_to(Path(source).absolute())
+        Path(target).symlink_to("between")
+    elif way == "hard link":
+        os.link(source, target)
+    elif Path(source).suffix != suffix and suffix != ".json":
+        pytest.skip("a suffix that is refused anyway")
+    else:
+        target = source if way == "itself" else f"./x/../{source}"
+        Path("x").mkdir()
+    assert "input" in refused(run, 2, *args, option, target)
+
+
+@pytest.mark.parametrize(("command", "option"), FILES)
+def test_an_output_is_no_folder(run: Cli, command: str, option: str) -> None:
+    suffix = {"video": ".avi", "webcam": ".avi", "image": ".png"}.get(command, ".json")
+    Path(f"folder{suffix}").mkdir()
+    Path("link" + suffix).symlink_to(f"folder{suffix}")
+    for target in (f"folder{suffix}", f"link{suffix}", f"new{suffix}/"):
+        if option == "--out" and command in ("image", "video"):
+            continue  # means a folder to write into
+        assert "folder" in refused(run, 2, *FILES[command, option], option, target) or command == "webcam"
+
+
+@pytest.mark.parametrize(("command", "option"), FOLDERS)
+def test_a_folder_to_write_into_is_no_file(run: Cli, command: str, option: str) -> None:
+    Path("taken").write_text("mine")
+    done = run(*FOLDERS[command, option], option, "taken")
+    assert done.code in (2, 4) and "taken" in done.err and len(done.err.strip().splitlines()) == 1, done
+    assert Path("taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["image", "photo.png", "-o", "x.png", "--json", "x.png"],
+        ["image", "photo.png", "-o", "x.png", "--json", "./y/../x.png"],
+        ["image", "photo.png", "-o", "x.png", "--json", "link"],
+        ["image", "photo.png", "--json", "photo_detected.png"],
+        ["image", "photo.png", "./photo.png"],
+        ["image", "photo.png", "-o", "x.png", "--crops", "x.png"],
+        ["image", "photo.png", "-o", "x.png", "--crops", "x.png/deep"],
+        ["video", "clip.avi", "--out", "x.avi", "--json", "x.avi"],
+        ["webcam", "--url", "clip.avi", "--no-window", "--out", "x.avi", "--json", "x.avi"],
+        ["eval", "--truth", "truth.json", "--images", ".", "--plots", "p", "--json", "p/f1.png"],
+    ],
+    ids=" ".join,
+)
+def test_two_outputs_are_never_the_same_file(run: Cli, args: list[str]) -> None:
+    Path("link").symlink_to("x.png")
+    Path("y").mkdir()
+    refused(run, 2, *args, *MODEL)
+
+
+def test_a_pattern_that_matches_its_own_results_writes_over_none(run: Cli) -> None:
+    assert run("image", "*.png", *MODEL).code == 0
+    message = refused(run, 2, "image", "*.png", *MODEL)
+    assert "photo_detected.png: the output is the input itself" in message
+
+
+@pytest.mark.parametrize("target", ["results/", "results/sub", "results/x.png"])
+def test_nothing_is_written_into_the_results_of_annotate(run: Cli, target: str) -> None:
+    assert run("annotate", "pictures", "--out", "results", *MODEL).code == 0
+    assert "cvdetect annotate" in refused(run, 2, "image", "photo.png", "-o", target, *MODEL) or target == "results/sub"
+    assert "cvdetect annotate" in refused(run, 2, "image", "photo.png", "--no-save", "--crops", "results", *MODEL)
+    assert "another run" in refused(run, 2, "annotate", "pictures", "--out", "o2", "--draw", "results/d", *MODEL)
+
+
+def test_crops_replace_no_input(run: Cli) -> None:
+    """The crop of one input would have the name of the next: the labels are known only when the model has run."""
+    Path("cat").mkdir()
+    for label in ("cat", "dog", "bird"):
+        Path(label).mkdir(exist_ok=True)
+        for number in range(1, 5):
+            shutil.copy("photo.png", f"{label}/photo_{number}.jpg")
+    inputs = sorted(str(p) for label in ("cat", "dog", "bird") for p in Path(label).iterdir())
+    before = snapshot()
+    done = run("image", "photo.png", *inputs, "--no-save", "--crops", ".", "--conf", "0.2", *MODEL)
+    assert done.code == 2 and "is the input itself" in done.err, done
+    assert {name: before[name] for name in inputs} == {name: snapshot()[name] for name in inputs}
+
+
+def test_a_listed_image_where_copies_are_drawn_is_refused(run: Cli) -> None:
+    Path("drawn").mkdir()
+    for name in ("a.png", "drawn/a.png"):
+        shutil.copy("photo.png", name)
+    Path("list.txt").write_text("a.png\ndrawn/a.png\n")
+    before = snapshot()
+    done = run("annotate", "@list.txt", "--out", "o", "--draw", "drawn", *MODEL)
+    assert done.code == 2 and "drawn/a.png" in done.err, done
+    assert before.items() <= snapshot().items()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "out", "written"),
+    [
+        (["photo.png"], "new/", "new/photo_detected.png"),
+        (["photo.png"], "new.png/", "new.png/photo_detected.png"),
+        (["photo.png"], "there", "there/photo_detected.png"),
+        (["photo.png"], "new/found.jpg", "new/found.jpg"),
+        (["phot?.png"], "new", "new/photo_detected.png"),
+        (["@list.txt"], "new", "new/photo_detected.png"),
+        (["photo.png", "clip.png"], "new", "new/photo_detected.png"),
+    ],
+)
+def test_a_slash_or_several_possible_inputs_mean_a_folder(run: Cli, inputs: list[str], out: str, written: str) -> None:
+    Path("there").mkdir()
+    Path("list.txt").write_text("photo.png\n")
+    shutil.copy("photo.png", "clip.png")
+    assert run("image", *inputs, "-o", out, *MODEL).code == 0
+    assert Path(written).is_file()
+
+
+@pytest.mark.parametrize("out", ["new/", "there"])
+def test_a_video_into_a_folder_has_its_usual_name(run: Cli, out: str) -> None:
+    Path("there").mkdir()
+    assert run("video", "clip.avi", "--out", out, *MODEL).code == 0
+    assert [p.stem for p in Path(out).iterdir()] == ["clip_detected"]
+
+
+# --- what is written to -------------------------------------------------------------------------------------------
+
+
+def lines_of(run: Cli, target: str) -> None:
+    assert run("image", "photo.png", "--no-save", "--json", target, *MODEL).code == 0
+
+
+def picture_of(run: Cli, target: str) -> None:
+    assert run("image", "photo.png", "-o", target, *MODEL).code == 0
+
+
+def video_of(run: Cli, target: str) -> None:
+    assert run("video", "clip.avi", "--out", target, *MODEL).code == 0
+
+
+WRITERS = [(lines_of, "x.jsonl"), (picture_of, "x.png"), (video_of, "x.avi")]
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_links_are_followed_and_stay(run: Cli, write: Callable[[Cli, str], None], name: str) -> None:
+    Path("real").write_text("old")
+    for link, target in ((f"one{name}", "real"), (f"two{name}", "deep/new"), (f"three{name}", f"one{name}")):
+        Path(link).symlink_to(target)
+        write(run, link)
+        assert Path(link).is_symlink()
+        assert Path(link).stat().st_size > 100
+    assert Path("deep/new").is_file()
+    assert not [p for p in Path().rglob(".*") if p.is_file()], "no temporary file stays"
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_a_file_keeps_its_mode_and_a_new_one_follows_the_umask(
+    run: Cli, write: Callable[[Cli, str], None], name: str
+) -> None:
+    Path(name).write_text("old")
+    Path(name).chmod(0o640)
+    write(run, name)
+    assert stat.S_IMODE(Path(name).stat().st_mode) == 0o640
+    before = os.umask(0o027)
+    try:
+        write(run, f"new{name}")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(Path(f"new{name}").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_a_named_pipe_is_written_to(run: Cli, write: Callable[[Cli, str], None], name: str) -> None:
+    os.mkfifo(name)
+    with reading(name) as got:
+        write(run, name)
+    assert stat.S_ISFIFO(Path(name).stat().st_mode)
+    assert len(got) > 0 and len(got[0]) > 100
+
+
+class reading:
+    """Reads a named pipe to its end on a thread; what came is in the list."""
+
+    def __init__(self, name: str) -> None:
+        self.got: list[bytes] = []
+        self.thread = threading.Thread(target=lambda: self.got.append(Path(name).read_bytes()))
+
+    def __enter__(self) -> list[bytes]:
+        self.thread.start()
+        return self.got
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.join(30)
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_a_device_is_written_to_and_stays_a_device(run: Cli, write: Callable[[Cli, str], None], name: str) -> None:
+    device(name)
+    before = os.lstat(name)
+    write(run, name)
+    after = os.lstat(name)
+    assert (after.st_mode, after.st_rdev, after.st_ino) == (before.st_mode, before.st_rdev, before.st_ino)
+
+
+def device(name: str) -> None:
+    """A null device in the current folder; only the superuser can make one."""
+    try:
+        os.mknod(name, 0o644 | stat.S_IFCHR, os.makedev(1, 3))
+        Path(name).open("wb").close()
+    except OSError:
+        pytest.skip("no device can be made here")
+
+
+def test_several_outputs_may_go_to_one_null_device(run: Cli) -> None:
+    device("null.png")
+    assert run("image", "photo.png", "-o", "null.png", "--json", "null.png", *MODEL).code == 0
+
+
+def test_a_pipe_that_nobody_reads_is_given_up(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "READER_SECONDS", 0.05)
+    os.mkfifo("pipe")
+    assert "nobody reads" in refused(run, 4, "image", "photo.png", "--no-save", "--json", "pipe", *MODEL)
+
+
+def test_a_reader_that_goes_away_is_one_sentence(run: Cli) -> None:
+    os.mkfifo("pipe")
+    thread = threading.Thread(target=lambda: Path("pipe").open("rb").close())
+    thread.start()
+    done = run("video", "clip.avi", "--json", "pipe", *MODEL)
+    thread.join()
+    assert done.code == 4 and "its reader has gone" in done.err, done
+
+
+def test_names_of_standard_output_mean_standard_output(run: Cli) -> None:
+    done = run("image", "photo.png", "--no-save", "--json", "/dev/stdout", *MODEL)
+    assert done.code == 0
+    assert [json.loads(line)["source"] for line in done.out.splitlines()] == ["photo.png"]
+
+
+def test_an_open_file_of_the_shell_is_written_on_not_replaced(run: Cli) -> None:
+    with Path("log").open("w+") as log:
+        log.write("before\n")
+        log.flush()
+        assert run("image", "photo.png", "--no-save", "--json", f"/dev/fd/{log.fileno()}", *MODEL).code == 0
+    first, second = Path("log").read_text().splitlines()
+    assert first == "before" and json.loads(second)["source"] == "photo.png"
+
+
+def test_links_that_lead_in_circles_are_one_sentence(run: Cli) -> None:
+    Path("loop").symlink_to("loop")
+    for args in (["--no-save", "--json", "loop"], ["--no-save", "--crops", "loop"], ["-o", "loop/"]):
+        assert "loop" in refused(run, 4, "image", "photo.png", *args, *MODEL)
+
+
+def test_what_is_refused_leaves_no_folder_behind(run: Cli) -> None:
+    refused(run, 2, "image", "photo.png", "-o", "a/b/c.png", "--json", "photo.png", *MODEL)
+    refused(run, 3, "image", "photo.png", "-o", "a/b/c.png", "--cfg", "no.cfg", "--weights", "no.weights")
+    assert not Path("a").exists()
+
+
+@pytest.mark.parametrize("target", ["{}", "new/{}", "{}/x.png"])
+def test_a_name_that_no_disk_takes_is_one_sentence(run: Cli, target: str) -> None:
+    path = target.format("n" * 300)
+    for args in (["-o", path + ".png"], ["--no-save", "--json", path], ["--no-save", "--crops", path]):
+        assert "too long" in refused(run, 4, "image", "photo.png", *args, *MODEL)
+
+
+@pytest.mark.parametrize("option", ["--cfg", "--truth", "--image", "--draw", "--predictions"])
+def test_a_name_that_no_disk_takes_is_one_sentence_for_inputs_too(run: Cli, option: str) -> None:
+    command = {
+        "--cfg": ["image", "photo.png"],
+        "--truth": ["eval", "--images", ".", *MODEL],
+        "--image": ["bench", *MODEL],
+    }
+    command |= {"--draw": FOLDERS["annotate", "--draw"], "--predictions": ["eval", "--truth", "truth.json"]}
+    done = run(*command[option], option, "n" * 300)
+    assert done.code in (2, 3, 4) and "Error" not in done.err, done
+
+
+def test_a_run_that_wrote_nothing_leaves_the_results_of_the_last(run: Cli) -> None:
+    Path("found.jsonl").write_text("earlier\n")
+    Path("damaged.png").write_bytes(Path("photo.png").read_bytes()[:60])
+    assert run("image", "damaged.png", "--no-save", "--json", "found.jsonl", *MODEL).code == 4
+    assert Path("found.jsonl").read_text() == "earlier\n"
+
+
+# --- no option is forgotten ---------------------------------------------------------------------------------------
+
+
+def parameters() -> Iterator[tuple[str, click.Parameter]]:
+    """Every option and argument of every command, and the name of the command."""
+    context = click.Context(cli)
+    waiting = [(name, cli.get_command(context, name)) for name in COMMANDS]
+    while waiting:
+        name, command = waiting.pop()
+        assert command is not None
+        if isinstance(command, click.Group):
+            waiting += [(f"{name} {sub}", command.get_command(context, sub)) for sub in command.list_commands(context)]
+        yield from ((name, parameter) for parameter in command.params)
+
+
+def names_a_path(parameter: click.Parameter) -> bool:
+    metavar: Any = getattr(parameter, "metavar", None) or ""
+    return isinstance(parameter.type, click.Path) or any(word in metavar for word in ("PATH", "DIR", "FILE"))
+
+
+def test_every_option_that_names_a_path_is_known_as_read_or_written() -> None:
+    for command, parameter in parameters():
+        if not names_a_path(parameter) or parameter.name in NOT_WRITTEN or isinstance(parameter, click.Argument):
+            continue
+        assert parameter.type in (OUT_FILE, OUT_FOLDER, OUT_EITHER, FOLDER), f"{command} {parameter.name}"
+
+
+def test_every_output_option_stands_in_the_tables_of_this_test() -> None:
+    found = set()
+    for command, parameter in parameters():
+        if parameter.type in (OUT_FILE, OUT_FOLDER, OUT_EITHER, FOLDER) and parameter.name not in NOT_WRITTEN:
+            found.add((command, max(parameter.opts, key=len)))
+    assert found == {*FILES, *FOLDERS}

@@ -60,6 +60,7 @@ class Guard:
         taken: dict[object, Output] = {}
         folders: set[str] = set()
         for output in outputs:
+            _check_path(output)
             parent = os.path.realpath(output.path if output.folder else Path(output.path).parent)
             if output.folder:
                 _check_folder(output)
@@ -137,6 +138,11 @@ def _both(output: Output, other: Output) -> str:
     if other.option == output.option:
         return "two inputs would be written to this file: give each input once, or rename one"
     return f"{other.option} and {output.option} would both be written to it: give two names"
+
+
+def _check_path(output: Output) -> None:
+    if "://" in str(output.path) and not os.path.exists(Path(output.path).parent):  # noqa: PTH110 - of any length
+        raise UsageError(f"{output.path}: is an address, but {output.option} writes files; give a path")
 
 
 def _check_folder(output: Output) -> None:

@@ -27,11 +27,10 @@ _PIECES = ("passw", "passphrase", "secret", "token", "signature", "credential", 
 # Where "key=" and the like are ordinary words: in a path (``/code=fr/``), and in prose.
 _PLAINEST = ("password", "passwd", "pwd", "secret", "token", "apikey", "accesskey", "credential")
 
-_COLON, _AT = r"(?::|%(?:25)*3[aA])", r"(?:@|%(?:25)*40)"
-_START = re.compile(rf"[a-zA-Z][a-zA-Z0-9+.-]*{_COLON}(?:/|%(?:25)*2[fF]){{2}}")
+_COLON = r"(?::|%(?:25)*3[aA])"
+_START = re.compile(rf"[a-zA-Z][a-zA-Z0-9+.-]+(?P<colon>{_COLON})(?:/|%(?:25)*2[fF]){{1,2}}")
 _REST = re.compile(r"(?:[^\s'\"<>`|]|['\"<>`|](?=[\w%@]))*")  # a quote amid a word is a part of it
-_AUTHORITY_END = re.compile(r"[/?#\\]|%(?:25)*(?:2[fF]|3[fF]|23)")
-_USERINFO = re.compile(rf"(?P<userinfo>.*)(?P<at>{_AT})", re.DOTALL)
+_END, _ENCODED_END = re.compile(r"[/?#\\]"), re.compile(r"[/?#\\]|%(?:25)*(?:2[fF]|3[fF]|23)")  # of an authority
 _PORT = re.compile(rf"(?:\[[^\]]*\]|[^:%]*)(?:{_COLON}\d*)?$")
 _PAIR = re.compile(
     r"(?P<mark>[?&;#/]|%(?:25)*(?:3[fF]|26|3[bB]|23)|(?<=[a-z0-9])_)"
@@ -39,7 +38,6 @@ _PAIR = re.compile(
     r"(?P<equals>=|%(?:25)*3[dD])"
 )
 _VALUE = re.compile(r"(?:[^\s&;#'\"<>`|]|['\"<>`|](?=[\w%@]))*")
-_ENCODED_VALUE = re.compile(r"(?:(?!%(?:25)*(?:26|3[bB]|23))[^\s&;#'\"<>`|])*")
 _BARE = re.compile(
     r"(?<![^\s'\"(<=,;|/\\])(?P<user>[^\s'\"/:@<>()=,;|\\]+):(?!\\)[^\s'\"/]+@(?=(?P<host>[\w.:\[\]-]*[\w\]]))"
 )
@@ -80,8 +78,10 @@ def stem_of_address(address: str) -> str:
     last = path.rstrip("/").rpartition("/")[2]
     if HIDDEN in last or "=" in last:
         last = ""
-    stem = last.rpartition(".")[0] or last or host
-    return re.sub(r"[^\w.-]+", "_", unquote(stem)).strip("._") or "stream"
+    for text in (last.rpartition(".")[0] or last, host):
+        if stem := re.sub(r"[^\w.-]+", "_", unquote(text)).strip("._"):
+            return stem
+    return "stream"
 
 
 def _exists(name: str) -> bool:
@@ -118,7 +118,7 @@ def _redact_userinfo(word: str) -> str:
     parts, position = [], 0
     while start := _START.search(word, position):
         rest = _REST.match(word, start.end())
-        found = _userinfo(rest[0] if rest else "")
+        found = _userinfo(rest[0] if rest else "", start["colon"])
         parts.append(word[position : start.end()])
         position = start.end()
         if found:
@@ -128,13 +128,22 @@ def _redact_userinfo(word: str) -> str:
     return "".join([*parts, word[position:]])
 
 
-def _userinfo(rest: str) -> re.Match[str] | None:
-    """What stands before the host; a password may hold slashes that ought to be percent-encoded."""
-    end = _AUTHORITY_END.search(rest)
+def _userinfo(rest: str, colon: str) -> re.Match[str] | None:
+    """What stands before the host; a password may hold signs that ought to be percent-encoded.
+
+    Where a password is clearly there, all up to the last ``@`` is taken for it: rather too much than too little.
+
+    Args:
+        colon: that of the scheme: signs that are encoded more often than it belong to the values.
+    """
+    if following := _START.search(rest):
+        rest = rest[: following.start()]
+    end = (_END if colon == ":" else _ENCODED_END).search(rest)
     authority = rest[: end.start()] if end else rest
-    found = _USERINFO.match(authority)
-    if found is None and not _PORT.match(authority):  # what follows the colon is no port: a password goes on
-        return _USERINFO.match(rest)
+    last = re.compile(rf"(?P<userinfo>.*)(?P<at>@|{'%40' if colon == ':' else colon[:-2] + '40'})", re.DOTALL)
+    found = last.match(authority)
+    if re.search(_COLON, found["userinfo"] if found else "") or not (found or _PORT.match(authority)):
+        return last.match(rest)
     return found
 
 
@@ -145,11 +154,16 @@ def _redact_pairs(word: str) -> str:
         parts.append(word[position : pair.end()])
         position = pair.end()
         if _is_secret(unquote(unquote(pair["key"])), in_path=pair["mark"] in "/_"):
-            value = (_VALUE if pair["equals"] == "=" else _ENCODED_VALUE).match(word, position)
+            value = _value(pair["equals"]).match(word, position)
             if value and value[0]:
                 parts.append(HIDDEN)
                 position = value.end()
     return "".join([*parts, word[position:]])
+
+
+def _value(equals: str) -> re.Pattern[str]:
+    """What a value goes on to after an equals sign that is encoded so often: ``&``, ``;`` or ``#`` of the same kind."""
+    return _VALUE if equals == "=" else re.compile(rf"(?:(?!{equals[:-2]}(?:26|3[bB]|23)){_VALUE.pattern[3:]}")
 
 
 def _is_secret(key: str, in_path: bool) -> bool:

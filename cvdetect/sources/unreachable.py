@@ -18,8 +18,8 @@ def why_unreachable(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme.lower())
-    except ValueError as error:
-        return f"is not an address: {error}"
+    except ValueError:  # its text may quote a part of the password
+        return "is not an address: a password's / ? # and @ are written as %2F %3F %23 and %40"
     if not parts.hostname:
         return "is not an address that names a host"
     if port is None:

@@ -49,8 +49,8 @@ FOLDERS = {
 }
 # Options and arguments that name what is read, or no file at all.
 NOT_WRITTEN = set(
-    "cfg weights graph config onnx tflite prototxt caffemodel names images truth predictions image pipeline root".split()
-)
+    "cfg weights graph config onnx tflite prototxt caffemodel names image images truth predictions pipeline".split()
+) | {"root"}
 
 
 @pytest.fixture

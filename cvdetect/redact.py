@@ -39,7 +39,7 @@ _PAIR = re.compile(
 )
 _VALUE = re.compile(r"(?:[^\s&;#'\"<>`|]|['\"<>`|](?=[\w%@]))*")
 _BARE = re.compile(
-    r"(?<![^\s'\"(<=,;|/\\])(?P<user>[^\s'\"/:@<>()=,;|\\]+):(?!\\)[^\s'\"/]+@(?=(?P<host>[\w.:\[\]-]*[\w\]]))"
+    r"(?<![^\s'\"(<=,;|/\\@])(?P<user>[^\s'\"/:@<>()=,;|\\]+):(?!\\)[^\s'\"/]+@(?=(?P<host>[\w.:\[\]-]*[\w\]]))"
 )
 _FILE = re.compile(r"\.(?:jpe?g|png|webp|bmp|gif|tiff?|avif|heic|mp4|mkv|avi|mov|webm|json|txt|xml)$", re.IGNORECASE)
 _PLAIN = re.compile(

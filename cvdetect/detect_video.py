@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -144,9 +146,17 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
     elif job.codec:
         raise UsageError("--codec goes with --out: no video is written")
     outputs = {"--out": out, "--json": job.json}
-    inputs: Iterator[str | Path] = chain([job.input.removeprefix("file://")], model_inputs(job.model))
+    inputs = chain(_files_of(job.input), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return out
+
+
+def _files_of(name: str) -> Iterator[str | Path]:
+    """The files of an input: its own, or those of an image sequence (``%05d.jpg``, ``*.jpg``)."""
+    yield name.removeprefix("file://")
+    pattern = re.sub(r"%0?\d*d", "*", name)
+    if glob.has_magic(pattern):
+        yield from glob.iglob(pattern)  # noqa: PTH207 - names as they were typed
 
 
 def _output(job: VideoJob) -> Path | None:

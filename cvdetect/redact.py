@@ -131,7 +131,8 @@ def _redact_userinfo(word: str) -> str:
 def _userinfo(rest: str, colon: str) -> re.Match[str] | None:
     """What stands before the host; a password may hold signs that ought to be percent-encoded.
 
-    Where a password is clearly there, all up to the last ``@`` is taken for it: rather too much than too little.
+    Where there clearly is one, all up to the last ``@`` of the path is taken for it: rather too much than too little.
+    The query is not, unless there is no host before it.
 
     Args:
         colon: that of the scheme: signs that are encoded more often than it belong to the values.
@@ -142,8 +143,11 @@ def _userinfo(rest: str, colon: str) -> re.Match[str] | None:
     authority = rest[: end.start()] if end else rest
     last = re.compile(rf"(?P<userinfo>.*)(?P<at>@|{'%40' if colon == ':' else colon[:-2] + '40'})", re.DOTALL)
     found = last.match(authority)
-    if re.search(_COLON, found["userinfo"] if found else "") or not (found or _PORT.match(authority)):
-        return last.match(rest)
+    if found is None:
+        return None if _PORT.match(authority) else last.match(rest)
+    if re.search(_COLON, found["userinfo"]):
+        query = re.compile(r"[?#]" if colon == ":" else r"[?#]|%(?:25)*(?:3[fF]|23)").search(rest, found.end())
+        return last.match(rest if found.end() == len(authority) else rest[: query.start() if query else None])
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -124,7 +125,11 @@ def test_names_of_files_that_exist_stay_readable(name: str, tmp_path: Path, monk
 
 
 # What stands in a password as it is, without percent-encoding, in what people type.
-passwords = st.text(st.sampled_from("abcXYZ019-._~!$*+,;=:%/#?@&"), min_size=1).map(lambda text: f"q7{text}w9")
+passwords = (
+    st.text(st.sampled_from("abcXYZ019-._~!$*+,;=:%/#?@&"), min_size=1)
+    .filter(lambda text: not re.search(r"@.*[?#]", text))  # that is user:password@host?query
+    .map(lambda text: f"q7{text}w9")
+)
 
 
 @given(user=st.from_regex(r"[a-z0-9._-]{1,8}", fullmatch=True), password=passwords, sentence=st.sampled_from(SENTENCES))

@@ -196,6 +196,13 @@ def test_a_listed_image_where_copies_are_drawn_is_refused(run: Cli) -> None:
     assert before.items() <= snapshot().items()
 
 
+def test_json_of_an_image_sequence_replaces_none_of_its_images(run: Cli) -> None:
+    for number in range(3):
+        shutil.copy("photo.png", f"f{number}.png")
+    for pattern in ("f%d.png", "f*.png"):
+        refused(run, 2, "video", pattern, "--json", "f2.png", *MODEL)
+
+
 @pytest.mark.parametrize(
     ("inputs", "out", "written"),
     [

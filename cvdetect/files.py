@@ -27,9 +27,11 @@ __all__ = [
     "TextFile",
     "check_writable",
     "finish",
+    "not_written",
     "place",
     "temporary_beside",
     "whole_file",
+    "write_text",
     "write_whole",
 ]
 
@@ -181,6 +183,19 @@ def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
     """
     with _temporary(path, scratch) as temporary:
         temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to a file, whole or not at all; to standard output where the path is ``-`` or a name of it.
+
+    Raises:
+        SinkError: as `write_whole`.
+    """
+    if is_standard_output(path):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_whole(Path(path), text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager

@@ -90,7 +90,8 @@ class Guard:
             raise UsageError(f"{output.path}: {_both(output, other)}")
         if is_standard_output(output.path):
             return
-        _check_unclaimed(output.path, Path(output.path).parent)
+        if not known_folder:
+            _check_unclaimed(output.path, Path(output.path).parent)
         if not known_folder or os.path.lexists(output.path):
             check_writable(output.path)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cvdetect.events import Progress
-from cvdetect.files import write_whole
+from cvdetect.files import write_text
 from cvdetect.formats.graphdef import read_graph_def
 from cvdetect.formats.make_textgraph import MadeTextGraph, TextGraphOptions, make_text_graph, read_pipeline
 from cvdetect.loader.opened import read_bytes, read_text
@@ -50,7 +50,7 @@ def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
     graph = read_graph_def(read_bytes(job.graph), str(job.graph))
     config = read_pipeline(read_text(job.pipeline), str(job.pipeline)) if job.pipeline else None
     made = make_text_graph(graph, replace(job.options, pipeline=config))
-    write_whole(job.target, made.text.encode())
+    write_text(job.target, made.text)
     for fact in made.facts:
         progress.note(fact)
     return made

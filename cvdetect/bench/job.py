@@ -14,7 +14,7 @@ from cvdetect.bench.plan import Once, Planned, check_ran, plan, refuse_early
 from cvdetect.bench.report import Result, figures, to_json
 from cvdetect.errors import UsageError
 from cvdetect.events import Progress, Silent
-from cvdetect.files import write_whole
+from cvdetect.files import write_text
 from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.outputs import Guard, Output
@@ -86,7 +86,7 @@ def bench(job: BenchJob, progress: Progress = Silent()) -> list[Result]:  # noqa
     results = _measure(job, planned, progress)
     _tell_unknown(results, progress)
     if job.json is not None:
-        write_whole(Path(job.json), to_json(results).encode())
+        write_text(job.json, to_json(results))
     return results
 
 

@@ -19,7 +19,12 @@ _SOURCES = "Only for a graph that does not say it itself."
 
 @click.command("textgraph", short_help="Make OpenCV's text graph of a TensorFlow detection graph.")
 @click.argument("graph", type=PATH, metavar="GRAPH.pb")
-@click.option("-o", "--out", type=OUT_FILE, help="The file to write.  [default: the graph's name with .pbtxt, here]")
+@click.option(
+    "-o",
+    "--out",
+    type=OUT_FILE,
+    help="The file to write; - is standard output.  [default: the graph's name with .pbtxt, here]",
+)
 @click.option("--pipeline", type=PATH, help="The pipeline.config that came with the graph; checked against it.")
 @click.option("--num-classes", type=click.IntRange(min=1), help=f"Classes, background not counted. {_SOURCES}")
 @click.option("--input-size", metavar="N|WxH", help="Input size in pixels. Faster and Mask R-CNN take any.")
@@ -84,8 +89,12 @@ def command(
         iou_threshold=iou_threshold,
     )
     job = TextGraphJob(graph=graph, out=out, pipeline=pipeline, options=options)
-    made = write_text_graph(job, ConsoleProgress(settings.quiet, settings.verbose))
-    click.echo(f"{made.kind} → {job.target}")
+    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    made = write_text_graph(job, progress)
+    if out == "-":
+        progress.note(str(made.kind))
+    else:
+        click.echo(f"{made.kind} → {job.target}")
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,18 @@ from cvdetect.evaluate.report import ImageCounts, Report
 from cvdetect.evaluate.running import Looked, look
 from cvdetect.evaluate.worst import Gallery, check_worst, write_worst
 from cvdetect.events import Progress, Silent
-from cvdetect.files import write_whole
+from cvdetect.files import write_text
 from cvdetect.labels import LabelSet
 from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, check_share
 from cvdetect.outputs import Guard, Output
 from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sources.images import PICTURE_SUFFIXES
 from cvdetect.targets import check_regular
 
 __all__ = ["EvalJob", "evaluate"]
+
+_TRUTHS = frozenset({".xml", ".txt", ".yaml", ".yml"})  # what is read in a folder of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ def evaluate(job: EvalJob, progress: Progress = Silent()) -> Report:  # noqa: B0
     truth = read_truth(job.truth, folder.size if folder else None)
     _tell(truth, job.truth, progress)
     pictures = pair_pictures(truth.images, folder, progress) if folder else {}
+    _check_own_names(job, pictures)
     if job.predictions is None:
         looked = look(truth, pictures, job.model, _detecting(job), job.multi_label, job.run, progress)
     else:
@@ -105,7 +109,7 @@ def _check(job: EvalJob) -> None:
     for path in (job.truth, job.predictions):
         if path is not None:
             check_regular(path, "an annotation file")
-    _guard(job).check(_outputs(job))
+    Guard(_inputs(job)).check(_outputs(job))
 
 
 def _outputs(job: EvalJob) -> Iterator[Output]:
@@ -118,18 +122,37 @@ def _outputs(job: EvalJob) -> Iterator[Output]:
         yield Output("--json", job.json)
 
 
-def _guard(job: EvalJob) -> Guard:
-    return Guard(_inputs(job))
-
-
 def _inputs(job: EvalJob) -> Iterator[Path]:
     """Every file that is read; a truth may be a folder of them."""
     for path in (job.truth, job.predictions, job.images):
         if path is not None and path.is_dir():
-            yield from path.rglob("*")
+            suffixes = PICTURE_SUFFIXES if path == job.images else _TRUTHS
+            yield from (file for file in path.rglob("*") if file.suffix.lower() in suffixes and not _own(job, file))
         elif path is not None:
             yield path
     yield from model_inputs(job.model)
+
+
+def _own(job: EvalJob, file: Path) -> bool:
+    """Whether a file may be a result of an earlier run: its folder and name are those of one."""
+    names = ((job.plots, file.name in PLOTS), (job.worst_dir if job.worst else None, _is_worst_name(file.name)))
+    return any(
+        fits and folder is not None and file.parent.resolve() == Path(folder).resolve() for folder, fits in names
+    )
+
+
+def _is_worst_name(name: str) -> bool:
+    return name.partition("_")[0].isdecimal() and name.endswith(".jpg")
+
+
+def _check_own_names(job: EvalJob, pictures: Mapping[int, Path]) -> None:
+    """No image of the truth may be called, in that folder, as a plot or one of the worst will be, also by a link."""
+    guard = Guard(chain(pictures.values(), _inputs(job)))
+    for name in PLOTS if job.plots is not None else ():
+        guard.check_name("--plots", Path(job.plots or "") / name)
+    for path in Path(job.worst_dir).glob("*_*.jpg") if job.worst else ():
+        if _is_worst_name(path.name):
+            guard.check_name("--worst-dir", path)
 
 
 def _tell(truth: Truth, path: Path, progress: Progress) -> None:
@@ -177,7 +200,6 @@ def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
     if job.plots is not None:
         write_plots(Path(job.plots), report)
     if job.worst:
-        check = partial(_guard(job).check_name, "--worst-dir")
-        write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style, check), report, pictures)
+        write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style), report, pictures)
     if job.json is not None:
-        write_whole(Path(job.json), report.to_json().encode())
+        write_text(job.json, report.to_json())

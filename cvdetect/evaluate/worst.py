@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,16 +40,12 @@ def check_worst(count: int, images: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """How many pictures to write where, which classes of the truth to pixelate ("all" for all), how boxes look.
-
-    `check` refuses a path that must not be written; asked before each.
-    """
+    """How many pictures to write where, which classes of the truth to pixelate ("all" for all), how boxes look."""
 
     count: int
     folder: Path
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
-    check: Callable[[Path], None] = lambda _path: None
 
 
 def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) -> list[Path]:
@@ -65,7 +61,6 @@ def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) 
     written = []
     for place, image in enumerate(worst_images(report.judged, report.at, sorted(pictures))[: gallery.count], start=1):
         path = gallery.folder / f"{place:0{digits}d}_{pictures[image].stem}.jpg"
-        gallery.check(path)
         write_picture(path, _drawn(report, image, read_image(pictures[image]), blur, gallery.style))
         written.append(path)
     return written

@@ -185,6 +185,41 @@ def test_crops_replace_no_input(run: Cli) -> None:
     assert {name: before[name] for name in inputs} == {name: snapshot()[name] for name in inputs}
 
 
+def test_figures_beside_the_images_may_be_written_again(run: Cli) -> None:
+    for _ in range(2):
+        args = [*EVAL, "--json", "figures.json", "--plots", "plots", "--worst", "1", "--worst-dir", "worst"]
+        assert run(*args).code in (0, 1)
+
+
+@pytest.mark.parametrize("option", [["--plots", "o"], ["--worst", "1", "--worst-dir", "o"]], ids=" ".join)
+def test_links_among_earlier_results_lead_to_no_input(run: Cli, option: list[str]) -> None:
+    Path("o").mkdir()
+    for name in ("f1.png", "01_photo.jpg"):
+        Path("o", name).symlink_to("../photo.png")
+    before = Path("photo.png").read_bytes()
+    assert run(*EVAL, *option).code == 2
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_the_worst_images_replace_no_input(run: Cli) -> None:
+    Path("photo.png").rename("01_photo.jpg")
+    Path("truth.json").write_text(Path("truth.json").read_text().replace("photo.png", "01_photo.jpg"))
+    before = Path("01_photo.jpg").read_bytes()
+    done = run(*EVAL, "--worst", "1", "--worst-dir", ".")
+    assert done.code == 2 and "01_photo.jpg: the output is the input itself" in done.err, done
+    assert Path("01_photo.jpg").read_bytes() == before
+
+
+def test_a_text_graph_goes_to_standard_output(run: Cli, shared: Path) -> None:
+    graph = shared / "data" / "models" / "opencv_face_detector_uint8.pb"
+    if not graph.is_file():
+        pytest.skip("the graph is not here")
+    for name in ("-", "/dev/stdout"):
+        done = run("textgraph", graph, "-o", name)
+        assert done.code in (0, 3) and (done.code or "node {" in done.out), done
+    assert not Path("-").exists()
+
+
 def test_a_listed_image_where_copies_are_drawn_is_refused(run: Cli) -> None:
     Path("drawn").mkdir()
     for name in ("a.png", "drawn/a.png"):

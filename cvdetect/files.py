@@ -100,31 +100,32 @@ def _fits(folder: Path, name: str) -> None:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
-def temporary_beside(path: Path, follow: bool = True) -> Path:
+def temporary_beside(path: Path) -> Path:
     """A new empty file beside the place that `path` leads to, with its suffix, to be written and then given to
     `finish`. For a device or pipe it lies in the folder for temporary files.
 
     Raises:
         SinkError: the folder cannot be written to.
     """
-    target = Target.of(path, follow)
+    target = Target.of(path)
     try:
         if target.streams:
             return _new_file(Path(tempfile.gettempdir()), path.name)
         folder = Path(os.path.realpath(target.path.parent))
         folder.mkdir(parents=True, exist_ok=True)
-        return _new_file(folder, target.path.name)
+        # Nobody who may not read the file that is replaced may read the new one before it takes after that.
+        return _new_file(folder, target.path.name, 0o666 if target.status is None else 0o600)
     except OSError as error:
         raise not_written(path, error) from error
 
 
-def _new_file(folder: Path, name: str) -> Path:
-    """An empty hidden file whose mode is what the user's umask makes of a new file."""
+def _new_file(folder: Path, name: str, mode: int = 0o666) -> Path:
+    """An empty hidden file; the user's umask acts on its mode."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122
     while True:
         path = folder / f".{stem[:20]}.{secrets.token_hex(4)}{suffix if len(suffix) <= 10 else ''}"
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         except FileExistsError:
             continue
         return path
@@ -202,7 +203,7 @@ def write_text(path: str | Path, text: str) -> None:
 def _temporary(path: Path, scratch: Path | None) -> Iterator[Path]:
     """A file to write in the block, which becomes `path` at its end unless the block fails."""
     follow = scratch is None
-    temporary = temporary_beside(path if scratch is None else scratch / path.name, follow)
+    temporary = temporary_beside(path if scratch is None else scratch / path.name)
     try:
         yield temporary
         finish(temporary, path, follow)

@@ -78,7 +78,8 @@ class Target:
         """
         try:
             if not follow:
-                return cls(Path(path))
+                there = os.path.lexists(path) and os.lstat(path)
+                return cls(Path(path), status=there if there and stat.S_ISREG(there.st_mode) else None)
             final, descriptor = _follow(str(path))
             return cls(Path(final), descriptor, _status(final, descriptor))
         except OSError as error:

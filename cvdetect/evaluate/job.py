@@ -27,7 +27,7 @@ from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, check_share
 from cvdetect.outputs import Guard, Output
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sources.images import PICTURE_SUFFIXES
+from cvdetect.sources.images import is_image_file
 from cvdetect.targets import check_regular
 
 __all__ = ["EvalJob", "evaluate"]
@@ -126,11 +126,15 @@ def _inputs(job: EvalJob) -> Iterator[Path]:
     """Every file that is read; a truth may be a folder of them."""
     for path in (job.truth, job.predictions, job.images):
         if path is not None and path.is_dir():
-            suffixes = PICTURE_SUFFIXES if path == job.images else _TRUTHS
-            yield from (file for file in path.rglob("*") if file.suffix.lower() in suffixes and not _own(job, file))
+            is_input = is_image_file if path == job.images else _is_truth
+            yield from (file for file in path.rglob("*") if is_input(file) and not _own(job, file))
         elif path is not None:
             yield path
     yield from model_inputs(job.model)
+
+
+def _is_truth(file: Path) -> bool:
+    return file.suffix.lower() in _TRUTHS
 
 
 def _own(job: EvalJob, file: Path) -> bool:

@@ -7,12 +7,12 @@ official category ids run from 1 to 90 with gaps.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cvdetect.errors import UsageError
 
-__all__ = ["BUILT_IN", "LabelSet", "canonical", "for_class_count"]
+__all__ = ["BUILT_IN", "BY_CLASS_COUNT", "LabelSet", "canonical", "coco_ids", "for_class_count"]
 
 _COCO_91 = (
     "person", "bicycle", "car", "motorbike", "aeroplane", "bus", "train", "truck", "boat", "traffic light",
@@ -76,8 +76,15 @@ class LabelSet:
 
     @classmethod
     def from_names(cls, names: Iterable[str], offset: int = 0) -> LabelSet:
-        """Labels counted from index 0, without category ids."""
-        return cls(dict(enumerate(names)), {}, offset)
+        """Labels counted from index 0; COCO's 80 or 91 names, in either spelling, have COCO's category ids."""
+        return cls.from_numbered(dict(enumerate(names)), offset)
+
+    @classmethod
+    def from_numbered(cls, names: Mapping[int, str], offset: int = 0) -> LabelSet:
+        """Labels by index; COCO's 80 or 91 names in COCO's order have COCO's category ids."""
+        indices = sorted(names)
+        ids = coco_ids([names[index] for index in indices])
+        return cls(dict(names), {i: number for i, number in zip(indices, ids, strict=False) if number}, offset)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -94,39 +101,68 @@ class LabelSet:
         """The model's own numbers of all named classes, rising."""
         return sorted(index - self.offset for index in self.names)
 
+    def hidden(self) -> list[int]:
+        """The model's own numbers of classes whose name begins with ``dont_show``: Darknet does not report these.
+
+        AlexeyAB's image.c, get_actual_detections: strncmp(names[j], "dont_show", 9).
+        """
+        return [class_id for class_id in self.class_ids() if self.label(class_id).startswith("dont_show")]
+
     def find(self, name_or_id: str) -> int:
-        """The model's own number of a class given by name (either spelling) or number.
+        """The first of `find_all`."""
+        return self.find_all(name_or_id)[0]
+
+    def find_each(self, names_or_ids: Iterable[str]) -> list[int]:
+        """The model's own numbers of several classes, each once, in the order asked for; see `find_all`."""
+        return list(dict.fromkeys(class_id for asked in names_or_ids for class_id in self.find_all(asked)))
+
+    def find_all(self, name_or_id: str) -> list[int]:
+        """The model's own numbers, rising, of the classes given by name (either spelling) or number.
+
+        Several classes may have one name. A name spelled exactly so goes before those in another spelling.
 
         Raises:
             UsageError: no such class; the message has the nearest right name. A set without names takes any number.
         """
-        by_key = {canonical(name): index - self.offset for index, name in sorted(self.names.items(), reverse=True)}
-        wanted = canonical(name_or_id.strip())
-        if wanted in by_key:
-            return by_key[wanted]
+        asked = name_or_id.strip()
+        exact = [class_id for class_id in self.class_ids() if self.label(class_id) == asked]
+        by_key: dict[str, list[int]] = {}
+        for class_id in self.class_ids():
+            by_key.setdefault(canonical(self.label(class_id)), []).append(class_id)
+        wanted = canonical(asked)
+        if found := exact or by_key.get(wanted):
+            return found
         if wanted.isdecimal() and (int(wanted) + self.offset in self.names or not self.names):
-            return int(wanted)
+            return [int(wanted)]
         raise UsageError(f"no class {name_or_id!r} in this model{self._hint(wanted, by_key)}")
 
-    def _hint(self, wanted: str, by_key: dict[str, int]) -> str:
+    def _hint(self, wanted: str, by_key: Mapping[str, list[int]]) -> str:
         if wanted.isdecimal():
-            return f": its class ids run from {min(by_key.values())} to {max(by_key.values())}"
+            return f": its class ids run from {self.class_ids()[0]} to {self.class_ids()[-1]}"
         known = {**by_key, **{alias: by_key[ours] for alias, ours in _ALIASES.items() if ours in by_key}}
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-        return f": did you mean {self.label(known[near[0]])!r}?" if near else f" (it has {len(self)} classes)"
+        return f": did you mean {self.label(known[near[0]][0])!r}?" if near else f" (it has {len(self)} classes)"
+
+
+def coco_ids(names: Iterable[str]) -> list[int | None]:
+    """COCO's category ids of names that are COCO's 80 or 91 in COCO's order, in either spelling; else [].
+
+    None stands for those of the 91 that have no data, and so no id.
+    """
+    keys = [canonical(name) for name in names]
+    if keys == [canonical(_COCO_91[i - 1]) for i in _COCO_IDS]:
+        return list(_COCO_IDS)
+    if keys == [canonical(name) for name in _COCO_91]:
+        return [i if i in _COCO_IDS else None for i in range(1, 92)]
+    return []
 
 
 def _coco_80(offset: int) -> LabelSet:
-    names = (_COCO_91[i - 1] for i in _COCO_IDS)
-    return LabelSet(dict(enumerate(names)), dict(enumerate(_COCO_IDS)), offset)
+    return LabelSet.from_names((_COCO_91[i - 1] for i in _COCO_IDS), offset)
 
 
 def _coco_91(offset: int) -> LabelSet:
-    return LabelSet(
-        {i: name for i, name in enumerate(_COCO_91, start=1)},  # noqa: C416
-        {i: i for i in _COCO_IDS},
-        offset,
-    )
+    return LabelSet.from_numbered(dict(enumerate(_COCO_91, start=1)), offset)
 
 
 def _voc_20(offset: int) -> LabelSet:
@@ -135,8 +171,10 @@ def _voc_20(offset: int) -> LabelSet:
 
 BUILT_IN = {"coco80": _coco_80, "coco91": _coco_91, "voc20": _voc_20}
 
+BY_CLASS_COUNT = {80: "coco80", 20: "voc20", 90: "coco91", 91: "coco91"}
+
 
 def for_class_count(classes: int, offset: int = 0) -> LabelSet | None:
     """The label set that a model with so many classes (background not counted) is taken to have, or None."""
-    name = {80: "coco80", 20: "voc20", 90: "coco91", 91: "coco91"}.get(classes)
+    name = BY_CLASS_COUNT.get(classes)
     return BUILT_IN[name](offset) if name else None

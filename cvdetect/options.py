@@ -47,7 +47,8 @@ class ModelChoice:
         prototxt, caffemodel: a Caffe model.
         tflite: a TensorFlow Lite model.
         decoder: how the output of `onnx` or `tflite` is read; None recognises it.
-        names: a text file with one class name a line, or a TensorFlow label map.
+        names: the class names: a list, a numbered list, a label map, a data.yaml or a Darknet .data file; None takes
+            the one beside the model.
         scale, mean, std, rgb, pad_value: preprocessing of such files; None takes the family's usual.
         size: width and height of the network input in pixels; None takes the model's own.
         resize: "stretch", "letterbox", or "tensorflow" (as a TensorFlow graph itself does it, in its own size where

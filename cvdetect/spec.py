@@ -37,7 +37,8 @@ class Source:
 class ModelFile:
     """One file of a model: its role, its name in the cache, its digests, and where it can be had.
 
-    A file with `path` lies on this machine already and is never fetched. `size` is in bytes.
+    A file with `path` lies on this machine already and is never fetched. `size` is in bytes. `found`: nobody has named
+    it, it was found beside the model.
     """
 
     role: Role
@@ -47,6 +48,7 @@ class ModelFile:
     sha1: str | None = None
     sources: tuple[Source, ...] = ()
     path: Path | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

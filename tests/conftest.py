@@ -57,6 +57,7 @@ def xl(shared: Path) -> list[str]:
     return [
         "--cfg", str(models / "yolo-fastest-1.1-xl.cfg"),
         "--weights", str(models / "yolo-fastest-1.1-xl.weights"),
+        "--names", str(models / "coco.names"),
     ]  # fmt: skip
 
 

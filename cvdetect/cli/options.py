@@ -53,7 +53,9 @@ _PRECISION = partial(click.option, "--precision", type=click.Choice(["fp32", "fp
 
 _MODEL = [
     click.option("--cfg", type=PATH, help="A Darknet cfg that no yaml names."),
-    click.option("--weights", type=PATH, help="Its weights; else the file of the same name beside it."),
+    click.option(
+        "--weights", type=PATH, help="Its weights; else those beside it (<stem>, _best, _last, _final, _<N>)."
+    ),
     click.option("--graph", type=PATH, help="A TensorFlow frozen graph (.pb) that no yaml names."),
     click.option("--config", type=PATH, help="Its OpenCV text graph (.pbtxt); else the one beside it."),
     click.option("--onnx", type=PATH, help="An ONNX model that no yaml names."),
@@ -61,7 +63,11 @@ _MODEL = [
     click.option("--decoder", metavar="NAME", help="How the output of --onnx or --tflite is read.  [default: auto]"),
     click.option("--prototxt", type=PATH, help="A Caffe model that no yaml names: its layers."),
     click.option("--caffemodel", type=PATH, help="Its weights; else the file of the same name beside it."),
-    click.option("--names", type=PATH, help="Its labels: one name a line, or a TensorFlow label map."),
+    click.option(
+        "--names",
+        type=PATH,
+        help="Its class names: a list, a label map, a data.yaml or a Darknet .data file; else <stem>.names beside it.",
+    ),
     click.option("--scale", metavar="X|1/X", help="Factor on pixel values, for such files.  [default: the family's]"),
     click.option("--mean", metavar="A,B,C", help="Subtracted from pixel values, in the network's channel order."),
     click.option("--std", metavar="A,B,C", help="Divides pixel values after --scale."),

@@ -181,8 +181,8 @@ def _results(job: EvalJob, truth: Truth, path: Path, progress: Progress) -> Look
     conf = job.detect.thresholds
     least = np.full(len(truth.labels), conf.default or 0.0)
     for name, value in conf.per_class.items():
-        least[labels.find(name)] = value
-    kept = [labels.find(name) for name in job.detect.classes] or range(len(labels))
+        least[labels.find_all(name)] = value
+    kept = labels.find_each(job.detect.classes) or range(len(labels))
     everything = tuple(range(len(truth.images)))
     return Looked(found[found.score >= least[found.label]], everything, tuple(sorted(kept)), {"model": str(path)})
 

@@ -64,7 +64,7 @@ def look(
     detectors = _load(choice, detect, multi_label, options, progress, len(pictures))
     first = detectors[0]
     progress.detail(f"{first.name} runs on {first.ran}")
-    chosen = [first.labels.find(name) for name in detect.classes] or None
+    chosen = first.labels.find_each(detect.classes) or None
     pairing = pair_labels(first.labels, truth.labels, chosen)
     _tell(pairing, truth, bool(chosen), progress)
     order = list(pictures)

@@ -68,7 +68,7 @@ def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) 
 
 def _blurred(names: Sequence[str], labels: Sequence[str]) -> list[int]:
     known = LabelSet.from_names(labels)
-    return list(range(len(labels))) if "all" in names else [known.find(name) for name in names]
+    return list(range(len(labels))) if "all" in names else known.find_each(names)
 
 
 def worst_images(judged: Judged, at: float, images: Sequence[int]) -> list[int]:

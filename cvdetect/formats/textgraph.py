@@ -128,9 +128,9 @@ def with_thresholds(text: str, name: str, conf: float | None, nms: float | None,
 
 
 def read_label_map(text: str, name: str) -> dict[int, str]:
-    """Read a TensorFlow label map: item id to display_name, or name where it has none.
+    """Read a label map: item id (TensorFlow) or label (Caffe's SSD) to display_name, or name where it has none.
 
-    Raises ModelFileError where the text is no label map, an item lacks id or name, or an id is there twice.
+    Raises ModelFileError where the text is no label map, an item lacks number or name, or a number is there twice.
     """
     labels: dict[int, str] = {}
     for item in parse(text, name).fields:
@@ -138,9 +138,9 @@ def read_label_map(text: str, name: str) -> dict[int, str]:
             raise ModelFileError(
                 f"{name}:{item.line}: {item.name} has no place in a label map; it has item {{ id name }}"
             )
-        number = item.value.word("id")
+        number = item.value.word("id") or item.value.word("label")
         label = item.value.string("display_name") or item.value.string("name")
-        if number is None or not _INTEGER.fullmatch(number) or not label:
+        if number is None or not number.isdecimal() or len(number) > 9 or not label:
             raise ModelFileError(f"{name}:{item.line}: an item needs a number as id, and a name or display_name")
         if int(number) in labels:
             raise ModelFileError(f"{name}:{item.line}: id {number} is there twice")

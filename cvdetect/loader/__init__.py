@@ -11,7 +11,7 @@ from cvdetect.errors import ModelError, UsageError
 from cvdetect.events import Progress, Silent
 from cvdetect.labels import LabelSet
 from cvdetect.loader.darknet import open_darknet
-from cvdetect.loader.labelling import check_stated, find_labels, stated_labels, thresholds
+from cvdetect.loader.labelling import check_stated, find_labels, report_hidden, stated_labels, thresholds
 from cvdetect.loader.mistaken import check_formats
 from cvdetect.loader.opened import Opened
 from cvdetect.loader.resolve import resolve
@@ -67,11 +67,13 @@ def load_model(
     labels = stated_labels(spec)
     _check_early(spec, detect, labels)
     files = Store(choice.cache).ensure(spec, progress, offline=choice.offline)
-    check_formats(files, from_options=bool(choice.files))
+    check_formats(files, from_options=bool(choice.files or choice.weights))
     opened = _open(spec, files, choice, detect, run, progress)
     if labels:
         check_stated(spec, labels, opened)
-    labels = labels or find_labels(opened, files.get("names"), spec.name, progress)
+    names = spec.file("names")
+    labels = labels or find_labels(opened, files.get("names"), spec.name, progress, bool(names and names.found))
+    report_hidden(labels, detect, spec.name, progress)
     return _model(spec, opened, labels, detect)
 
 

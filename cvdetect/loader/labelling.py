@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from cvdetect.decoders import Thresholds
 from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
-from cvdetect.labels import BUILT_IN, LabelSet, canonical, for_class_count
-from cvdetect.loader.opened import Opened, read_text
+from cvdetect.label_files import BACKGROUND, LabelFile, read_label_file
+from cvdetect.labels import BUILT_IN, BY_CLASS_COUNT, LabelSet, coco_ids, for_class_count
+from cvdetect.loader.opened import Opened
 from cvdetect.options import DetectOptions
 from cvdetect.spec import ModelSpec
 
-__all__ = ["check_stated", "file_names", "find_labels", "stated_labels", "thresholds"]
+__all__ = ["check_stated", "find_labels", "report_hidden", "stated_labels", "thresholds"]
 
-_BUILT_IN_BY_COUNT = {80: "coco80", 20: "voc20", 90: "coco91", 91: "coco91"}
-_BACKGROUND = {"background", "__background__", "unlabeled", "unlabelled", "???", "n/a", "none"}
+_USUAL = {80: "COCO's", 20: "VOC's", 90: "TensorFlow's COCO", 91: "TensorFlow's COCO"}
 
 
 def stated_labels(spec: ModelSpec) -> LabelSet | None:
@@ -37,7 +38,7 @@ def check_stated(spec: ModelSpec, labels: LabelSet, opened: Opened) -> None:
         return
     last, ends = opened.first_class_id + opened.classes - 1, labels.class_ids()[-1]
     if abs(ends - last) > (2 if spec.labels == "coco91" else 0):
-        usual = _BUILT_IN_BY_COUNT.get(opened.classes)
+        usual = BY_CLASS_COUNT.get(opened.classes)
         hint = f" (perhaps {usual})" if usual not in (None, spec.labels) else ""
         raise ModelFileError(
             f"{spec.name}: models.yaml labels class numbers up to {ends}, but the model's {opened.classes} classes are "
@@ -45,74 +46,92 @@ def check_stated(spec: ModelSpec, labels: LabelSet, opened: Opened) -> None:
         )
 
 
-def find_labels(opened: Opened, names: Path | None, model: str, progress: Progress) -> LabelSet:
+def find_labels(opened: Opened, names: Path | None, model: str, progress: Progress, found: bool = False) -> LabelSet:
     """The label set of a model for which none is stated.
+
+    Args:
+        names: its label file; None where there is none.
+        found: nobody has named that file, it was found beside the model. A text file that does not fit the model is
+            then passed over, as its name says nothing of labels.
 
     Raises:
         ModelFileError: the label file, or the names in the model file, are not as many as the model's classes.
     """
     if names is not None:
-        return _from_file(names, opened)
+        try:
+            return _from_file(names, opened, progress)
+        except ModelFileError as error:
+            if not found or names.suffix.lower() != ".txt":
+                raise
+            progress.warn(f"passing over {names}: {error}")
     if opened.names:
         return _from_model(opened, model)
+    return _by_count(opened, model, progress)
+
+
+def _by_count(opened: Opened, model: str, progress: Progress) -> LabelSet:
+    """The labels that a model with so many classes is taken to have, which is reported."""
+    first = opened.first_class_id
     if opened.classes is None:
-        progress.warn(f"{model}: does not say its classes, naming them class_0, …; --names sets their names")
+        progress.warn(f"{model}: does not say its classes, naming them class_{first}, …; --names sets their names")
         return LabelSet({}, {}, 0)
-    known, first_id = for_class_count(opened.classes), opened.first_class_id
+    known = for_class_count(opened.classes)
     if known is None:
+        last = f", …, class_{first + opened.classes - 1}" if opened.classes > 1 else ""
         progress.warn(
-            f"{model}: no label file for its {opened.classes} classes, naming them class_0, …; --names sets it"
+            f"{model}: no label file for its {_count(opened.classes)}, naming "
+            f"{'them' if last else 'it'} class_{first}{last}; --names sets {'them' if last else 'it'}"
         )
-        return LabelSet({i: f"class_{i}" for i in range(first_id, first_id + opened.classes)}, {}, 0)
-    first = min(known.names)
-    return LabelSet(known.names, known.category_ids, first - first_id)
+        return LabelSet({i: f"class_{i}" for i in range(first, first + opened.classes)}, {}, 0)
+    progress.note(
+        f"{model}: no label file, taking its {opened.classes} classes for {_USUAL[opened.classes]}; --names sets others"
+    )
+    return LabelSet(known.names, known.category_ids, min(known.names) - first)
 
 
 def _from_model(opened: Opened, model: str) -> LabelSet:
-    """The names that the model file itself holds; COCO's 80 keep COCO's category ids."""
+    """The names that the model file itself holds."""
     names = _foreground(list(opened.names), opened.classes)
     if opened.classes not in (None, len(names)):
         raise ModelFileError(
             f"{model}: its metadata names {len(names)} classes, but its output has {opened.classes}: it is no plain "
             "detection model, or needs another decoder (--decoder)"
         )
-    known = for_class_count(len(names))
-    same = known is not None and [canonical(n) for n in known.names.values()] == [canonical(n) for n in names]
-    ids = dict(enumerate(known.category_ids.values())) if known is not None and same else {}
-    return LabelSet(dict(enumerate(names)), ids, -opened.first_class_id)
+    return LabelSet.from_names(names, -opened.first_class_id)
 
 
 def _foreground(names: list[str], classes: int | None) -> list[str]:
     """`names` without a background in front, where that makes them as many as the classes."""
-    return names[1:] if classes == len(names) - 1 and names[0].casefold() in _BACKGROUND else names
+    return names[1:] if classes == len(names) - 1 and names[0].casefold() in BACKGROUND else names
 
 
-def file_names(path: Path) -> list[str]:
-    """The class names of a label file: one name a line, or a TensorFlow label map."""
-    text = read_text(path)
-    if path.suffix == ".pbtxt":
-        from cvdetect.formats.textgraph import read_label_map
+def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
+    """The names of a label file, by the model's own class numbers."""
+    file = read_label_file(path)
+    if file.encoding != "UTF-8":
+        tell = progress.note if file.sure else progress.warn
+        tell(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
+    names = _coco_in_90(file, opened.classes) or file.by_class(opened.classes)
+    unnamed = (opened.classes or 0) - max(names, default=-1) - 1
+    if unnamed > 0 and file.kind == "label map":
+        progress.warn(f"{path}: names {_count(len(names))} of the model's {opened.classes}")
+    return LabelSet.from_numbered({index + opened.first_class_id: name for index, name in names.items()})
 
-        return list(read_label_map(text, str(path)).values())
-    return [line.strip() for line in text.splitlines() if line.strip()]
+
+def _count(classes: int) -> str:
+    return f"{classes} class{'es' * (classes != 1)}"
 
 
-def _from_file(path: Path, opened: Opened) -> LabelSet:
-    """One name a line, or a TensorFlow label map."""
-    if path.suffix == ".pbtxt":
-        from cvdetect.formats.textgraph import read_label_map
+def _example(file: LabelFile) -> str:
+    """The first name that shows whether the encoding is the right one."""
+    return next((f" ({name})" for name in file.names if not name.isascii()), "")
 
-        names = read_label_map(read_text(path), str(path))
-        if opened.classes is not None and max(names) > opened.classes:
-            raise ModelFileError(f"{path}: names class {max(names)}, but the model has {opened.classes} classes")
-        return LabelSet(names, {}, 1 - opened.first_class_id)
-    lines = _foreground(file_names(path), opened.classes)
-    if opened.classes not in (None, len(lines)):
-        raise ModelFileError(
-            f"{path}: has {len(lines)} names, but the model has {opened.classes} classes: it is the label file of "
-            "another model, or lines are missing"
-        )
-    return LabelSet.from_names(lines, -opened.first_class_id)
+
+def _coco_in_90(file: LabelFile, classes: int | None) -> dict[int, str]:
+    """COCO's 80 or 91 names in the places that TensorFlow's models of 90 and 91 classes have for them, else {}."""
+    ids = coco_ids(file.names) if classes in (90, 91) else []
+    numbers = range(1, 92) if len(ids) == 91 else ids
+    return {i - 1: name for i, name in zip(numbers, file.names, strict=False) if i and i <= (classes or 0)}
 
 
 def thresholds(options: DetectOptions, labels: LabelSet, default: float) -> Thresholds:
@@ -122,9 +141,16 @@ def thresholds(options: DetectOptions, labels: LabelSet, default: float) -> Thre
         UsageError: a class that the model does not have.
     """
     conf = options.thresholds
-    only = frozenset(labels.find(name) for name in options.classes) if options.classes else None
-    return Thresholds(
-        default if conf.default is None else conf.default,
-        {labels.find(name): value for name, value in conf.per_class.items()},
-        only,
-    )
+    only = frozenset(labels.find_each(options.classes)) if options.classes else None
+    per_class = {class_id: value for name, value in conf.per_class.items() for class_id in labels.find_all(name)}
+    if only is None:  # who asks for a hidden class by --classes wants to see it
+        per_class |= dict.fromkeys(labels.hidden(), math.inf)
+    return Thresholds(default if conf.default is None else conf.default, per_class, only)
+
+
+def report_hidden(labels: LabelSet, options: DetectOptions, model: str, progress: Progress) -> None:
+    """Report the classes whose names ask not to be shown."""
+    hidden = [] if options.classes else labels.hidden()
+    if hidden:
+        names = ", ".join(labels.label(class_id) for class_id in hidden[:5]) + (", …" if hidden[5:] else "")
+        progress.note(f"{model}: not reporting {names} (Darknet's dont_show; --classes shows what it names)")

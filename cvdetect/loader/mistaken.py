@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cvdetect.errors import ModelFileError
+from cvdetect.label_files import is_darknet_data
 from cvdetect.spec import Role
 from cvdetect.targets import check_regular
 
@@ -31,6 +32,7 @@ _NAMES: Mapping[Role, str] = {
     "prototxt": "a Caffe prototxt",
     "caffemodel": "a caffemodel",
     "tflite": "a TensorFlow Lite model",
+    "names": "a label file",
 }
 
 
@@ -56,10 +58,13 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
     if unread := _first(_UNREAD, head):
         raise ModelFileError(f"{path}: is {UNREAD_FORMATS[unread]}")
     found = _first(_KINDS, head)
+    what = _NAMES.get(found) if found else None
+    if found is None and role not in ("names", "config") and (what := _first(_LABELS, head)):  # see `read_graph`
+        found = "names"
     if found is None or found == role:
         return
     where = f"give it as --{found}" if from_options else f"models.yaml has to name it as {found}"
-    raise ModelFileError(f"{path}: is {_NAMES[found]}, expected {_NAMES[role]}: {where}")
+    raise ModelFileError(f"{path}: is {what}, expected {_NAMES[role]}: {where}")
 
 
 def _head(path: Path) -> bytes:
@@ -111,6 +116,11 @@ _KINDS: Mapping[Role, Callable[[bytes], bool]] = {
     "onnx": _is_onnx,
     "caffemodel": _is_caffemodel,
     "graph": _is_graph,
+}
+_LABELS: Mapping[str, Callable[[bytes], bool]] = {
+    "a Darknet .data file": lambda head: is_darknet_data(head.decode("utf-8", "replace")),
+    "a label map": _begins(rb"item\s*:?\s*\{"),
+    "a data.yaml with class names": lambda head: re.search(rb"^(names|nc)[ \t]*:", head, re.MULTILINE) is not None,
 }
 _UNREAD: Mapping[str, Callable[[bytes], bool]] = {
     "torch7": lambda head: head[:4] == b"\x04\0\0\0" and b"V 1" in head[8:24],

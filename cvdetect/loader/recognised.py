@@ -11,7 +11,7 @@ import numpy as np
 from cvdetect.decoders.recognise import Layout, Outline, check_decoder, recognise
 from cvdetect.errors import DecodeError, UsageError
 from cvdetect.events import Progress
-from cvdetect.loader.labelling import file_names
+from cvdetect.label_files import read_label_file
 from cvdetect.loader.opened import Opened
 from cvdetect.loader.resolve import changed, stated_input
 from cvdetect.network import Network
@@ -66,7 +66,7 @@ def make_opened(
     Raises:
         DecodeError: no decoder fits, or not the one that was named.
     """
-    known = len(file_names(files["names"])) if "names" in files else len(names)
+    known = len(read_label_file(files["names"]).names) if "names" in files else len(names)
     if isinstance(spec.labels, tuple):
         known = len(spec.labels)
     model = replace(model, names=known or None)

@@ -9,6 +9,15 @@ from typing import Any
 from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
+from cvdetect.loader.companions import (
+    beside,
+    find_cfg,
+    find_names,
+    find_weights,
+    label_file,
+    refuse_darknet_data,
+    require_beside,
+)
 from cvdetect.loader.mistaken import UNREAD_FORMATS, check_format
 from cvdetect.options import ModelChoice
 from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
@@ -21,6 +30,7 @@ __all__ = ["changed", "resolve", "stated_input"]
 _TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
 _CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
+_ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
 _FILES = "--cfg, --graph, --onnx, --prototxt or --tflite"
 _INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
 
@@ -33,9 +43,24 @@ def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
         RegistryError: a models.yaml is wrong.
         ModelFileError: a file that was named, or its companion, is not there.
     """
+    if choice.weights and not choice.files and not choice.name:
+        choice = replace(choice, cfg=find_cfg(choice.weights, progress))
     _check(choice)
     spec = _from_files(choice, progress) if choice.files else _from_registry(choice)
+    spec = replace(spec, files=_with_names(spec, progress))
     return replace(spec, input=changed(spec.input, wh=choice.size, resize=choice.resize))
+
+
+def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
+    """The model's files: a .data file replaced by the label file that it names, or one found beside the model added."""
+    names = spec.file("names")
+    if names is None:
+        own = [file.path for file in spec.files if file.path and file.role != "config"]
+        found = None if spec.labels else find_names(own, progress)
+        return (*spec.files, ModelFile(role="names", name=found.name, path=found, found=True)) if found else spec.files
+    if names.path is None or (path := label_file(names.path, progress)) == names.path:
+        return spec.files
+    return tuple(replace(file, name=path.name, path=path) if file is names else file for file in spec.files)
 
 
 def changed(fed: InputSpec, **changes: Any) -> InputSpec:
@@ -71,15 +96,15 @@ def _check(choice: ModelChoice) -> None:
 
 def _from_registry(choice: ModelChoice) -> ModelSpec:
     registry = load_models(choice.registry)
+    if choice.name and choice.name not in registry.names():
+        refuse_darknet_data(choice.name)
     return registry.get(choice.name or registry.default)
 
 
 def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     """A spec for files that no yaml names; it is called after the stem of its main file."""
-    main: dict[Role, Path | None] = {"cfg": choice.cfg, "prototxt": choice.prototxt, "graph": choice.graph}
-    for role, path in main.items():
-        if path:  # before its companion is missed
-            check_format(role, path)
+    for role, path in _given(choice).items():  # before companions are looked for
+        check_format(role, path)
     paths, usual = _paths(choice, progress)
     if choice.names:
         paths["names"] = choice.names
@@ -93,43 +118,30 @@ def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     )
 
 
+def _given(choice: ModelChoice) -> dict[Role, Path]:
+    """The files that were named by options, the main one first."""
+    return {role: path for role in _ROLES if (path := getattr(choice, role))}
+
+
 def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], InputSpec]:
     """The files of the model, the main one first, and how models of their format are usually fed."""
     if choice.cfg:
-        weights = choice.weights or _beside(choice.cfg, ".weights", "--weights", progress)
+        weights = choice.weights or find_weights(choice.cfg, progress)
         return {"cfg": choice.cfg, "weights": weights}, USUAL_INPUT["yolo"]
     if choice.onnx:
         return {"onnx": choice.onnx}, InputSpec()
     if choice.tflite:
         return {"tflite": choice.tflite}, InputSpec()
     if choice.prototxt:
-        weights = choice.caffemodel or _beside(choice.prototxt, ".caffemodel", "--caffemodel", progress)
+        weights = choice.caffemodel or require_beside(choice.prototxt, ".caffemodel", "--caffemodel", progress)
         return {"prototxt": choice.prototxt, "caffemodel": weights}, _CAFFE_INPUT
     if choice.graph is None:
         raise UsageError(f"no model: give {_FILES}")
     paths: dict[Role, Path] = {"graph": choice.graph}
-    config = choice.config or _companion(choice.graph, ".pbtxt", "--config", progress)
+    config = choice.config or beside(choice.graph, ".pbtxt", "--config", progress)
     if config is not None:  # else a text graph is made from the graph itself
         paths["config"] = config
     return paths, _TENSORFLOW_INPUT
-
-
-def _beside(path: Path, suffix: str, option: str, progress: Progress) -> Path:
-    """The companion of `path` with the same stem, which is told, or an error that names the option."""
-    companion = _companion(path, suffix, option, progress)
-    if companion is None:
-        missing = path.with_suffix(suffix).name
-        raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {option}")
-    return companion
-
-
-def _companion(path: Path, suffix: str, option: str, progress: Progress) -> Path | None:
-    """The file of the same stem beside `path`, which is told; None where there is none."""
-    companion = path.with_suffix(suffix)
-    if not companion.is_file():
-        return None
-    progress.note(f"taking {companion} ({option} was not given)")
-    return companion
 
 
 def _existing(path: Path) -> Path:

@@ -56,4 +56,4 @@ def blurred_classes(names: Sequence[str], labels: LabelSet) -> frozenset[int] | 
         return None
     if "all" in names:
         return frozenset(labels.class_ids())
-    return frozenset(labels.find(name) for name in names)
+    return frozenset(labels.find_each(names))

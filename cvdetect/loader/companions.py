@@ -1,0 +1,135 @@
+"""Files of a model that lie beside the one that was given: its weights or cfg, its text graph, its class names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cvdetect.errors import ModelFileError, UsageError
+from cvdetect.events import Progress
+from cvdetect.label_files import is_darknet_data, read_darknet_data, read_label_file
+
+__all__ = ["beside", "find_cfg", "find_names", "find_weights", "label_file", "refuse_darknet_data", "require_beside"]
+
+_RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")
+
+
+def require_beside(path: Path, suffix: str, option: str, progress: Progress) -> Path:
+    """The file of the same stem beside `path`, which is reported, or an error that names the option."""
+    companion = beside(path, suffix, option, progress)
+    if companion is None:
+        missing = path.with_suffix(suffix).name
+        raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {option}")
+    return companion
+
+
+def beside(path: Path, suffix: str, option: str, progress: Progress) -> Path | None:
+    """The file of the same stem beside `path`, which is reported; None where there is none."""
+    companion = next(_of_stem(path.parent, path.stem, suffix), None)
+    if companion is not None:
+        progress.note(f"taking {companion} ({option} was not given)")
+    return companion
+
+
+def find_weights(cfg: Path, progress: Progress) -> Path:
+    """The weights beside a cfg, which are reported: those of its stem, else of the names that Darknet's training gives.
+
+    In this order: ``<stem>.weights``, ``_best``, ``_last``, ``_final``, ``_<iterations>`` (the highest).
+
+    Raises:
+        ModelFileError: there are none.
+    """
+    ranked = sorted(
+        (rank, path) for path in _listed(cfg.parent, ".weights") if (rank := _rank(path.stem, cfg.stem)) is not None
+    )
+    if not ranked:
+        return require_beside(cfg, ".weights", "--weights", progress)
+    (_, taken), *others = ranked
+    also = f"; {', '.join(path.name for _, path in others[:2])}{', …' if others[2:] else ''} not" if others else ""
+    progress.note(f"taking {taken} (--weights was not given{also})")
+    return taken
+
+
+def _rank(stem: str, of: str) -> tuple[int, int] | None:
+    tail = stem.removeprefix(of)
+    if not stem.startswith(of) or not (tail in _RANKS or re.fullmatch(r"_\d{1,12}", tail)):
+        return None
+    return (_RANKS[tail], 0) if tail in _RANKS else (len(_RANKS), -int(tail[1:]))
+
+
+def find_cfg(weights: Path, progress: Progress) -> Path:
+    """The cfg beside weights that were given alone, which is reported.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
+        if found := next(_of_stem(weights.parent, stem, ".cfg"), None):
+            progress.note(f"taking {found} (--cfg was not given)")
+            return found
+    raise UsageError(f"--weights {weights}: its cfg is not beside it: give --cfg (models.yaml's bring theirs)")
+
+
+def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
+    """The class names beside a model, which are reported: ``<stem>.names``, ``.data`` (Darknet's) or ``.txt``."""
+    for path in dict.fromkeys(files):
+        for suffix in (".names", ".data", ".txt"):
+            for found in _of_stem(path.parent, path.stem, suffix):
+                if suffix != ".names" and not _has_names(found):
+                    continue
+                progress.note(f"taking {found} (--names was not given)")
+                return label_file(found, progress)
+    return None
+
+
+def _has_names(path: Path) -> bool:
+    """Whether it is a label file or a .data file: other files have those suffixes too."""
+    try:
+        return read_darknet_data(path) is not None or bool(read_label_file(path).names)
+    except ModelFileError:
+        return False
+
+
+def label_file(path: Path, progress: Progress) -> Path:
+    """The label file that `path` is, or, where it is a Darknet .data file, the one that this names.
+
+    Raises:
+        ModelFileError: see `read_darknet_data`.
+    """
+    data = read_darknet_data(path)
+    if data is None:
+        return path
+    progress.note(f"taking {data.names}, the names of {path}")
+    try:
+        count = len(read_label_file(data.names).names)
+    except ModelFileError:  # reported when it is read for the model
+        return data.names
+    if data.classes not in (None, count):
+        progress.warn(f"{path}: says classes = {data.classes}, but {data.names} has {count} names; taking the names")
+    return data.names
+
+
+def refuse_darknet_data(name: str) -> None:
+    """Raise UsageError where what was given as the name of a model is a .data file."""
+    path = Path(name)
+    if path.suffix.lower() == ".data" and path.is_file() and is_darknet_data(path.read_text(errors="replace")):
+        raise UsageError(f"{name}: is a Darknet .data file, no model: give it as --names, and the model as --cfg")
+
+
+def _of_stem(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """The file of this stem and suffix, in capitals or not; the one spelled so first."""
+    exact = folder / f"{stem}{suffix}"
+    if exact.is_file():
+        yield exact
+        return
+    yield from (path for path in _listed(folder, suffix) if path.stem == stem)
+
+
+def _listed(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder with this suffix, in capitals or not; none where it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file())
+    except OSError:
+        return []

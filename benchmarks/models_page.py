@@ -53,7 +53,7 @@ addresses, digests and preprocessing.
 
 {tables}## How to read this
 
-- **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4 from 4.11 on; OpenCV 5 has no importer for Darknet
+- **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4 from 4.13 on; OpenCV 5 has no importer for Darknet
   and Caffe. **CUDA**: the precisions that cvdetect lets through, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
   does not run Faster and Mask R-CNN and R-FCN well enough in fp16 there. None of them has been run on a GPU yet.
 - **Input**: width and height of the network in pixels. Darknet models take any multiple of 32 (`--size`). L: the

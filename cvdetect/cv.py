@@ -7,13 +7,15 @@ errors, because what they warn of (a backend that falls back) is checked here be
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from cvdetect.errors import MissingPackage
 
-__all__ = ["cv2", "import_cure"]
+__all__ = ["NEEDS", "cv2", "import_cure", "version_cure"]
 
-NEEDS = "opencv-python>=4.11,<5"
+NEEDS = "opencv-python>=4.13,<5"
+_FLOOR, _CEILING = (4, 13), (5, 0)  # below, cv2.utils.logging is missing; OpenCV 5 has no importer for Darknet
 
 
 def import_cure(reason: str) -> str:
@@ -29,6 +31,22 @@ def import_cure(reason: str) -> str:
     return f"OpenCV cannot be imported: {reason}.\nReinstall it: pip install --force-reinstall '{NEEDS}'."
 
 
+def version_cure(version: str | None) -> str:
+    """The sentence a person needs where OpenCV has this version (None: it states none); "" where it will do."""
+    if version is None:
+        return (
+            "OpenCV's folder cv2 is there, but holds no OpenCV: uninstall all opencv packages, then run pip install "
+            f"'{NEEDS}'."
+        )
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or _FLOOR <= (int(found[1]), int(found[2])) < _CEILING:
+        return ""
+    return (
+        f"OpenCV {version} cannot serve, cvdetect needs 4.13 or a later 4.x: run pip install '{NEEDS}' "
+        "(or opencv-python-headless of the same version)."
+    )
+
+
 # FFmpeg inside OpenCV tells of every lost packet; what matters comes back as an error. Read when OpenCV first uses it.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -36,6 +54,9 @@ try:
     import cv2 as _cv2
 except ImportError as error:
     raise MissingPackage(import_cure(str(error))) from error
+
+if _cure := version_cure(getattr(_cv2, "__version__", None)):
+    raise MissingPackage(_cure)
 
 cv2: Any = _cv2  # its type stubs change from release to release
 

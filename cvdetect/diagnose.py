@@ -91,10 +91,12 @@ def _cv2() -> Any:
 
 
 def _opencv() -> Iterator[Finding]:
+    from cvdetect.cv import NEEDS
+
     cv2 = _cv2()
     yield Finding("OpenCV", "version", f"{cv2.__version__} at {Path(cv2.__file__).parent}")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
-        raise MissingPackage(f"OpenCV {cv2.__version__} cannot read Darknet models: install 'opencv-python>=4.11,<5'")
+        raise MissingPackage(f"OpenCV {cv2.__version__} cannot read Darknet models: install '{NEEDS}'")
     readers = [name for name, function in _IMPORTERS.items() if hasattr(cv2.dnn, function)]
     yield Finding("OpenCV", "model formats", ", ".join(readers))
     build = _build_facts(cv2.getBuildInformation())

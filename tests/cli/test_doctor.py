@@ -27,4 +27,4 @@ def test_doctor_names_an_opencv_that_cannot_read_darknet(cli: Cli, monkeypatch: 
     monkeypatch.delattr(cv2.dnn, "readNetFromDarknet")
     done = cli("doctor")
     assert done.code == 3
-    assert "install 'opencv-python>=4.11,<5'" in done.out
+    assert "install 'opencv-python>=4.13,<5'" in done.out

@@ -84,4 +84,4 @@ def test_opencv_5_becomes_one_sentence_that_names_the_version_to_install(
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
     done = cli("image", samples / "dog.jpg", *xl)
     assert done.code == 3
-    assert "OpenCV 5.0.0 cannot read Darknet models" in done.err and "opencv-python>=4.11,<5" in done.err
+    assert "OpenCV 5.0.0 cannot read Darknet models" in done.err and "opencv-python>=4.13,<5" in done.err

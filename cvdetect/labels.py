@@ -152,8 +152,8 @@ def coco_ids(names: Iterable[str]) -> list[int | None]:
     keys = [canonical(name) for name in names]
     if keys == [canonical(_COCO_91[i - 1]) for i in _COCO_IDS]:
         return list(_COCO_IDS)
-    if keys == [canonical(name) for name in _COCO_91]:
-        return [i if i in _COCO_IDS else None for i in range(1, 92)]
+    if len(keys) >= 90 and keys == [canonical(name) for name in _COCO_91[: len(keys)]]:  # the last has no data either
+        return [i if i in _COCO_IDS else None for i in range(1, len(keys) + 1)]
     return []
 
 

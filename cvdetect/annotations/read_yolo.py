@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from cvdetect.annotations.reading import Box, Notes, Thing, Wh, label_files, parse_finite, read_text, truth_image, wrong
+from cvdetect.annotations.reading import (
+    Box,
+    Notes,
+    Thing,
+    Wh,
+    label_files,
+    parse_finite,
+    read_bytes,
+    read_text,
+    truth_image,
+    wrong,
+)
 from cvdetect.annotations.record import Truth, TruthImage
+from cvdetect.errors import ModelFileError, SourceError
+from cvdetect.label_files import parse_label_file
 
 __all__ = ["SizeOf", "read_yolo"]
 
@@ -44,27 +56,22 @@ def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
 
 def _class_names(root: Path) -> list[str]:
     for folder in (root, *list(root.absolute().parents)[:2]):
-        if (folder / "data.yaml").is_file():
-            return _from_yaml(folder / "data.yaml")
-        if (folder / "classes.txt").is_file():
-            return [line.strip() for line in read_text(folder / "classes.txt").rstrip().splitlines()]
+        for name in ("data.yaml", "classes.txt"):
+            if (folder / name).is_file():
+                return _names_in(folder / name)
     raise wrong(root, "", "there is no data.yaml or classes.txt in it or above it that names the classes")
 
 
-def _from_yaml(path: Path) -> list[str]:
-    """``names``: a list, or a mapping from 0, 1, …"""
-    import yaml
-
+def _names_in(path: Path) -> list[str]:
+    """The names of a label file by number; a number without a name has that as its name."""
     try:
-        data = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise wrong(path, "", f"is not YAML: {' '.join(str(error).split())}") from error
-    names: Any = data.get("names") if isinstance(data, dict) else None
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names or any(isinstance(name, list | dict) for name in names):
+        file = parse_label_file(read_bytes(path), str(path))
+    except ModelFileError as error:
+        raise SourceError(str(error)) from error
+    names = file.by_number()
+    if isinstance(file.listed, dict) and set(names) != set(range(len(names))):
         raise wrong(path, "", "has no names: expected a list of class names, or a mapping from 0, 1, …")
-    return [str(name) for name in names]
+    return [names.get(i, f"class_{i}") for i in range(max(names) + 1)]
 
 
 def _image(name: str, path: Path, wh: Wh, classes: int, notes: Notes, image_id: int) -> TruthImage:

@@ -62,6 +62,10 @@ class LabelFile:
         """The names in order, in the likeliest reading."""
         return list(self.listed.values() if isinstance(self.listed, dict) else self.listed[0])
 
+    def by_number(self) -> dict[int, str]:
+        """Names by the number that the file gives them, or by their line from 0, as annotations refer to them."""
+        return dict(self.listed) if isinstance(self.listed, dict) else _named(_by_order(self.listed, None) or {})
+
     def by_class(self, classes: int | None) -> dict[int, str]:
         """Names by class, from 0, background not counted, for a model of so many classes (None: unknown).
 
@@ -76,7 +80,7 @@ class LabelFile:
             found = _by_order(self.listed, classes)
         if found is None:
             raise ModelFileError(f"{self.name}: {self._misfit(classes or 0)}")
-        return {index: label for index, label in found.items() if label.casefold() not in PLACEHOLDERS}
+        return _named(found)
 
     def _misfit(self, classes: int) -> str:
         if isinstance(self.listed, dict):
@@ -89,6 +93,10 @@ class LabelFile:
         return f"{said}: {_reason(count - classes)}"
 
 
+def _named(names: Mapping[int, str]) -> dict[int, str]:
+    return {index: label for index, label in names.items() if label.casefold() not in PLACEHOLDERS}
+
+
 def _reason(surplus: int) -> str:
     other = "it is the label file of another model"
     if surplus == 1:
@@ -97,9 +105,9 @@ def _reason(surplus: int) -> str:
 
 
 def _by_order(ways: tuple[tuple[str, ...], ...], classes: int | None) -> dict[int, str] | None:
-    """The first reading with as many names as there are classes."""
+    """The first reading with as many names as there are classes; where that is unknown, blank lines count."""
     if classes is None:
-        return dict(enumerate(ways[0]))
+        return dict(enumerate(next((way for way in ways if "" in way), ways[0])))
     for way in ways:
         if len(way) == classes:
             return dict(enumerate(way))

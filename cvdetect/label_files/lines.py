@@ -158,10 +158,10 @@ def _check(content: Sequence[str], name: str) -> None:
     settings = [line for line in content if _SETTING.match(line)]
     if len(settings) > 1 and 2 * len(settings) >= len(content):
         raise _no_list(name, f"it has settings, such as {settings[0][:40]!r}")
-    if len(content) > 1 and all("\t" in line for line in content):
-        raise _no_list(name, "it is a table without a heading; give its columns names, such as id and name")
-    if len(content) > 1 and len({line.count(",") for line in content} - {0}) == 1 and all("," in c for c in content):
-        raise _no_list(name, "it is a table without a heading; give its columns names, such as id,name")
+    for separator in "\t,":
+        counts = {line.rstrip(separator).count(separator) for line in content}
+        if len(content) > 1 and len(counts) == 1 and counts != {0}:
+            raise _no_list(name, "it is a table without a heading: give its columns names, such as id and name")
 
 
 def _check_boxes(content: Sequence[str], name: str) -> None:

@@ -130,8 +130,8 @@ def _example(file: LabelFile) -> str:
 def _coco_in_90(file: LabelFile, classes: int | None) -> dict[int, str]:
     """COCO's 80 or 91 names in the places that TensorFlow's models of 90 and 91 classes have for them, else {}."""
     ids = coco_ids(file.names) if classes in (90, 91) else []
-    numbers = range(1, 92) if len(ids) == 91 else ids
-    return {i - 1: name for i, name in zip(numbers, file.names, strict=False) if i and i <= (classes or 0)}
+    places = ids if len(ids) == 80 else range(1, len(ids) + 1)
+    return {i - 1: name for i, name in zip(places, file.names, strict=False) if i and i <= (classes or 0)}
 
 
 def thresholds(options: DetectOptions, labels: LabelSet, default: float) -> Thresholds:

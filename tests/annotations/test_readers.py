@@ -366,7 +366,7 @@ def test_what_is_wrong_with_a_yolo_file_is_told(text: str, told: str, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "told"),
     [("names: [a", "is not YAML"), ("nc: 3", "has no names"), ("5", "has no names"), ("names: {1: a}", "has no names"),
-     ("names: [[a]]", "has no names"), ("names: []", "has no names"), ("\x07", "is not YAML")],
+     ("names: [[a]]", "expected the name of a class"), ("names: []", "has no names"), ("\x07", "a binary file")],
 )  # fmt: skip
 def test_what_is_wrong_with_a_data_yaml_is_told(text: str, told: str, tmp_path: Path) -> None:
     folder = yolo(tmp_path, "0 0.5 0.5 0.1 0.1\n")

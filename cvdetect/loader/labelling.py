@@ -63,7 +63,7 @@ def find_labels(opened: Opened, names: Path | None, model: str, progress: Progre
         except ModelFileError as error:
             if not found or names.suffix.lower() != ".txt":
                 raise
-            progress.warn(f"passing over {names}: {error}")
+            progress.warn(f"{error}; passing it over")
     if opened.names:
         return _from_model(opened, model)
     return _by_count(opened, model, progress)

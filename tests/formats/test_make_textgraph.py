@@ -138,10 +138,12 @@ def assert_finds_what_numpy_finds(detector: Detector, options: TextGraphOptions 
 
 
 @pytest.mark.parametrize("build", DETECTORS.values(), ids=DETECTORS)
+@pytest.mark.smoke
 def test_opencv_finds_what_numpy_computes_of_the_graph(build: Callable[[], Detector]) -> None:
     assert_finds_what_numpy_finds(build())
 
 
+@pytest.mark.smoke
 def test_the_text_graph_says_what_the_graph_says() -> None:
     made = make_text_graph(parsed(ssd()))
     facts = read_graph(made.text, "made")

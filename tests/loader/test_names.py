@@ -114,7 +114,7 @@ def test_names_beside_that_do_not_fit_are_an_error_but_a_text_may_be_anything(tm
     (tmp_path / "own.txt").write_text("What this model is for,\nand who made it.\n")
     told = Told()
     assert load(ModelChoice(cfg=cfg), told).labels.label(0) == "class_0"
-    assert any(f"passing over {tmp_path / 'own.txt'}" in warning for warning in told.warnings)
+    assert any("own.txt" in warning and "passing it over" in warning for warning in told.warnings)
     (tmp_path / "own.txt").write_text("a\nb\nc\n")
     assert load(ModelChoice(cfg=cfg)).labels.label(0) == "a"
     (tmp_path / "own.names").write_text("a\nb\n")

@@ -37,6 +37,7 @@ def model_for(decoder: str, folder: Path, found: Detections = KNOWN) -> Path:
 
 
 @pytest.mark.parametrize("decoder", sorted(set(WRITERS) - {"yolo_v7"}))
+@pytest.mark.smoke
 def test_a_model_of_every_decoder_is_recognised_and_its_boxes_come_back(decoder: str, tmp_path: Path) -> None:
     heard = Told()
     detector = Detector.load(ModelChoice(onnx=model_for(decoder, tmp_path)), DetectOptions(conf=0.25), progress=heard)

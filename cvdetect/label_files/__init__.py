@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cvdetect.errors import ModelFileError
 from cvdetect.label_files.darknet_data import DarknetData, is_darknet_data, read_darknet_data
-from cvdetect.label_files.decoding import decode
+from cvdetect.label_files.decoding import MOST_BYTES, decode
 from cvdetect.label_files.lines import Listed, read_lines
 from cvdetect.label_files.trees import read_tree, yaml_names
 from cvdetect.sniff import describe_foreign
@@ -134,7 +134,8 @@ def read_label_file(path: Path) -> LabelFile:
         ModelFileError: it cannot be read, or is no label file.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     return parse_label_file(data, str(path))

@@ -14,7 +14,7 @@ __all__ = ["DarknetData", "is_darknet_data", "read_darknet_data"]
 
 _MOST_BYTES = 1 << 16
 _COMMENT = re.compile(r"\s*([#;]|$)")  # as Darknet's read_data_cfg passes over them
-_SETTING = re.compile(r"\s*(\w+)\s*=\s*(.*?)\s*")
+_SETTING = re.compile(r"(\w+)\s*=\s*(.*)")
 _KEYS = {"classes", "train", "valid", "names", "labels", "backup", "test", "results", "eval", "top", "difficult"}
 
 
@@ -29,7 +29,7 @@ class DarknetData:
 def is_darknet_data(text: str) -> bool:
     """Whether all lines are settings, and some of them Darknet's."""
     lines = [line for line in text.splitlines() if not _COMMENT.match(line)]
-    keys = {match[1] for line in lines if (match := _SETTING.fullmatch(line))}
+    keys = {match[1] for line in lines if (match := _SETTING.fullmatch(line.strip()))}
     return bool(lines) and all("=" in line for line in lines) and len(keys & _KEYS) >= min(2, len(lines))
 
 
@@ -66,7 +66,7 @@ def _settings(path: Path) -> dict[str, str] | None:
         return None
     if not is_darknet_data(text):
         return None
-    return {match[1]: match[2] for line in text.splitlines() if (match := _SETTING.fullmatch(line))}
+    return {match[1]: match[2] for line in text.splitlines() if (match := _SETTING.fullmatch(line.strip()))}
 
 
 def _places(path: Path, named: str) -> Iterator[Path]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from cvdetect.errors import ModelFileError
 from cvdetect.sniff import describe_foreign
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["MOST_BYTES", "Decoded", "decode"]
 
-_MOST_BYTES = 16 << 20  # ImageNet's 21,841 classes take half a megabyte
+MOST_BYTES = 16 << 20  # ImageNet's 21,841 classes take half a megabyte
 _BOMS = (  # UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF8, "utf-8", "UTF-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
@@ -50,8 +50,8 @@ def decode(data: bytes, name: str) -> Decoded:
     Raises:
         ModelFileError: it is empty, no text, or in an encoding that cannot be told for certain.
     """
-    if len(data) > _MOST_BYTES:
-        raise ModelFileError(f"{name}: has {len(data):,} bytes, expected class names")
+    if len(data) > MOST_BYTES:
+        raise ModelFileError(f"{name}: has more than {MOST_BYTES:,} bytes, expected class names")
     decoded = _decode(data, name)
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a").replace("\ufeff", "")
     if not text.strip():

@@ -11,6 +11,7 @@ from cvdetect.errors import ModelFileError
 __all__ = ["Listed", "read_lines"]
 
 _LONGEST_NAME = 250  # characters; ImageNet's longest has 131
+_LONGEST_ROW = 2000  # of a table
 _COMMENT = re.compile(r"\s*(//|#(\s|#|$))")
 _NUMBERED = re.compile(r"(\d{1,6})(?:\s*[:=,;|]\s*|[.)]?\s+)(\S.*?)\s*,?$")
 _NUMBER_LAST = re.compile(r"(\S.*?)\s*[:=,;\t|]\s*(\d{1,6})\s*,?$")
@@ -42,6 +43,10 @@ def read_lines(text: str, name: str) -> Listed:
     content = [line for line in lines if line and not _COMMENT.match(line)]
     if not content:
         raise ModelFileError(f"{name}: has comments only, expected class names")
+    if len(content) == 1 and len(content[0]) > _LONGEST_NAME and re.search("[,;]", content[0]):
+        return _ways(lines, content)[1:]
+    if max(map(len, content)) > _LONGEST_ROW:
+        raise _no_list(name, f"a line of it has {max(map(len, content)):,} characters")
     for read in (_table, _numbered, _numbered_last):
         if numbered := read(content, name):
             return numbered
@@ -67,6 +72,8 @@ def _ways(lines: Sequence[str], content: Sequence[str]) -> tuple[tuple[str, ...]
 
 def _unquoted(names: list[str]) -> list[str]:
     """Without the quotes, where each name has them."""
+    if all(name.endswith(",") for name in names[:-1]) and len(names) > 1:
+        names = [name.removesuffix(",") for name in names]
     found = [_QUOTED.match(name) for name in names if name.strip()]
     if found and all(found):
         names = [match[2] if (match := _QUOTED.match(name)) else "" for name in names]
@@ -148,9 +155,8 @@ def _columns(rows: Sequence[list[str]], label: int, number: int | None, name: st
 
 def _check(content: Sequence[str], name: str) -> None:
     """Raise ModelFileError where the lines are no names."""
-    longest = max(content, key=len)
-    if len(longest) > _LONGEST_NAME and not ("," in longest and len(content) == 1):
-        raise _no_list(name, f"a line of it has {len(longest):,} characters")
+    if max(map(len, content)) > _LONGEST_NAME:
+        raise _no_list(name, f"a line of it has {max(map(len, content)):,} characters")
     _check_boxes(content, name)
     markup = next((line for line in content if _MARKUP.match(line)), None)
     if markup:

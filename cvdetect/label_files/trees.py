@@ -14,12 +14,12 @@ from cvdetect.label_files.lines import Listed
 
 __all__ = ["read_tree", "yaml_names"]
 
-_MOST_YAML = 1 << 20  # characters; PyYAML takes seconds for more
+_MOST_PARSED = 1 << 20  # characters; Python's parsers take seconds for more, and gigabytes
 _KEYS = (
     "names", "class_names", "labels", "classes", "categories", "id2label", "label2id", "class_to_idx", "label_map",
     "CLASSES",
 )  # fmt: skip
-_LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*\w+\s*:?\s*[{<]")
+_LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*\w+\s*(?::\s*)?[{<]")
 _YAML = re.compile(r"^(names|class_names|classes|labels|nc)[ \t]*:", re.MULTILINE)
 _YAML_LIST = re.compile(r"(?:(?:---|#[^\n]*|[ \t]*)\n)*-[ \t]+\S[^\n]*(\n([ \t]*#[^\n]*|[ \t]*|-[ \t]+\S[^\n]*))*")
 _PYTHON = re.compile(r"(?:\s|#[^\n]*\n)*(?:(\w+)\s*=\s*)?([\[({])")
@@ -39,10 +39,16 @@ def read_tree(text: str, name: str, is_yaml: bool = False) -> tuple[str, Listed]
     if match := _PYTHON.match(text):
         return "list", _names(_literal(text[match.start(2) :], match[2], name), name)
     if _LABEL_MAP.match(text):
+        _check_length(text, name)
         return "label map", read_label_map(text, name)
     if _YAML.search(text) or _YAML_LIST.fullmatch(text.rstrip()):
         return "YAML", yaml_names(text, name)
     return None
+
+
+def _check_length(text: str, name: str) -> None:
+    if len(text) > _MOST_PARSED:
+        raise ModelFileError(f"{name}: has {len(text):,} characters, expected class names")
 
 
 def _literal(text: str, opening: str, name: str) -> Any:
@@ -51,6 +57,7 @@ def _literal(text: str, opening: str, name: str) -> Any:
         return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         wrong = error
+    _check_length(text, name)
     try:
         return ast.literal_eval(text.strip().rstrip(","))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -129,8 +136,7 @@ def yaml_names(text: str, name: str) -> Listed:
     """
     import yaml
 
-    if len(text) > _MOST_YAML:
-        raise ModelFileError(f"{name}: has {len(text):,} characters, expected class names")
+    _check_length(text, name)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -49,6 +49,7 @@ BOTH_OF_TWO = {
     "CSV, other columns": "name;supercategory;id\ncat;animal;1\nbig dog;animal;2\n",
     "CSV without numbers": "label,colour\ncat,red\nbig dog,blue\n",
     "one line": "cat, big dog\n",
+    "commas at the ends": "cat,\nbig dog,\n",
     "quoted lines": '"cat",\n"big dog",\n',
     "JSON list": '["cat", "big dog"]',
     "JSON mapping": '{"0": "cat", "1": "big dog"}',
@@ -176,6 +177,17 @@ def test_laughter_in_yaml_is_refused_at_once() -> None:
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)]
     with pytest.raises(ModelFileError, match="expected the name of a class"):
         read("\n".join([*lines, "names: [*a39]"]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a" + " , " * 500_000, "0 " + " " * 500_000, "a =" + " " * 500_000 + "b",
+     "0 " + " " * 500_000 + "b", "a\n" + "b :" * 500_000, "[" + "0," * 1_000_000, "item {" * 500_000,
+     "x" * (17 << 20), "names: [" + "a, " * 500_000, "- " * 500_000, "#" * 1_000_000 + "\nx y\n" + "=" * 100_000],
+)  # fmt: skip
+def test_long_content_takes_no_time(content: str) -> None:
+    with contextlib.suppress(ModelFileError):
+        read(content).by_class(2)
 
 
 @pytest.mark.parametrize("opening", ["[", "{", "- ", "names: [", "item {", "(", '{"a":'])

@@ -12,7 +12,7 @@ from cvdetect.detector import Detector
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.formats.caffe import read_prototxt, with_thresholds
 from cvdetect.options import DetectOptions, ModelChoice
-from tests.conftest import Cli
+from tests.conftest import Cli, Told
 
 # Three classes (0 the background), four priors (2 x 2 cells), boxes as the priors, scores from the convolution's bias.
 PROTOTXT = """
@@ -189,3 +189,15 @@ def test_options_that_cannot_act_are_refused(tiny: Path) -> None:
     tiny.with_suffix(".caffemodel").unlink()
     with pytest.raises(ModelFileError, match="give --caffemodel"):
         Detector.load(ModelChoice(prototxt=tiny))
+
+
+def test_names_beside_the_files_are_taken_else_the_warning_counts_as_the_labels_do(tiny: Path) -> None:
+    told = Told()
+    labels = Detector.load(ModelChoice(prototxt=tiny), progress=told).labels
+    assert (labels.label(1), labels.label(2)) == ("class_1", "class_2")
+    assert any("its 2 classes, naming them class_1, …, class_2;" in warning for warning in told.warnings)
+    tiny.with_suffix(".names").write_text(
+        "item { name: 'none_of_the_above' label: 0 }\nitem { name: 'a' label: 1 }\nitem { name: 'b' label: 2 }\n"
+    )
+    labels = Detector.load(ModelChoice(prototxt=tiny), progress=told).labels
+    assert (labels.label(1), labels.label(2)) == ("a", "b")

@@ -312,3 +312,13 @@ def _small(factory: pytest.TempPathFactory) -> bytes:
     if not file.is_file():
         constant_model(file, {"output0": np.zeros((1, 6, 21))}, (1, 3, 32, 32), metadata(["a", "b"]))
     return file.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".names", ".txt"])
+def test_names_beside_the_file_go_before_those_in_it(suffix: str, tmp_path: Path) -> None:
+    file = model_for("yolo_v8", tmp_path)
+    assert Detector.load(ModelChoice(onnx=file)).labels.label(0) == "ant"
+    file.with_suffix(suffix).write_text("\n".join("uvwxyz"))
+    told = Told()
+    assert Detector.load(ModelChoice(onnx=file), progress=told).labels.label(0) == "u"
+    assert any(f"yolo_v8{suffix} (--names was not given)" in note for note in told.notes)

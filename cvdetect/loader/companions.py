@@ -69,7 +69,9 @@ def find_cfg(weights: Path, progress: Progress) -> Path:
         if found := next(_of_stem(weights.parent, stem, ".cfg"), None):
             progress.note(f"taking {found} (--cfg was not given)")
             return found
-    raise UsageError(f"--weights {weights}: its cfg is not beside it: give --cfg (models.yaml's bring theirs)")
+    raise UsageError(
+        f"--weights goes with --cfg, and no cfg is beside {weights}; models of models.yaml bring their own"
+    )
 
 
 def find_names(files: Iterable[Path], progress: Progress) -> Path | None:

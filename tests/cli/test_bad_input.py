@@ -150,7 +150,7 @@ def test_a_wrong_option(args, code, words, cli: Cli, xl: list[str], samples: Pat
     [
         (["-m", "yolov3-tinny"], ["yolov3-tiny"]),
         (["-m", "yolov3-tiny", "--cfg", "x.cfg"], ["--model and --cfg"]),
-        (["--weights", "x.weights"], ["--weights x.weights", "give --cfg"]),
+        (["--weights", "x.weights"], ["--weights goes with --cfg"]),
         (["--scale", "0.1"], ["--scale goes with --cfg"]),
         (["-m", "yolov3-tiny", "--classes", "dgo"], ["did you mean 'dog'"]),
         (["-m", "opencv-face-detector", "--multi-label"], ["--multi-label cannot act"]),

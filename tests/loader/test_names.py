@@ -77,7 +77,7 @@ def test_weights_alone_find_their_cfg(stem: str, tmp_path: Path) -> None:
 
 
 def test_weights_without_a_cfg_are_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="its cfg is not beside it: give --cfg"):
+    with pytest.raises(UsageError, match="--weights goes with --cfg, and no cfg is beside"):
         load(ModelChoice(weights=tmp_path / "x.weights"))
 
 

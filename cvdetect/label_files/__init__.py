@@ -1,7 +1,7 @@
 """Files that name a model's classes: lists, numbered lists, tables, YAML, JSON, label maps, Darknet's .data.
 
-`read_label_file` reads any of them, `names_of` gives the names to the class numbers of a model. A file that is none is
-an error, never a list of its lines.
+`read_label_file` reads any of them, and `LabelFile.by_class` gives the names to the classes of a model. A file that is
+none of them is an error, never a list of its lines.
 """
 
 from __future__ import annotations

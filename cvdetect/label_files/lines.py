@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from cvdetect.errors import ModelFileError
 
@@ -12,6 +13,7 @@ __all__ = ["Listed", "read_lines"]
 
 _LONGEST_NAME = 250  # characters; ImageNet's longest has 131
 _LONGEST_ROW = 2000  # of a table
+_MOST_NAMES = 200_000
 _COMMENT = re.compile(r"\s*(//|#(\s|#|$))")
 _NUMBERED = re.compile(r"(\d{1,6})(?:\s*[:=,;|]\s*|[.)]?\s+)(\S.*?)\s*,?$")
 _NUMBER_LAST = re.compile(r"(\S.*?)\s*[:=,;\t|]\s*(\d{1,6})\s*,?$")
@@ -43,6 +45,8 @@ def read_lines(text: str, name: str) -> Listed:
     content = [line for line in lines if line and not _COMMENT.match(line)]
     if not content:
         raise ModelFileError(f"{name}: has comments only, expected class names")
+    if len(content) > _MOST_NAMES:
+        raise _no_list(name, f"it has {len(content):,} lines")
     if len(content) == 1 and len(content[0]) > _LONGEST_NAME and re.search("[,;]", content[0]):
         return _ways(lines, content)[1:]
     if max(map(len, content)) > _LONGEST_ROW:
@@ -106,7 +110,7 @@ def _by_number(
     _check_boxes(content, name)
     names = dict(zip(numbers, _unquoted([pair[1] for pair in pairs]), strict=True))
     if len(names) < len(pairs):
-        twice = next(n for n in numbers if numbers.count(n) > 1)
+        twice = next(a for a, b in pairwise(sorted(numbers)) if a == b)
         raise ModelFileError(f"{name}: has number {twice} twice")
     return names
 

@@ -120,7 +120,9 @@ _KINDS: Mapping[Role, Callable[[bytes], bool]] = {
 _LABELS: Mapping[str, Callable[[bytes], bool]] = {
     "a Darknet .data file": lambda head: is_darknet_data(head.decode("utf-8", "replace")),
     "a label map": _begins(rb"item\s*:?\s*\{"),
-    "a data.yaml with class names": lambda head: re.search(rb"^(names|nc)[ \t]*:", head, re.MULTILINE) is not None,
+    "a data.yaml with class names": lambda head: (
+        b"\0" not in head and re.search(rb"^(names|nc)[ \t]*:", head, re.MULTILINE) is not None
+    ),
 }
 _UNREAD: Mapping[str, Callable[[bytes], bool]] = {
     "torch7": lambda head: head[:4] == b"\x04\0\0\0" and b"V 1" in head[8:24],

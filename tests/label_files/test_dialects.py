@@ -185,6 +185,7 @@ def test_laughter_in_yaml_is_refused_at_once() -> None:
      "0 " + " " * 500_000 + "b", "a\n" + "b :" * 500_000, "[" + "0," * 1_000_000, "item {" * 500_000,
      "0 a\n" * 4_000_000, "x" * (17 << 20),
      "names: [" + "a, " * 500_000, "- " * 500_000, "#" * 1_000_000 + "\nx y\n" + "=" * 100_000],
+    ids=lambda text: repr(text[:8]),
 )  # fmt: skip
 def test_long_content_takes_no_time(content: str) -> None:
     with contextlib.suppress(ModelFileError):

@@ -135,3 +135,11 @@ def test_models(cli: Cli) -> None:
 def test_doctor(cli: Cli) -> None:
     done = cli("doctor")
     assert done.code == 0 and cv2.__version__ in done.out
+
+
+def test_a_heic_image(cli: Cli, tiny: list[str], tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.random.default_rng(4).integers(0, 255, (64, 96, 3), np.uint8)
+    heif.from_bytes("RGB", (96, 64), pixels.tobytes()).save(str(tmp_path / "a.heic"))
+    done = cli("image", tmp_path / "a.heic", *tiny, "--no-save", "--json", "-")
+    assert done.code == 0 and json.loads(done.out)["width"] == 96

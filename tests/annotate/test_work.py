@@ -78,8 +78,9 @@ def test_a_worker_gives_an_outcome_for_every_name(tmp_path: Path) -> None:
 
 def test_what_loading_the_model_tells_is_kept_for_the_driver(tmp_path: Path) -> None:
     model = replace(tiny_model(tmp_path / "model"), weights=None, names=None)
+    order = order_of(tmp_path, model=model)
     (tmp_path / "model" / "tiny.names").unlink()  # else they are taken
-    told = Worker(order_of(tmp_path, model=model)).loaded.told
+    told = Worker(order).loaded.told
     assert ("note", f"taking {tmp_path}/model/tiny.weights (--weights was not given)") in told
     assert any(kind == "warn" and "class_0" in message for kind, message in told)
 

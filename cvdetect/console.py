@@ -151,10 +151,18 @@ def print_video_report(report: VideoReport) -> None:
     """Print how a video went: frames, time, what ran, objects by class, and where the annotated copy lies."""
     console = stdout_console()
     done, seconds = report.summary.done, report.seconds
-    console.print(f"{done} frames in {seconds:.1f} s, {report.fps:.1f} frames a second, by {escape(report.ran)}")
+    looked = report.summary.looked
+    frames = f"{done} frames" if looked == done else f"{done} frames ({looked} looked at)"
+    console.print(f"{frames} in {seconds:.1f} s, {report.fps:.1f} frames a second, by {escape(report.ran)}")
     if report.objects:
-        rows = [[label, str(count), f"{count / done:.2f}"] for label, count in report.objects.most_common()]
-        print_table(["label", ">detections", ">a frame"], rows, console=console)
+        a_frame = ">a frame" if looked == done else ">a frame looked at"
+        tracked = report.tracked
+        headers = ["label", ">detections", a_frame, *([] if tracked is None else [">objects"])]
+        rows = [
+            [label, str(count), f"{count / looked:.2f}", *([] if tracked is None else [str(tracked[label])])]
+            for label, count in report.objects.most_common()
+        ]
+        print_table(headers, rows, console=console)
     if report.out and done:
         console.print(f"[dim]→[/] {escape(str(report.out))}")
 

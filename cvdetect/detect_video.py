@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -15,7 +15,7 @@ from pathlib import Path
 from cvdetect import media
 from cvdetect.detections import Detections
 from cvdetect.detector import Detector, load_detectors, warm_up
-from cvdetect.errors import MissingPackage, UsageError
+from cvdetect.errors import UsageError
 from cvdetect.events import Controls, Progress, Silent
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
@@ -78,11 +78,13 @@ class VideoReport:
     """How a run went.
 
     Attributes:
-        summary: frames done and what failed.
+        summary: frames done, how many of them were looked at, and what failed.
         out: the annotated video, None where none was written.
         seconds: wall time from the first frame to the finished file; loading and warming up are not in it.
         ran: what ran the network.
         objects: label → detections of all frames that were looked at.
+        tracked: label → how many distinct objects were numbered, each under its most frequent label; None without
+            `track`.
     """
 
     summary: Summary
@@ -90,6 +92,7 @@ class VideoReport:
     seconds: float
     ran: str
     objects: Counter[str] = field(default_factory=Counter)
+    tracked: Counter[str] | None = None
 
     @property
     def fps(self) -> float:
@@ -110,24 +113,24 @@ def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Control
     with open_video(job.input, job.start, job.end) as source:
         for remark in source.info.remarks:
             progress.warn(f"{job.input}: {remark}")
-        detectors = load_detectors(job.model, job.detect, job.run, progress)
+        controls = controls or Controls()
+        detectors = load_detectors(job.model, _detect_options(job, controls), job.run, progress)
         detector = detectors[0]
         progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
         report = VideoReport(Summary(), out, 0.0, str(detector.ran))
-        controls = controls or Controls()
-        sinks = [*_sinks(job, out, detector, source, progress, controls), _Counts(detector.labels, report.objects)]
+        counts = _Counts(detector.labels, report.objects)
+        sinks = [*_sinks(job, out, detector, source, progress, controls), counts]
         warm_up(detectors, source.info.wh, progress, job.batch)
         progress.begin("detecting", _expected(job, source), "frames")
         begin = time.perf_counter()
         try:
             frames = with_end(every(source, job.every), source, job.input)
-            flow = Flow(batch=job.batch)
-            report.summary = run(
-                frames, detectors, sinks, progress, flow=flow, filters=_filters(job, source), controls=controls
-            )
+            flow, filters = Flow(batch=job.batch), _filters(job, source, controls)
+            report.summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
         finally:
             progress.end()
         report.seconds = time.perf_counter() - begin
+        report.tracked = counts.tracked() if job.track else None
     return report
 
 
@@ -139,7 +142,9 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
     if job.end is not None and job.end <= job.start:
         raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
     if job.track:
-        _need_tracker()
+        from cvdetect import tracking
+
+        tracking.need()
     out = _output(job)
     if out is not None:
         choose_codec(out, job.codec, Silent())
@@ -173,13 +178,6 @@ def _usual_name(name: str) -> str:
     return f"{stem or 'stream'}_detected.avi"
 
 
-def _need_tracker() -> None:
-    from cvdetect.tracking import available
-
-    if not available():
-        raise MissingPackage("--track needs the extra: pip install 'cvdetect[track]'")
-
-
 def _sinks(
     job: VideoJob, out: Path | None, detector: Detector, source: VideoSource, progress: Progress, controls: Controls
 ) -> list[Sink]:
@@ -192,7 +190,7 @@ def _sinks(
     if job.show:
         from cvdetect.sinks.live_window import LiveWindow
 
-        lowest = detector.model.options.thresholds.floor
+        lowest = max(controls.min_score, detector.model.options.thresholds.floor)
         controls.min_score = lowest
         sinks.append(LiveWindow(renderer, controls, lowest=lowest, progress=progress))
     return sinks
@@ -216,12 +214,23 @@ def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSourc
     )
 
 
-def _filters(job: VideoJob, source: VideoSource) -> list[Filter]:
+def _detect_options(job: VideoJob, controls: Controls) -> DetectOptions:
+    """What the detector lets through: with `track` more than is shown, which `controls` then holds back."""
+    if not job.track:
+        return job.detect
+    from cvdetect.tracking import with_faint
+
+    detect, lowest = with_faint(job.model, job.detect)
+    controls.min_score = max(controls.min_score, lowest)
+    return detect
+
+
+def _filters(job: VideoJob, source: VideoSource, controls: Controls) -> list[Filter]:
     if not job.track:
         return []
     from cvdetect.tracking import Tracker
 
-    return [Tracker(float(source.info.rate) / job.every)]
+    return [Tracker(float(source.info.rate) / job.every, controls)]
 
 
 def _expected(job: VideoJob, source: VideoSource) -> int | None:
@@ -234,11 +243,12 @@ def _expected(job: VideoJob, source: VideoSource) -> int | None:
 
 
 class _Counts:
-    """A sink that counts objects by class, in the frames that were looked at."""
+    """A sink that counts detections by label, and the labels of each number, in the frames that were looked at."""
 
     def __init__(self, labels: LabelSet, objects: Counter[str]) -> None:
         self._labels = labels
         self._objects = objects
+        self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
 
     def __enter__(self) -> _Counts:
         return self
@@ -246,5 +256,15 @@ class _Counts:
     def __exit__(self, *_: object) -> None: ...
 
     def write(self, frame: Frame, found: Detections) -> None:
-        if not frame.held:
-            self._objects.update(self._labels.label(int(c)) for c in found.class_id)
+        if frame.held:
+            return
+        labels = [self._labels.label(int(c)) for c in found.class_id]
+        self._objects.update(labels)
+        for row, label in enumerate(labels):
+            number = found.number(row)
+            if number is not None:
+                self._numbered[number][label] += 1
+
+    def tracked(self) -> Counter[str]:
+        """Label → how many numbers bore it most often."""
+        return Counter(labels.most_common(1)[0][0] for labels in self._numbered.values())

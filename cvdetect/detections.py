@@ -26,7 +26,8 @@ class Detections:
         xyxy: float32 (N, 4): x1, y1, x2, y2 with x1 ≤ x2 and y1 ≤ y2.
         class_id: int64 (N,): the model's own class numbers.
         score: float32 (N,): 0 to 1.
-        track_id: int64 (N,) or None: numbers that stay with an object from frame to frame.
+        track_id: int64 (N,) or None: numbers that stay with an object from frame to frame, from 1 on; negative where
+            an object has none yet.
         masks: N arrays float32 (h, w), each of its own size, or None: how probable (0 to 1) it is that the object is
             there, on a grid over the object's box in `mask_xyxy` (see `cvdetect.masks`).
         mask_xyxy: float32 (N, 4) or None: the boxes that the masks belong to, where they differ from `xyxy`: clipping a
@@ -123,6 +124,12 @@ class Detections:
     def __iter__(self) -> Iterator[Detections]:
         """One `Detections` of length 1 after another."""
         return (self[i] for i in range(len(self)))
+
+    def number(self, row: int) -> int | None:
+        """The track id of the detection in `row`, None where it has none (yet)."""
+        if self.track_id is None or self.track_id[row] < 0:
+            return None
+        return int(self.track_id[row])
 
     def moved(self, dx: float, dy: float) -> Detections:
         """The same detections `dx` pixels to the right and `dy` down."""

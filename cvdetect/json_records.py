@@ -41,7 +41,7 @@ def _detection(found: Detections, i: int, labels: LabelSet, masks: list[dict[str
         **({} if category_id is None else {"category_id": category_id}),
         "score": round(float(found.score[i]), 6),
         "box": [round(float(v), 2) for v in found.xyxy[i]],
-        **({} if found.track_id is None else {"track_id": int(found.track_id[i])}),
+        **({} if (number := found.number(i)) is None else {"track_id": number}),
         **({"mask": masks[i]} if masks else {}),
     }
 

@@ -56,9 +56,11 @@ class Flow:
 
 @dataclass(slots=True)
 class Summary:
-    """How a run went: how many frames were written, which inputs failed, and by which signal it was ended."""
+    """How a run went: how many frames were written, how many of them the network looked at (the others carry the last
+    detections), which inputs failed, and by which signal it was ended."""
 
     done: int = 0
+    looked: int = 0
     failed: list[Failed] = field(default_factory=list)
     interrupted: int = 0
 
@@ -228,6 +230,7 @@ class _Writer:
             for change in self.filters:
                 found = change(item, found)
             self.last = found
+            self.summary.looked += 1
         shown = self.last[self.last.score >= self.controls.min_score] if self.controls.min_score else self.last
         for sink in self.sinks:
             sink.write(item, shown)

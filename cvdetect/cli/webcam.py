@@ -21,6 +21,7 @@ __all__ = ["command"]
 @click.option("--serve", metavar="HOST:PORT", help="Serve a page with the live picture, e.g. 127.0.0.1:8080.")
 @click.option("--max-frames", type=int, metavar="N", help="End after N frames.")
 @click.option("--duration", type=float, metavar="S", help="End after S seconds.")
+@click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")
 @click.option(
     "--reconnect", type=int, default=10, show_default=True, metavar="N", help="Tries when a stream breaks; 0: none."
 )

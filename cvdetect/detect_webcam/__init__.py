@@ -8,6 +8,7 @@ from cvdetect.detect_webcam.slider import slider_for
 from cvdetect.detector import Detector, warm_up
 from cvdetect.errors import UsageError
 from cvdetect.events import Controls, Progress, Silent
+from cvdetect.options import DetectOptions
 from cvdetect.pipeline import Summary
 from cvdetect.sinks.window import why_no_window
 from cvdetect.sources.camera import Camera
@@ -36,7 +37,8 @@ def detect_webcam(
     slider = slider_for(job.model, job.detect)  # finds out, too, whether there is such a model
     has_window = _has_window(job, progress)
     with _camera(job, controls, progress) as camera:
-        detector = Detector.load(job.model, slider.detect if has_window else job.detect, job.run, progress)
+        detect = slider.detect if has_window else _without_window(job, controls)
+        detector = Detector.load(job.model, detect, job.run, progress)
         progress.detail(f"{detector.name} runs on {detector.ran}")
         live = LiveRun(job, camera, detector, controls, progress)
         warm_up([detector], camera.info.wh, progress)
@@ -57,6 +59,17 @@ def _has_window(job: WebcamJob, progress: Progress) -> bool:
         raise UsageError(f"no window: {reason}; and no other output: give --out, --json or --serve 127.0.0.1:8080")
     progress.note(f"no window: {reason}")
     return False
+
+
+def _without_window(job: WebcamJob, controls: Controls) -> DetectOptions:
+    """What the detector lets through: with `track` more than is written, which `controls` then holds back."""
+    if not job.track:
+        return job.detect
+    from cvdetect.tracking import with_faint
+
+    detect, lowest = with_faint(job.model, job.detect)
+    controls.min_score = max(controls.min_score, lowest)
+    return detect
 
 
 def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:

@@ -35,6 +35,7 @@ class WebcamJob:
         max_frames: end after so many frames; None for no end.
         duration: end after so many seconds; None for no end.
         reconnect: how often to try again when the stream breaks.
+        track: give objects numbers that stay with them from frame to frame.
         timeout: seconds to wait for a connection and for each picture.
         blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
     """
@@ -50,6 +51,7 @@ class WebcamJob:
     serve: str | None = None
     max_frames: int | None = None
     duration: float | None = None
+    track: bool = False
     reconnect: int = 10
     timeout: float = 10.0
     blur: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ def check(job: WebcamJob) -> Address | None:
 
     Raises:
         UsageError: an option that cannot be met.
-        MissingPackage: the page's server is not installed.
+        MissingPackage: the page's server, or what `track` needs, is not installed.
         SinkError: an output cannot be written, or the port is not to be had.
     """
     if job.device is not None and job.url is not None:
@@ -78,6 +80,10 @@ def check(job: WebcamJob) -> Address | None:
     for option, seconds in (("--duration", job.duration), ("--timeout", job.timeout)):
         if seconds is not None and not 0 < seconds < float("inf"):
             raise UsageError(f"{option} {seconds:g}: a positive number of seconds is needed")
+    if job.track:
+        from cvdetect import tracking
+
+        tracking.need()
     serve = None if job.serve is None else parse_address(job.serve)
     if serve is not None:
         need_server()

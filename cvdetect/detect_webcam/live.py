@@ -12,7 +12,7 @@ from cvdetect.detect_webcam.job import WebcamJob
 from cvdetect.detect_webcam.slider import Slider
 from cvdetect.detector import Detector
 from cvdetect.events import Controls, Progress
-from cvdetect.pipeline import Flow, Summary, run
+from cvdetect.pipeline import Filter, Flow, Summary, run
 from cvdetect.signals import stopping_on_signals
 from cvdetect.sinks import Sink
 from cvdetect.sinks.figures import Figures
@@ -46,10 +46,13 @@ class LiveRun:
     def run(self, sinks: Sequence[Sink]) -> Summary:
         """Watch until the end, in this thread."""
         self._progress.begin("watching", self._job.max_frames, "frames")
-        flow = Flow(live=True)
+        flow, filters = Flow(live=True), self._filters()
         begin = time.perf_counter()
         try:
-            summary = run(self._camera, [self._detector], sinks, self._progress, flow=flow, controls=self._controls)
+            summary = run(
+                self._camera, [self._detector], sinks, self._progress,
+                flow=flow, filters=filters, controls=self._controls,
+            )  # fmt: skip
         finally:
             self._progress.end()
         seconds, dropped = time.perf_counter() - begin, self._camera.dropped
@@ -85,6 +88,13 @@ class LiveRun:
         if serve is not None:
             sinks.append(Page(serve, self._renderer(), self._facts, self._progress))
         return sinks
+
+    def _filters(self) -> list[Filter]:
+        if not self._job.track:
+            return []
+        from cvdetect.tracking import Tracker
+
+        return [Tracker(float(self._camera.info.rate), self._controls)]
 
     def _renderer(self) -> Renderer:
         """One for each thread that draws."""

@@ -182,7 +182,8 @@ def _outlines(detections: Detections, line: int, width: int, height: int) -> lis
 def _texts(detections: Detections, i: int, labels: Callable[[int], str]) -> tuple[str, str]:
     """What a label says, and the score it ends with."""
     class_id = int(detections.class_id[i])
-    track = "" if detections.track_id is None else f"#{detections.track_id[i]} "
+    number = detections.number(i)
+    track = "" if number is None else f"#{number} "
     return track + plain_text(labels(class_id), class_id), f" {detections.score[i]:.2f}"
 
 

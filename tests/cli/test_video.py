@@ -225,13 +225,45 @@ def test_sound_that_a_container_cannot_hold_is_told(cli: Cli, fast: list[str]) -
 
 
 def test_tracking_keeps_a_number_on_an_object(cli: Cli, fast: list[str]) -> None:
-    pytest.importorskip("trackers")
+    pytest.importorskip("scipy")
     done = cli("video", STREET, *fast, "--track", "--json", "-", "--end", "1.2", "--classes", "dog,car,bicycle")
     lines = [json.loads(line)["detections"] for line in done.out.splitlines()]
-    cars = [d["track_id"] for line in lines for d in line if d["label"] == "car" and d["score"] > 0.6]
+    cars = [d.get("track_id") for line in lines for d in line if d["label"] == "car" and d["score"] > 0.6]
     assert len(cars) > 20 and max(cars.count(i) for i in set(cars)) > 0.9 * len(cars)
-    by_number = {(d["track_id"], d["label"]) for line in lines for d in line}
+    by_number = {(d["track_id"], d["label"]) for line in lines for d in line if "track_id" in d}
     assert len(by_number) == len({n for n, _ in by_number}), "a number belongs to one class"
+    assert not any("track_id" in d for line in lines[:2] for d in line), "no object is confirmed yet"
+    assert all(-1 not in [d.get("track_id") for d in line] for line in lines)
+
+
+def test_three_horses_have_a_number_each(cli: Cli, yolov3_tiny: None, shared: Path) -> None:
+    pytest.importorskip("scipy")
+    done = cli("video", shared / "data/cases/media/horses.mp4", "--track", "--json", "-", "--conf", "0.25")
+    found = [json.loads(line)["detections"] for line in done.out.splitlines()]
+    numbers = [[d["track_id"] for d in line if "track_id" in d] for line in found]
+    assert all(len(set(line)) == len(line) for line in numbers)
+    assert numbers[:2] == [[], []] and sorted(numbers[2]) == [1, 2, 3]
+    assert {n for line in numbers for n in line} <= {1, 2, 3, 4, 5}, "five horses, two of them hardly seen"
+
+
+@pytest.mark.parametrize("conf", ["0.3", "0.3,dog=0.4"])
+def test_tracking_reports_the_same_detections(cli: Cli, fast: list[str], conf: str) -> None:
+    pytest.importorskip("scipy")
+    command = ["video", STREET, *fast[:2], "--conf", conf, "--json", "-", "--end", "0.5"]
+    outs = [cli(*command, *more).out for more in ([], ["--track"])]
+    plain, tracked = ([json.loads(line) for line in out.splitlines()] for out in outs)
+    for line in tracked:
+        for found in line["detections"]:
+            found.pop("track_id", None)
+    assert tracked == plain and any(line["detections"] for line in plain)
+
+
+def test_the_closing_table_counts_frames_that_were_looked_at(cli: Cli, fast: list[str]) -> None:
+    pytest.importorskip("scipy")
+    done = cli("video", STREET, *fast, "--every", "5", "--track", "--out", "out.mp4", "--end", "1", "--classes", "dog")
+    assert done.out.startswith("30 frames (6 looked at) in "), done.out
+    dogs = next(line for line in done.out.splitlines() if "dog" in line)
+    assert [cell.strip() for cell in dogs.strip("│\n").split("│")] == ["dog", "6", "1.00", "1"], done.out
 
 
 def test_a_video_cut_short_is_done_as_far_as_it_goes_and_told(cli: Cli, fast: list[str]) -> None:

@@ -323,3 +323,24 @@ def test_a_port_in_use_is_told_before_anything_is_opened(cli: Cli) -> None:
         done = cli("webcam", "--serve", f"127.0.0.1:{port}", "--url", "missing.mp4")
     assert done.code == 4
     assert f"--serve 127.0.0.1:{port}: address already in use" in done.err
+
+
+def test_tracking_numbers_objects_and_keeps_to_the_threshold(cli: Cli, samples: Path, small: list[str]) -> None:
+    pytest.importorskip("scipy")
+    done = cli(
+        "webcam", "--url", samples / "street.mp4", *small, "--conf", "0.3", "--classes", "dog", "--track",
+        "--no-window", "--json", "-", "--max-frames", 8,
+    )  # fmt: skip
+    assert done.code == 0, done
+    found = [json.loads(line)["detections"] for line in done.out.splitlines()]
+    assert [d["track_id"] for line in found[2:] for d in line] == [1] * 6
+    assert not any("track_id" in d for line in found[:2] for d in line)
+    assert all(d["score"] >= 0.3 for line in found for d in line)
+
+
+def test_track_without_its_extra_is_told_before_the_camera_is_opened(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvdetect import tracking
+
+    monkeypatch.setattr(tracking, "available", lambda: False)
+    done = cli("--cache-dir", "cache", "webcam", "--url", "nowhere.mp4", "--track", "--no-window", "--json", "-")
+    assert done.code == 3 and "cvdetect[track]" in done.err

@@ -25,7 +25,7 @@ def _written_out(code: int) -> int:
         if isinstance(error, BrokenPipeError):  # the reader has gone, e.g. head
             return code or 1
         if not code:
-            print(f"cvdetect: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+            print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         return code or 4
     return code
 

@@ -94,7 +94,7 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
 def _tell_failures(names: Sequence[str], progress: Progress) -> Summary:
     summary = Summary(failed=[item for item in read_images(names) if isinstance(item, Failed)])
     for item in summary.failed:
-        progress.warn(str(item.error))
+        progress.error(str(item.error))
     return summary
 
 

@@ -29,6 +29,9 @@ class Progress(Protocol):
     def warn(self, message: str) -> None:
         """One line a person must know (something asked for is not as they may think)."""
 
+    def error(self, message: str) -> None:
+        """One line on what failed while the rest goes on."""
+
 
 class Silent:
     """A `Progress` that says nothing."""
@@ -44,6 +47,8 @@ class Silent:
     def detail(self, message: str) -> None: ...
 
     def warn(self, message: str) -> None: ...
+
+    def error(self, message: str) -> None: ...
 
 
 class Controls:

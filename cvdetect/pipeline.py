@@ -222,7 +222,7 @@ class _Writer:
         self.progress.advance()
         if isinstance(item, Failed):
             self.summary.failed.append(item)
-            self.progress.warn(str(item.error))
+            self.progress.error(str(item.error))
             return
         for remark in item.remarks:
             self.progress.note(f"{item.name}: {remark}")

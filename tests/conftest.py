@@ -98,12 +98,16 @@ class Told(Silent):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.errors: list[str] = []
 
     def note(self, message: str) -> None:
         self.notes.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def error(self, message: str) -> None:
+        self.errors.append(message)
 
 
 class FakeNetwork:

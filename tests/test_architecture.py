@@ -28,7 +28,7 @@ ROWS = [
     ["tiling"],
     ["masks", "resize"],
     ["spec", "labels", "detections", "cv", "targets"],
-    ["frame", "boxes", "events", "errors", "natural_order"],
+    ["frame", "boxes", "events", "errors", "natural_order", "printable"],
     ["redact"],
     ["__init__"],
 ]

@@ -116,7 +116,7 @@ def test_failed_inputs_are_told_and_counted() -> None:
     told: list[str] = []
 
     class Tells(Silent):
-        def warn(self, message: str) -> None:
+        def error(self, message: str) -> None:
             told.append(message)
 
     items = [Failed("a", SourceError("a: no")), *frames(2), Failed("b", SourceError("b: no"))]

@@ -46,7 +46,7 @@ def detect_waiting(
     def take(outcome: Outcome) -> None:
         recorder.record(outcome)
         if outcome.reason is not None:
-            progress.warn(f"{root.shown(outcome.name)}: {outcome.reason}")
+            progress.error(f"{root.shown(outcome.name)}: {outcome.reason}")
             if job.fail_fast:
                 controls.stop()
 

@@ -179,7 +179,7 @@ def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, 
     progress.note(f"writing {', '.join(job.formats)}{' and the review page' if job.review else ''}")
     unfit = export(job, manifest, about, redact_name(str(inputs.root)))
     for name, reason in unfit.items():
-        progress.warn(f"{inputs.root.shown(name)}: {reason}")
+        progress.error(f"{inputs.root.shown(name)}: {reason}")
     return unfit
 
 

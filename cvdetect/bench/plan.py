@@ -82,6 +82,10 @@ class Once:
         """Pass on what was not told yet."""
         self._once(self._progress.warn, message)
 
+    def error(self, message: str) -> None:
+        """Pass on what was not told yet."""
+        self._once(self._progress.error, message)
+
     def _once(self, tell: Callable[[str], None], message: str) -> None:
         if message not in self._told:
             self._told.add(message)

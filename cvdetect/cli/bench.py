@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,13 +10,13 @@ import click
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH, comparing
 from cvdetect.errors import UsageError
+from cvdetect.printable import json_text, printable
 
 if TYPE_CHECKING:
     from cvdetect.bench.report import Result
 
 __all__ = ["command"]
 
-_ABREAST = 4  # configurations side by side on a screen of 80 columns
 _LEAST_1 = click.IntRange(min=1)
 
 
@@ -56,9 +57,9 @@ def command(settings: Settings, /, json: str | None, markdown: bool, **job: Any)
     if job["image"] is None:
         progress.note("a synthetic picture holds nothing to find: decode and suppress take longer on --image of yours")
     if json == "-":
-        click.echo(to_json(results), nl=False)
+        click.echo(json_text(to_json(results), sys.stdout), nl=False)
     elif markdown:
-        click.echo(as_markdown(results), nl=False)
+        click.echo(printable(as_markdown(results), lines=True), file=sys.stdout, nl=False)
     else:
         _print(results)
     return 0
@@ -69,7 +70,5 @@ def _print(results: list[Result]) -> None:
     from cvdetect.bench.report import HEADERS, cells
     from cvdetect.console import print_table
 
-    for start in range(0, len(results), _ABREAST):
-        columns = [cells(one) for one in results[start : start + _ABREAST]]
-        (_, *names), *rows = [list(row) for row in zip(HEADERS, *columns, strict=True)]
-        print_table(["times: median / p95, ms", *(f">{name}" for name in names)], rows)
+    (_, *names), *rows = [list(row) for row in zip(HEADERS, *map(cells, results), strict=True)]
+    print_table(["times: median / p95, ms", *(f">{name}" for name in names)], rows)

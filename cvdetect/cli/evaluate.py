@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing
 from cvdetect.errors import UsageError
+from cvdetect.printable import json_text
 
 if TYPE_CHECKING:
     from cvdetect.evaluate.rates import Rates
@@ -64,7 +66,7 @@ def command(context: click.Context, /, **job: Any) -> int:
     file = None if json == "-" else json
     report = evaluate(EvalJob(multi_label=asked, json=file, **job), progress)
     if json == "-":
-        click.echo(report.to_json(), nl=False)
+        click.echo(json_text(report.to_json(), sys.stdout), nl=False)
     else:
         _print(report)
     for path in (job["plots"], job["worst_dir"] if job["worst"] else None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import click
 
 from cvdetect import __version__
 from cvdetect.errors import CvdetectError, SinkError, SourceError
+from cvdetect.printable import encodable, printable, write_safely
 from cvdetect.redact import redact
 
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
@@ -42,6 +42,17 @@ class Settings:
         self.models: str | None = None
         self.cache_dir: str | None = None
         self.offline = False
+
+
+class _HelpFormatter(click.HelpFormatter):
+    """Help in the characters that standard output has: click would write UTF-8 where that is ASCII."""
+
+    def getvalue(self) -> str:
+        """The text."""
+        return encodable(super().getvalue(), getattr(sys.stdout, "encoding", None) or "utf-8")
+
+
+click.Context.formatter_class = _HelpFormatter  # for every command, none of which is made here
 
 
 class LazyGroup(click.Group):
@@ -98,6 +109,7 @@ class _Terminated(BaseException):
 
 def run(args: list[str]) -> int:
     """Run the command line with `args` → its exit code; errors are one or two lines on standard error."""
+    write_safely()
     settings = Settings()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -105,9 +117,9 @@ def run(args: list[str]) -> int:
     except CvdetectError as error:
         return _tell(settings, str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _tell(settings, "interrupted", 130)
+        return _tell(settings, "interrupted", 130, label="cvdetect")
     except _Terminated:
-        return _tell(settings, "terminated", 143)
+        return _tell(settings, "terminated", 143, label="cvdetect")
     except SystemExit as error:  # click and rich: the reader of our standard output has gone, e.g. head
         return error.code if isinstance(error.code, int) else 1
     except MemoryError as error:
@@ -127,10 +139,10 @@ def _run(args: list[str], settings: Settings) -> int:
     try:
         result = cli.main(args, prog_name="cvdetect", standalone_mode=False, obj=settings)
     except click.ClickException as error:
-        shown = io.StringIO()  # it quotes what was typed
-        error.show(shown)
-        print(redact(shown.getvalue()), end="", file=sys.stderr)
-        return error.exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2: a command without arguments shows its help
+            error.show()
+            return error.exit_code
+        return _tell(settings, error.format_message() + _help_hint(error), error.exit_code)
     return result if isinstance(result, int) else 0
 
 
@@ -138,10 +150,16 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise _Terminated
 
 
-def _tell(settings: Settings, message: str, code: int) -> int:
-    if settings.verbose:
+def _help_hint(error: click.ClickException) -> str:
+    """Where to read how a command is used, for one that was not used well."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"\nTry '{context.command_path} --help' for help." if context else ""
+
+
+def _tell(settings: Settings, message: str, code: int, label: str = "error") -> int:
+    if settings.verbose and not isinstance(sys.exc_info()[1], click.ClickException):
         import traceback
 
-        print(redact(traceback.format_exc()), end="", file=sys.stderr)
-    print(f"cvdetect: {redact(message)}", file=sys.stderr)
+        print(printable(redact(traceback.format_exc()), lines=True), end="", file=sys.stderr)
+    print(f"{label}: {printable(redact(message), lines=True)}", file=sys.stderr)
     return code

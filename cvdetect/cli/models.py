@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cvdetect.cli.main import Settings
+from cvdetect.printable import printable
 
 if TYPE_CHECKING:
     from cvdetect.zoo.fetch import Store
@@ -93,7 +95,9 @@ def path(settings: Settings, name: str) -> None:
     spec = registry.get(name)
     files = store.ensure(spec, _progress(settings), offline=settings.offline)
     for file in spec.files:
-        click.echo(files[file.role])
+        # A script wants the path as it is; a terminal must not obey it.
+        local = str(files[file.role])
+        click.echo(printable(local) if sys.stdout.isatty() else local, file=sys.stdout)
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH
 from cvdetect.errors import UsageError
 from cvdetect.options import parse_size
+from cvdetect.printable import printable
 
 __all__ = ["command"]
 
@@ -94,7 +96,7 @@ def command(
     if out == "-":
         progress.note(str(made.kind))
     else:
-        click.echo(f"{made.kind} → {job.target}")
+        click.echo(printable(f"{made.kind} → {job.target}"), file=sys.stdout)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from cvdetect.files import TextFile
 from cvdetect.frame import Frame
 from cvdetect.json_records import as_line, image_record
 from cvdetect.labels import LabelSet
+from cvdetect.printable import json_text
 from cvdetect.redact import redact_name
+from cvdetect.targets import is_standard_output
 
 __all__ = ["JsonLines", "as_record"]
 
@@ -40,7 +43,8 @@ class JsonLines:
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Write one frame's line."""
-        self._file.write(as_line(as_record(frame, found, *self._facts)) + "\n")
+        line = as_line(as_record(frame, found, *self._facts)) + "\n"
+        self._file.write(json_text(line, sys.stdout) if is_standard_output(self._path) else line)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -117,7 +117,7 @@ class LiveWindow:
         try:
             write_picture(path, picture)
         except SinkError as error:
-            self._progress.warn(str(error))
+            self._progress.error(str(error))
         else:
             self._progress.note(f"→ {path}")
 

@@ -32,7 +32,7 @@ def overview(registry: Registry, store: Store) -> tuple[list[str], Rows]:
         ]
         for spec in registry
     ]
-    return ["model (* default)", "family", ">input", ">size", "published accuracy", "files"], rows
+    return ["model (* default)", "-family", ">input", ">size", "-~published accuracy", "files"], rows
 
 
 def _size(spec: InputSpec) -> str:
@@ -116,7 +116,7 @@ def verification(specs: Iterable[ModelSpec], store: Store, named: bool) -> tuple
                 continue
             rows.append([spec.name, state.file.name, _bytes(state.size or 0), _verdict(state)])
             sound = sound and not missing and state.state != "wrong"
-    return ["model", "file", ">size", "state"], rows, sound
+    return ["model", "~file", ">size", "~state"], rows, sound
 
 
 def _verdict(state: FileState) -> str:
@@ -132,5 +132,5 @@ def pull_models(specs: Iterable[ModelSpec], store: Store, progress: Progress, of
             progress.note(f"{spec.name}: ready in {Path(folder)}")
         except CvdetectError as error:
             failed = FetchError.exit_code
-            progress.warn(f"{spec.name}: {error}")
+            progress.error(f"{spec.name}: {error}")
     return failed

@@ -401,6 +401,6 @@ def test_a_cluster_that_is_not_there_is_told_at_once(folder: Path, tmp_path: Pat
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         done = command(folder / "photos", "--out", tmp_path / "out", "--engine", "ray", "--ray-address", address)
     assert done.returncode == 3
-    assert done.stderr == f"cvdetect: --ray-address {address}: the Ray cluster cannot be reached: Connection refused\n"
+    assert done.stderr == f"error: --ray-address {address}: the Ray cluster cannot be reached: Connection refused\n"
     assert time.monotonic() - begin < 10
     assert not (tmp_path / "out").exists()

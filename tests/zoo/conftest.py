@@ -153,6 +153,9 @@ class Recorder:
     def warn(self, message: str) -> None:
         self.warnings.append(message)
 
+    def error(self, message: str) -> None:
+        self.errors.append(message)
+
     def detail(self, message: str) -> None:
         self.details.append(message)
 

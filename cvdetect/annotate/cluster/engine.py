@@ -59,7 +59,7 @@ class RayEngine:
             progress.advance(len(outcomes))
             for outcome in outcomes:
                 if outcome.found is None:
-                    progress.warn(f"{self.root.shown(outcome.name)}: {outcome.reason}")
+                    progress.error(f"{self.root.shown(outcome.name)}: {outcome.reason}")
                     if self.job.fail_fast:
                         controls.stop()
 

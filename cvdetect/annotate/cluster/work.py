@@ -84,6 +84,9 @@ class _Notes(Silent):
     def warn(self, message: str) -> None:
         self.told.append(("warn", message))
 
+    def error(self, message: str) -> None:
+        self.told.append(("error", message))
+
 
 class Worker:
     """Loads the model once, then does one chunk after another.

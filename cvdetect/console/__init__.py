@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import markup
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.text import Text
 
+from cvdetect.console.tables import print_table, shown, stdout_console
 from cvdetect.detections import Detections
 from cvdetect.frame import Frame
 from cvdetect.labels import LabelSet
-from cvdetect.redact import redact
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -24,17 +24,11 @@ from cvdetect.diagnose import Finding
 
 __all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "print_video_report", "stdout_console"]
 
-_UNBOUNDED = 10_000  # characters
 
-
-def escape(text: str) -> str:
-    """`text` as rich prints it unchanged, without any password: nothing is printed but through here."""
-    return markup.escape(redact(text))
-
-
-def stdout_console() -> Console:
-    """A console on standard output; where that is no terminal, lines are as wide as they need to be."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False)
+def _say(console: Console, message: str, style: str = "", label: str = "") -> None:
+    """Print a message as it is: no markup, no emoji codes, no escape sequences of its own."""
+    text = Text.assemble((label, style), " ") if label else Text(style=style)
+    console.print(text + Text(shown(console, message, lines=True)), soft_wrap=True)
 
 
 class ConsoleProgress:
@@ -43,7 +37,7 @@ class ConsoleProgress:
     def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         self._quiet = quiet
         self._verbose = verbose
-        self._console = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+        self._console = Console(file=sys.stderr, soft_wrap=True, highlight=False, emoji=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -52,7 +46,7 @@ class ConsoleProgress:
         if self._quiet or not self._console.is_terminal or total == 1:
             return
         self._bar = _bar(unit, self._console)
-        self._task = self._bar.add_task(escape(task), total=total)
+        self._task = self._bar.add_task(escape(shown(self._console, task)), total=total)
         self._bar.start()
 
     def advance(self, amount: int = 1) -> None:
@@ -69,16 +63,20 @@ class ConsoleProgress:
     def note(self, message: str) -> None:
         """A line unless quiet."""
         if not self._quiet:
-            self._console.print(escape(message), style="dim")
+            _say(self._console, message, "dim")
 
     def detail(self, message: str) -> None:
         """A line if verbose."""
         if self._verbose:
-            self._console.print(escape(message), style="dim")
+            _say(self._console, message, "dim")
 
     def warn(self, message: str) -> None:
         """A line always."""
-        self._console.print(f"[yellow]warning:[/] {escape(message)}")
+        _say(self._console, message, "yellow", "warning:")
+
+    def error(self, message: str) -> None:
+        """A line always."""
+        _say(self._console, message, "red", "error:")
 
 
 def _bar(unit: str, console: Console) -> Progress:
@@ -96,7 +94,7 @@ def _bar(unit: str, console: Console) -> Progress:
     if unit == "B":
         count = rich.DownloadColumn(), rich.TransferSpeedColumn()
     return rich.Progress(
-        rich.SpinnerColumn(),
+        rich.SpinnerColumn("line" if console.options.ascii_only else "dots"),
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
         *count,
@@ -127,24 +125,13 @@ class DetectionTable:
             rows = [self._row(found, i) for i in range(len(found))]
             print_table(["label", ">score", ">x1", ">y1", ">x2", ">y2"], rows, title, self._console)
         else:
-            self._console.print(f"{escape(title)}: nothing found")
+            _say(self._console, f"{title}: nothing found")
         if frame.name in self._paths:
-            self._console.print(f"[dim]→[/] {escape(str(self._paths[frame.name]))}")
+            _say(self._console, str(self._paths[frame.name]), "dim", shown(self._console, "→"))
 
     def _row(self, found: Detections, i: int) -> list[str]:
         label = self._labels.label(int(found.class_id[i]))
         return [label, f"{found.score[i]:.2f}", *(f"{v:.0f}" for v in found.xyxy[i])]
-
-
-def print_table(headers: list[str], rows: list[list[str]], title: str = "", console: Console | None = None) -> None:
-    """Print a table on standard output; a header that starts with ">" is a right-aligned column."""
-    table = Table(title=escape(title) or None, title_justify="left", title_style="bold")
-    for header in headers:
-        right = header.startswith(">")
-        table.add_column(escape(header.removeprefix(">")), justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    (console or stdout_console()).print(table)
 
 
 def print_video_report(report: VideoReport) -> None:
@@ -153,7 +140,7 @@ def print_video_report(report: VideoReport) -> None:
     done, seconds = report.summary.done, report.seconds
     looked = report.summary.looked
     frames = f"{done} frames" if looked == done else f"{done} frames ({looked} looked at)"
-    console.print(f"{frames} in {seconds:.1f} s, {report.fps:.1f} frames a second, by {escape(report.ran)}")
+    _say(console, f"{frames} in {seconds:.1f} s, {report.fps:.1f} frames a second, by {report.ran}")
     if report.objects:
         a_frame = ">a frame" if looked == done else ">a frame looked at"
         tracked = report.tracked
@@ -164,21 +151,15 @@ def print_video_report(report: VideoReport) -> None:
         ]
         print_table(headers, rows, console=console)
     if report.out and done:
-        console.print(f"[dim]→[/] {escape(str(report.out))}")
+        _say(console, str(report.out), "dim", shown(console, "→"))
 
 
 def print_findings(findings: Iterable[Finding]) -> bool:
     """Print a diagnosis as a table; False where something needs mending."""
-    table = Table("topic", "what", title="cvdetect doctor", title_justify="left", title_style="bold")
-    table.add_column("state", overflow="fold")
-    good, topic = True, ""
+    rows, styles, topic = [], [], ""
     for finding in findings:
-        if topic not in ("", finding.topic):
-            table.add_section()
-        style = None if finding.good else "bold red"
-        table.add_row(
-            "" if finding.topic == topic else finding.topic, escape(finding.name), escape(finding.value), style=style
-        )
-        good, topic = good and finding.good, finding.topic
-    stdout_console().print(table)
-    return good
+        rows.append(["" if finding.topic == topic else finding.topic, finding.name, finding.value])
+        styles.append("" if finding.good else "bold red")
+        topic = finding.topic
+    print_table(["topic", "~what", "~state"], rows, "cvdetect doctor", sections=True, styles=styles)
+    return not any(styles)

@@ -132,9 +132,9 @@ def judge(scene: Scene, seed: int, make=Tracker) -> Outcome:
         found = Detections(boxes, [r[1] for r in rows], [r[2] for r in rows])
         order = np.argsort(-found.score, kind="stable")
         found, truth = found[order], [truth[i] for i in order]
-        begin = time.perf_counter()
+        begin = time.thread_time()
         found = tracker(Frame(PICTURE, "made", n, n / scene.fps), found)
-        outcome.ms += (time.perf_counter() - begin) * 1e3 / len(frames)
+        outcome.ms += (time.thread_time() - begin) * 1e3 / len(frames)
         given = [int(i) for i in found.track_id if i > 0]
         outcome.shared += len(given) - len(set(given))
         numbers |= set(given)

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cvdetect.detections import Detections
 from cvdetect.events import Controls, Silent
@@ -203,6 +206,26 @@ def test_results_need_the_same_score_as_without_track() -> None:
     assert with_faint(model, DetectOptions(conf=0.05)) == (DetectOptions(conf=Conf(0.05)), 0.05)
     by_class = DetectOptions(conf=Conf(0.5, {"dog": 0.3}))
     assert with_faint(model, by_class) == (by_class, 0.0)
+
+
+corners = st.tuples(*[st.floats(0, 300, width=32)] * 4, st.integers(0, 2), st.sampled_from([0.3, 0.6, 0.9]))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.03, 0.5, 4, -1]), st.lists(corners, max_size=5)), max_size=12))
+def test_whatever_is_found_numbers_are_dense_and_of_one_detection_each(frames: list[tuple[float, list[Any]]]) -> None:
+    controls = Controls()
+    controls.min_score = 0.5
+    tracker, now, given_out = Tracker(30, controls), 0.0, list[int]()
+    for index, (step, rows) in enumerate(frames):
+        now += step
+        boxes = [[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d, _, _ in rows]
+        found = make_detections(boxes, [row[4] for row in rows], [row[5] for row in rows])
+        out = tracker(Frame(PICTURE, "made", index, now), found)
+        assert (out.xyxy == found.xyxy).all() and (out.class_id == found.class_id).all()
+        numbers = [n for row in range(len(out)) if (n := out.number(row)) is not None]
+        assert len(set(numbers)) == len(numbers)
+        given_out += numbers
+    assert sorted(set(given_out)) == list(range(1, len(set(given_out)) + 1))
 
 
 class Sees:

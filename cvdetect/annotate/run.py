@@ -81,7 +81,7 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
     if not manifest.list_anew(list_pictures(inputs, output_identities(job), tally, picture_identities(job))):
         raise nothing_found(inputs, tally)
     for reason in tally.unreadable:
-        progress.warn(reason)
+        progress.error(reason)
     for name in tally.loops:
         progress.note(f"{inputs.root.shown(name)}: is not entered: it leads back to one of its own parents")
     if tally.ignored:

@@ -83,7 +83,7 @@ class Once:
         self._once(self._progress.warn, message)
 
     def error(self, message: str) -> None:
-        """Pass on what was not told yet."""
+        """Pass on what was not reported yet."""
         self._once(self._progress.error, message)
 
     def _once(self, tell: Callable[[str], None], message: str) -> None:

@@ -9,6 +9,7 @@ ECCV 2022). Beyond it, class evidence takes part in the association and time is 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from statistics import median
@@ -94,13 +95,11 @@ class Tracker:
         tracks, owner = self._tracks, np.full(len(boxes), -1, np.int64)
         if len(tracks) and len(boxes):
             overlap = by_overlap(tracks, boxes, columns)
-            distance = by_distance(tracks, boxes, columns, frame.wh)
-            recent = ((tracks.gap <= self._doubtful_s) & (tracks.number > 0))[:, None]
-            own = ~tracks.shadow[:, None]
-            for merit in (overlap * sure * own, overlap * ~sure * recent, distance * sure * own, overlap * sure):
-                free = np.isin(np.arange(len(tracks)), owner, invert=True)
-                rows, at = pairs(merit * free[:, None] * (owner < 0))
-                owner[at] = rows
+            recent = (tracks.gap <= self._doubtful_s) & (tracks.number > 0)
+            _match(owner, lambda: overlap, ~tracks.shadow, sure)
+            _match(owner, lambda: overlap, recent, ~sure)
+            _match(owner, lambda: by_distance(tracks, boxes, columns, frame.wh), ~tracks.shadow, sure)
+            _match(owner, lambda: overlap, np.ones(len(tracks), bool), sure)
             at = np.flatnonzero(owner >= 0)
             tracks.update(owner[at], boxes[at], columns[at], scores[at])
             self._separate(owner, boxes)
@@ -154,3 +153,14 @@ class Tracker:
     @property
     def _doubtful_s(self) -> float:
         return max(_DOUBTFUL_S, _DOUBTFUL_LOOKS * self._step_s)
+
+
+def _match(
+    owner: Rows, merit: Callable[[], NDArray[np.float64]], tracks: NDArray[np.bool_], found: NDArray[np.bool_]
+) -> None:
+    """Fill in `owner` for those `found` (N,) that have none, from the `tracks` (T,) that have no detection yet."""
+    tracks = tracks & np.isin(np.arange(len(tracks)), owner, invert=True)
+    found = found & (owner < 0)
+    if tracks.any() and found.any():
+        rows, at = pairs(merit() * tracks[:, None] * found)
+        owner[at] = rows

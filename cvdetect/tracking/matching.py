@@ -16,6 +16,7 @@ _OVERLAP = 0.15  # the least IoU for a name that the track has had
 _OVERLAP_RENAMED = 0.5  # and for one that it never had: a label may flicker, a bicycle must not become its person
 _SAME_NAME = 0.3  # likeness from which a name counts as the track's own
 _NAME = 0.3  # what another name costs, in IoU
+_MISSED = 0.1  # what it costs not to have been seen last, in IoU: who passes in front keeps the number
 _LOST = 0.1  # what each second since the last sight costs, in IoU
 
 _NEAR = 0.5  # the farthest a detection may lie without time passing, in sizes of the object
@@ -38,7 +39,8 @@ def by_overlap(tracks: Tracks, boxes: Boxes, columns: Rows) -> Floats:
     """How well N detections go with T tracks → (T, N), above 0 where at all."""
     iou, likeness = overlaps(tracks.boxes, boxes), tracks.likeness(columns)
     least = np.where(likeness >= _SAME_NAME, _OVERLAP, _OVERLAP_RENAMED)
-    merit = iou - _NAME * (1 - likeness) - _LOST * tracks.gap[:, None]
+    missed = tracks.gap > tracks.gap.min(initial=np.inf)
+    merit = iou - _NAME * (1 - likeness) - (_LOST * tracks.gap + _MISSED * missed)[:, None]
     return np.where(iou >= least, np.maximum(merit, 0.01), 0)
 
 
@@ -48,7 +50,7 @@ def by_distance(tracks: Tracks, boxes: Boxes, columns: Rows, wh: tuple[int, int]
     An object that was hidden went on, or stopped, or anything between: the distance is that to the way from where it
     was last seen to where its speed would have brought it.
     """
-    sizes = np.maximum(tracks.whole[:, None], boxes[None, :, 2:])  # (T, N, 2)
+    sizes = np.maximum(np.maximum(tracks.whole[:, None], boxes[None, :, 2:]), 1e-3)  # (T, N, 2)
     way = (tracks.centre - tracks.seen)[:, None] / sizes
     off = (boxes[None, :, :2] - tracks.seen[:, None]) / sizes
     along = np.clip((way * off).sum(2) / np.maximum((way * way).sum(2), 1e-9), 0, 1)

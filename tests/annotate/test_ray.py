@@ -183,7 +183,7 @@ def test_two_nodes_write_the_files_of_one_machine(job: AnnotateJob, tmp_path: Pa
     assert tree(tmp_path) == whole
     ready = [line.partition(":")[0] for line in told.details if line.endswith("a worker is ready")]
     assert len(set(ready)) == 2, "a worker on each node"
-    assert told.warnings == [f"{job.images}/empty.jpg: is empty"]
+    assert told.errors == [f"{job.images}/empty.jpg: is empty"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 

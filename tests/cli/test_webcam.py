@@ -177,7 +177,7 @@ def test_a_camera_that_freezes_ends_the_run_with_what_was_there(
             growing(tmp_path, "x", 10)
             camera.send_signal(signal.SIGSTOP)
             begin = time.monotonic()
-            assert "gave no picture for 1 s; given up" in told_until(ours, "warning")
+            assert "gave no picture for 1 s; given up" in told_until(ours, "error")
             assert ours.wait(60) == 1
         assert time.monotonic() - begin < 5
         camera.send_signal(signal.SIGCONT)

@@ -130,6 +130,7 @@ class Recorder:
     def __init__(self, on_advance: Callable[[int], None] = lambda amount: None) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.errors: list[str] = []
         self.details: list[str] = []
         self.begun: list[tuple[str, int | None, str]] = []
         self.done: list[int] = []
@@ -161,7 +162,7 @@ class Recorder:
 
     @property
     def said(self) -> str:
-        return "\n".join([*self.notes, *self.warnings, *self.details])
+        return "\n".join([*self.notes, *self.warnings, *self.errors, *self.details])
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ _KEPT = {"Zs", "Cn", "Co"}  # wide spaces, and what this Python's Unicode tables
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""`text` with an escape (``\x1b``, ``\u200b``) for each control, format and undecodable character.
+    r"""`text` with an escape (``\x1b``, ``\u200b``, ``\udcff``) for each control, format and undecodable character.
 
     Terminals obey escape sequences, and zero-width and bidirectional marks make a name look like another. `lines` keeps
     the ends of lines.
@@ -36,8 +36,6 @@ def _shows(char: str) -> bool:
 
 def _escape(char: str) -> str:
     code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not in the encoding of file names (PEP 383)
-        code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 

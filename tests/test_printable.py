@@ -22,7 +22,7 @@ ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437", "gbk"]
         ("\x9b31m\x85", "\\x9b31m\\x85"),
         ("in\u200bvisible \u202egpj.exe", "in\\u200bvisible \\u202egpj.exe"),
         ("two\nlines\r\ttab", "two\\x0alines\\x0d\\x09tab"),
-        ("\udcff.jpg \ud800", "\\xff.jpg \\ud800"),
+        ("\udcff.jpg \ud800", "\\udcff.jpg \\ud800"),
         ("wide\u3000space", "wide\u3000space"),
     ],
 )

@@ -65,6 +65,7 @@ class Tracker:
         self._confirmed = 0
         self._time_s: float | None = None
         self._steps: deque[float] = deque(maxlen=9)
+        pairs(np.ones((1, 1)))  # imports scipy now, which would hold up the first frames
 
     def __call__(self, frame: Frame, found: Detections) -> Detections:
         """The same detections in the same order, with `track_id`."""

@@ -215,14 +215,11 @@ def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSourc
 
 
 def _detect_options(job: VideoJob, controls: Controls) -> DetectOptions:
-    """What the detector lets through: with `track` more than is shown, which `controls` then holds back."""
     if not job.track:
         return job.detect
     from cvdetect.tracking import with_faint
 
-    detect, lowest = with_faint(job.model, job.detect)
-    controls.min_score = max(controls.min_score, lowest)
-    return detect
+    return with_faint(job.model, job.detect, controls)
 
 
 def _filters(job: VideoJob, source: VideoSource, controls: Controls) -> list[Filter]:

@@ -201,11 +201,15 @@ def test_faint_detections_carry_a_number_on_and_begin_none() -> None:
 
 
 def test_results_need_the_same_score_as_without_track() -> None:
-    model = ModelChoice(name="yolov3-tiny")
-    assert with_faint(model, DetectOptions(conf=0.5)) == (DetectOptions(conf=Conf(0.25)), 0.5)
-    assert with_faint(model, DetectOptions(conf=0.05)) == (DetectOptions(conf=Conf(0.05)), 0.05)
-    by_class = DetectOptions(conf=Conf(0.5, {"dog": 0.3}))
-    assert with_faint(model, by_class) == (by_class, 0.0)
+    model, by_class = ModelChoice(name="yolov3-tiny"), DetectOptions(conf=Conf(0.5, {"dog": 0.3}))
+    for asked, passed, shown in (
+        (DetectOptions(conf=0.5), DetectOptions(conf=Conf(0.25)), 0.5),
+        (DetectOptions(conf=0.05), DetectOptions(conf=Conf(0.05)), 0.05),
+        (by_class, by_class, 0.0),
+    ):
+        controls = Controls()
+        assert with_faint(model, asked, controls) == passed
+        assert controls.min_score == shown
 
 
 corners = st.tuples(*[st.floats(0, 300, width=32)] * 4, st.integers(0, 2), st.sampled_from([0.3, 0.6, 0.9]))

@@ -62,14 +62,12 @@ def _has_window(job: WebcamJob, progress: Progress) -> bool:
 
 
 def _without_window(job: WebcamJob, controls: Controls) -> DetectOptions:
-    """What the detector lets through: with `track` more than is written, which `controls` then holds back."""
+    """What the detector lets through where there is no slider."""
     if not job.track:
         return job.detect
     from cvdetect.tracking import with_faint
 
-    detect, lowest = with_faint(job.model, job.detect)
-    controls.min_score = max(controls.min_score, lowest)
-    return detect
+    return with_faint(job.model, job.detect, controls)
 
 
 def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:

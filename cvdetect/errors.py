@@ -13,6 +13,7 @@ CvdetectError                    1  something failed that no branch below names
 │   └── SourceNotFound (FileNotFoundError)
 └── SinkError (OSError)          4  an output could not be written
     └── UnfitName                   one file's own name is why; others can be written
+        └── Occupied                a file that is not the run's own lies there
 
 A message is one or two lines: what failed, on which file, why, and what to do.
 """
@@ -31,6 +32,7 @@ __all__ = [
     "MissingPackage",
     "ModelError",
     "ModelFileError",
+    "Occupied",
     "RegistryError",
     "SinkError",
     "SourceError",
@@ -103,3 +105,7 @@ class SinkError(CvdetectError, OSError):
 
 class UnfitName(SinkError):
     """A file whose own name is why it could not be written: too long, or a folder is called so."""
+
+
+class Occupied(UnfitName):
+    """A file that is not the run's own lies where one was to be written; it was left as it is."""

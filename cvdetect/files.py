@@ -15,8 +15,9 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -30,10 +31,37 @@ __all__ = [
     "not_written",
     "place",
     "temporary_beside",
+    "watch_files",
     "whole_file",
     "write_text",
     "write_whole",
 ]
+
+
+_Watch = tuple[Callable[[Path], object], bool]
+_WATCH: ContextVar[_Watch | None] = ContextVar("watch_files", default=None)
+
+
+@contextmanager
+def watch_files(seen: Callable[[Path], object], dry: bool = False) -> Iterator[None]:
+    """`seen` is called with the path of each file that is written in the block, before it is; with `dry`, none is.
+
+    So what a writer would write can be asked of the writer itself.
+    """
+    token = _WATCH.set((seen, dry))
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
+def _is_dry(path: Path) -> bool:
+    """Report a file to whoever watches → whether it is not to be written."""
+    watch = _WATCH.get()
+    if watch is None:
+        return False
+    watch[0](path)
+    return watch[1]
 
 
 def place(folder: Path, relative: str) -> Path:
@@ -182,6 +210,8 @@ def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
     Raises:
         SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
+    if _is_dry(path):
+        return
     with _temporary(path, scratch) as temporary:
         temporary.write_bytes(data)
 
@@ -225,6 +255,10 @@ def whole_file(path: Path, scratch: Path | None = None) -> Iterator[IO[str]]:
     Raises:
         SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
+    if _is_dry(path):
+        with Path(os.devnull).open("wb") as nowhere, _text(nowhere) as stream:
+            yield stream
+        return
     with _temporary(path, scratch) as temporary, _text(temporary.open("wb")) as stream:
         yield stream
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from cvdetect.storage.folder import Entry, Folder, State
+from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.local import LocalFolder
 from cvdetect.storage.urls import is_url
 
-__all__ = ["Entry", "Folder", "LocalFolder", "State", "is_url", "open_folder", "open_stream"]
+__all__ = ["ABSENT", "Entry", "Folder", "Found", "LocalFolder", "State", "is_url", "open_folder", "open_stream"]
 
 
 def open_folder(place: str | Path) -> Folder:

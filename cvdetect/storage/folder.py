@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from cvdetect.errors import UnfitName
 
-__all__ = ["Entry", "Folder", "State"]
+__all__ = ["ABSENT", "Entry", "Folder", "Found", "State"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,26 @@ class Entry:
     name: str
     is_folder: bool
     state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies at a name, links not followed.
+
+    Attributes:
+        kind: None where there is nothing; "blocked" where a file stands in place of one of the name's folders;
+            "special" of pipes, devices and what must not be looked at.
+        size, stamp: as in `State`; of a link itself, not of what it leads to.
+        md5: hexadecimal, of the content, where the store states it without reading it; else "".
+    """
+
+    kind: Literal["file", "link", "folder", "blocked", "special"] | None = None
+    size: int = -1
+    stamp: int = -1
+    md5: str = ""
+
+
+ABSENT = Found()
 
 
 class Folder(Protocol):
@@ -81,16 +101,30 @@ class Folder(Protocol):
     def read(self, name: str) -> bytes:
         """A whole file. Raises SourceError, SourceNotFound."""
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file that appears whole or not at all. Raises UnfitName, SinkError."""
+    def find(self, names: Iterable[str]) -> Iterator[Found]:
+        """What lies at each name, in the order given. Raises SourceError where that cannot be found out."""
+
+    def finder(self) -> Callable[[Iterable[str]], Iterator[Found]]:
+        """As `find`, for one pass over many names: what was listed for one name is remembered for others."""
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file's content, hexadecimal; of a link, that of where it leads. Raises SourceError."""
+
+    def write(self, name: str, data: bytes, over: Found | None = None) -> State:
+        """Write a file that appears whole or not at all → its state, with stamp -1 where the store does not state it.
+
+        Where `over` is given, that must be what lies there right before the file takes its place. Raises Occupied where
+        it is not, UnfitName, SinkError.
+        """
 
     def create(self, name: str, data: bytes) -> bool:
         """As `write`, but False, and nothing done, where there is such a file already. Raises SinkError."""
 
-    def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
         """Move finished files from a local folder to the same names here → those whose names it does not take.
 
-        Raises SinkError.
+        Each name's value must be what lies there right before, as in `write`, else its error is `Occupied`. Raises
+        SinkError.
         """
 
     def remove(self, names: Iterable[str]) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
-from cvdetect.files import check_writable, place, write_whole
-from cvdetect.storage.folder import Entry, Folder, State
+from cvdetect.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.files import check_writable, place, temporary_beside
+from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.urls import is_url
 from cvdetect.targets import check_regular, not_written
 
 __all__ = ["LocalFolder"]
+
+_PIECE = 1 << 20  # bytes of a file read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,41 @@ class LocalFolder:
         except OSError as error:
             raise self._unread(name, error) from error
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write under a temporary name, then rename."""
-        write_whole(place(self.path, name), data, self.scratch)
+    def find(self, names: Iterable[str]) -> Iterator[Found]:
+        """One look a name."""
+        yield from (_found(self.path / name) for name in names)
+
+    def finder(self) -> Callable[[Iterable[str]], Iterator[Found]]:
+        """Nothing is remembered."""
+        return self.find
+
+    def digest(self, name: str) -> str:
+        """The file is read once, piece by piece."""
+        path = self.path / name
+        try:
+            if path.is_symlink():
+                return hashlib.sha256(b"link to " + os.fsencode(path.readlink())).hexdigest()
+            with path.open("rb") as stream:
+                digest = hashlib.sha256()
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+                return digest.hexdigest()
+        except OSError as error:
+            raise self._unread(name, error) from error
+
+    def write(self, name: str, data: bytes, over: Found | None = None) -> State:
+        """Write under a temporary name, then rename: the state is the same before and after."""
+        target = place(self.path, name)
+        temporary = temporary_beside(self.scratch / target.name)
+        try:
+            temporary.write_bytes(data)
+            status = temporary.stat()
+            _rename(temporary, target, over)
+        except OSError as error:
+            raise _not_written(target, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return State(status.st_size, status.st_mtime_ns)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write whole, unless there is such a file."""
@@ -138,16 +173,15 @@ class LocalFolder:
         self.write(name, data)
         return True
 
-    def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
         """Rename files of a folder on the same disk."""
         unfit = {}
-        for name in names:
+        for name, over in names.items():
             target = place(self.path, name)
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (source / name).replace(target)
+                _rename(source / name, target, over)
             except OSError as error:
-                told = not_written(target, error)
+                told = _not_written(target, error)
                 if not isinstance(told, UnfitName):
                     raise told from error
                 unfit[name] = told
@@ -195,3 +229,31 @@ def _removed(folder: Path) -> bool:
     except OSError:  # not empty
         return False
     return True
+
+
+def _found(path: Path) -> Found:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return ABSENT
+    except NotADirectoryError:
+        return Found("blocked")
+    except (OSError, ValueError) as error:  # a name that cannot be one, or that cannot be looked at
+        return Found("special") if isinstance(error, PermissionError) else ABSENT
+    if stat.S_ISDIR(status.st_mode):
+        return Found("folder")
+    if stat.S_ISLNK(status.st_mode):
+        return Found("link", status.st_size, status.st_mtime_ns)
+    return Found("file", status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else Found("special")
+
+
+def _rename(temporary: Path, target: Path, over: Found | None) -> None:
+    """Give a finished file its place, in which nothing but `over` may lie."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if over is not None and _found(target) != over:
+        raise Occupied(f"{target}: cannot be written: a file that is not this run's own lies there")
+    temporary.replace(target)
+
+
+def _not_written(target: Path, error: OSError) -> SinkError:
+    return error if isinstance(error, SinkError) else not_written(target, error)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName
 from cvdetect.files import place
 from cvdetect.storage.failures import reading, taken, writing
-from cvdetect.storage.folder import Entry, Folder, State
+from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
+from cvdetect.storage.listings import Listings
 from cvdetect.storage.opened import open_url, wait_for
-from cvdetect.storage.stamps import state_of
+from cvdetect.storage.stamps import found_of, state_of
 from cvdetect.storage.urls import is_url, join
 
 __all__ = ["RemoteFolder", "open_remote"]
@@ -144,9 +146,66 @@ class RemoteFolder:
         with reading(self.shown(name)):
             return bytes(self.system.cat_file(self._at(name)))
 
-    def write(self, name: str, data: bytes) -> None:
-        """One put, which is whole or not there."""
-        self._put(name, lambda at: self._send("pipe_file", len(data), at, data))
+    def find(self, names: Iterable[str]) -> Iterator[Found]:
+        """A request a name, several at once."""
+        yield from self._each(self._found, names)
+
+    def finder(self) -> Callable[[Iterable[str]], Iterator[Found]]:
+        """Folders are listed, a request for about a thousand objects."""
+        return Listings(self._listing).find
+
+    def _listing(self, folder: str) -> dict[str, Found]:
+        """What is right in a folder, by its name there."""
+        at = self._at(folder)
+        if not _is_text(folder):
+            return {}
+        with reading(self.shown(folder)):
+            self.system.invalidate_cache()
+            try:
+                infos = self.system.ls(at, detail=True)
+            except FileNotFoundError:
+                return {}
+            except NotADirectoryError:
+                infos = []
+        listed = {str(info["name"]).rstrip("/").rpartition("/")[2]: found_of(info) for info in infos}
+        if self._protocol in _FLAT:  # where a folder is no more than the names below it
+            return {name: found for name, found in listed.items() if found.kind == "file"}
+        return listed
+
+    def digest(self, name: str) -> str:
+        """The file is fetched, piece by piece."""
+        digest = hashlib.sha256()
+        with reading(self.shown(name)), self.system.open(self._at(name), "rb") as stream:
+            while piece := stream.read(_START):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def write(self, name: str, data: bytes, over: Found | None = None) -> State:
+        """One put, which is whole or not there; where nothing may lie, on that condition."""
+        if over == ABSENT:
+            place(Path(), name)
+            if not self.create(name, data):
+                raise self._occupied(name)
+        else:
+            self._check(name, over)
+            self._put(name, lambda at: self._send("pipe_file", len(data), at, data))
+        return State(len(data), -1)
+
+    def _check(self, name: str, over: Found | None) -> None:
+        """Raise Occupied unless `over` is what lies there."""
+        if over is not None and self._found(name) != over:
+            raise self._occupied(name)
+
+    def _found(self, name: str) -> Found:
+        if not _is_text(name):
+            return ABSENT
+        with suppress(SourceNotFound), reading(self.shown(name)):
+            found = found_of(self.system.info(self._at(name)))
+            return ABSENT if found.kind == "folder" and self._protocol in _FLAT else found
+        return ABSENT
+
+    def _occupied(self, name: str) -> Occupied:
+        return Occupied(f"{self.shown(name)}: cannot be written: a file that is not this run's own lies there")
 
     def create(self, name: str, data: bytes) -> bool:
         """One put on the condition that there is no such file; in stores that know none, a look and a put."""
@@ -158,7 +217,9 @@ class RemoteFolder:
                 if not taken(error):
                     raise
                 # A request that was repeated after a lost answer meets what it has written itself.
-                return bool(self.system.cat_file(at) == data)
+                with suppress(FileNotFoundError):
+                    return bool(self.system.cat_file(at) == data)
+                raise  # not this name is in the way, but one of its folders'
             return True
 
     def _create(self, name: str, at: str, data: bytes) -> None:
@@ -168,20 +229,27 @@ class RemoteFolder:
                 return
         if self.system.exists(at):
             raise FileExistsError(at)
-        self.write(name, data)
+        self._put(name, lambda at: self._send("pipe_file", len(data), at, data))
 
-    def move_in(self, source: Path, names: Iterable[str]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
         """A put a file, several at once."""
 
         def move(name: str) -> tuple[str, UnfitName | None]:
             try:
-                local = source / name
-                self._put(name, lambda at: self._send("put_file", local.stat().st_size, str(local), at))
+                self._move(source / name, name, names[name])
             except UnfitName as error:
                 return name, error
             return name, None
 
         return {name: unfit for name, unfit in self._each(move, names) if unfit is not None}
+
+    def _move(self, local: Path, name: str, over: Found) -> None:
+        size = local.stat().st_size
+        if over == ABSENT and size <= _START:
+            self.write(name, local.read_bytes(), over)
+            return
+        self._check(name, over)
+        self._put(name, lambda at: self._send("put_file", size, str(local), at))
 
     def remove(self, names: Iterable[str]) -> None:
         """A request a file, several at once; no store keeps empty folders."""
@@ -252,3 +320,12 @@ class RemoteFolder:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while chunk := list(islice(remaining, _CHUNK)):
                 yield from pool.map(act, chunk)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a store can have a file of that name at all: they are UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

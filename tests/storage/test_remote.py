@@ -17,7 +17,7 @@ from fsspec.registry import _registry
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.run import annotate
 from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
-from cvdetect.storage import Folder, LocalFolder, State, is_url, open_folder
+from cvdetect.storage import ABSENT, Folder, LocalFolder, State, is_url, open_folder
 from cvdetect.storage.urls import join, parent_and_name
 from tests.conftest import Cli
 
@@ -81,7 +81,7 @@ def test_finished_files_are_moved_in(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "done" / "sub").mkdir(parents=True)
     for name in ("a.txt", "sub/b.txt"):
         (tmp_path / "done" / name).write_text(name)
-    assert folder.move_in(tmp_path / "done", iter(["a.txt", "sub/b.txt"])) == {}
+    assert folder.move_in(tmp_path / "done", dict.fromkeys(["a.txt", "sub/b.txt"], ABSENT)) == {}
     assert [folder.read(name) for name in ("a.txt", "sub/b.txt")] == [b"a.txt", b"sub/b.txt"]
 
 
@@ -92,7 +92,7 @@ def test_a_name_that_is_a_folders_is_unfit(folder: Folder, tmp_path: Path) -> No
         folder.write("c/d.txt", b"y")
     (tmp_path / "done" / "c").mkdir(parents=True)
     (tmp_path / "done" / "c" / "d.txt").touch()
-    assert set(folder.move_in(tmp_path / "done", ["c/d.txt"])) == {"c/d.txt"}
+    assert set(folder.move_in(tmp_path / "done", {"c/d.txt": ABSENT})) == {"c/d.txt"}
     assert folder.read("c") == b"x" and folder.read("a/b.txt") == b"x"
 
 

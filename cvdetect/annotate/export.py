@@ -1,31 +1,38 @@
 """From the manifest to annotation files.
 
 All are written into a folder of their own, then moved to their places one by one: each is whole or not there, and
-nothing in them depends on when or in which order the images were done.
+nothing in them depends on when or in which order the images were done. What a user has in such a place stays there.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Written
+from cvdetect.annotate.own import FileTally, Look, OwnFiles, rows_of_files
 from cvdetect.annotate.pictures import why_unfit
+from cvdetect.annotate.refused import refusal
 from cvdetect.annotate.review import write_review
-from cvdetect.annotations.record import Facts
+from cvdetect.annotations.record import Facts, Records
 from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import UnfitName
-from cvdetect.files import whole_file
+from cvdetect.errors import Occupied, UnfitName
+from cvdetect.files import watch_files, whole_file
 from cvdetect.json_records import as_line
+from cvdetect.labels import LabelSet
 from cvdetect.storage import Folder
 
-__all__ = ["FAILURES", "export", "export_folders"]
+__all__ = ["FAILURES", "export", "export_folders", "write_files"]
 
 FAILURES = "failures.jsonl"
+_TOGETHER = 2000  # files that are looked at, logged and moved together
 
 
 def export_folders(job: AnnotateJob) -> dict[str, str]:
@@ -33,63 +40,158 @@ def export_folders(job: AnnotateJob) -> dict[str, str]:
     return {name: "" if len(job.formats) == 1 else name for name in job.formats}
 
 
-def export(job: AnnotateJob, manifest: Manifest, about: About, images: str) -> dict[str, str]:
+def export(job: AnnotateJob, manifest: Manifest, about: About, images: str, files: FileTally) -> None:
     """Write every format, the review page, and the list of failures; delete what earlier exports had besides.
 
     Args:
         images: the folder of images as the user typed it.
-
-    Returns:
-        Name of an image → why a file of its own has a name that is not taken; all others are written.
+        files: takes how it went.
 
     Raises:
+        UsageError: a file for all images has been edited or made by somebody meanwhile; nothing is written.
         SinkError: the folder or disk does not take it.
     """
     staging = manifest.path.parent / "export"  # where OUT is local, on its disk
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        unfit = _write(job, manifest, about, images, staging)
-        _put_down(manifest, staging, job.out_folder)
+        shared = _write(job, manifest, about, images, staging, files.unfit)
+        _PutDown(manifest, staging, job.out_folder, files).run(shared)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return unfit
 
 
-def _write(job: AnnotateJob, manifest: Manifest, about: About, images: str, staging: Path) -> dict[str, str]:
-    unfit: dict[str, str] = {}
+def _write(
+    job: AnnotateJob, manifest: Manifest, about: About, images: str, staging: Path, unfit: dict[str, str]
+) -> set[str]:
+    """Write into `staging` → the files that belong to all images."""
+    shared: set[str] = set()
+    own = _Belonging(staging, lambda path, image: shared.add(path) if image is None else None)
 
     def told(image: str, error: UnfitName) -> None:
         unfit.setdefault(image, f"its label file cannot be written: {why_unfit(error)}")
 
-    facts = Facts(model=about.model, ran=about.ran, images=images, yolo_conf=job.yolo_conf, unfit=told)
-    for name, folder in export_folders(job).items():
-        WRITERS[name](staging / folder, manifest, about.labels, facts)
-    if job.review:
-        write_review(staging / "review" / "index.html", manifest, about)
-    if unfit or manifest.counts().failed:
-        _write_failures(staging / FAILURES, manifest, unfit)
-    return unfit
+    facts = Facts(
+        model=about.model, ran=about.ran, images=images, yolo_conf=bool(job.yolo_conf), belongs=own.belongs, unfit=told
+    )
+    with watch_files(own.seen):
+        for name, folder in export_folders(job).items():
+            WRITERS[name](staging / folder, manifest, about.labels, facts)
+        if job.review:
+            write_review(staging / "review" / "index.html", manifest, about)
+        if unfit or manifest.counts().failed:
+            _write_failures(staging / FAILURES, manifest.failures(), unfit)
+    return shared
 
 
-def _write_failures(path: Path, manifest: Manifest, unfit: Mapping[str, str]) -> None:
-    with whole_file(path) as stream:
-        for failures in (manifest.failures(), unfit.items()):
-            stream.writelines(as_line({"source": name, "error": reason}) + "\n" for name, reason in failures)
+def write_files(
+    job: AnnotateJob, records: Records, labels: LabelSet, folder: Path, take: Callable[[str, str | None], None]
+) -> None:
+    """Call `take` with each file that `_write` may write, relative to OUT, and the image it belongs to (None: to all).
 
-
-def _put_down(manifest: Manifest, staging: Path, out: Folder) -> None:
-    """Move the files of `staging` into `out`. They are remembered first, so that a later export knows them.
-
-    Raises:
-        UnfitName: a folder of the user's own, or a file, has a file's name; all others are in their places.
+    Args:
+        folder: an empty one, for what a writer leaves there all the same; that counts as an image's own.
     """
-    stale = list(manifest.outputs_before(_files(staging)))
-    unfit = out.move_in(staging, _files(staging))
-    out.remove(stale)
-    unfit = out.move_in(staging, list(unfit))  # where the stale ones were in the way
-    if unfit:
-        raise next(iter(unfit.values()))
-    manifest.forget_outputs()
+    own = _Belonging(folder, take)
+    facts = Facts(model="", yolo_conf=bool(job.yolo_conf), belongs=own.belongs)
+    with watch_files(own.seen, dry=True):
+        for name, sub in export_folders(job).items():
+            WRITERS[name](folder / sub, records, labels, facts)
+        if job.review:
+            whole = folder / "review" / "index.html"
+            own.seen(whole)
+        _write_failures(folder / FAILURES, (), {})
+    for path in _files(folder):
+        take(path, "")
+
+
+class _Belonging:
+    """Sorts the files of a folder, as they are written, into those of one image and those of all."""
+
+    def __init__(self, folder: Path, take: Callable[[str, str | None], object]) -> None:
+        self._start = len(folder.as_posix()) + 1
+        self._take = take
+        self._next: tuple[str, Path] | None = None
+
+    def belongs(self, image: str, path: Path) -> None:
+        self._next = image, path
+
+    def seen(self, path: Path) -> None:
+        image = self._next[0] if self._next and self._next[1] == path else None
+        self._take(path.as_posix()[self._start :], image)
+
+
+def _write_failures(path: Path, failures: Iterable[tuple[str, str]], unfit: Mapping[str, str]) -> None:
+    with whole_file(path) as stream:
+        for some in (failures, unfit.items()):
+            stream.writelines(as_line({"source": name, "error": reason}) + "\n" for name, reason in some)
+
+
+class _PutDown:
+    """Moves the files of `staging` into `out`; each has its row in the manifest before it has its place."""
+
+    def __init__(self, manifest: Manifest, staging: Path, out: Folder, files: FileTally) -> None:
+        self._manifest = manifest
+        self._staging = staging
+        self._out = out
+        self._own = OwnFiles(manifest, {"out": out}, once=True)
+        self._tally = files
+        self._number = manifest.next_export()
+        self._alike: list[Written] = []  # what lies there already, though no row was true of it
+
+    def run(self, shared: set[str]) -> None:
+        """Move all, delete what is stale, and try once more what that was in the way of.
+
+        Raises:
+            UsageError: a user's file lies in the place of one of the `shared`; nothing has been moved.
+            UnfitName: a folder of the user's own, or a file, has a file's name; all others are in their places.
+        """
+        self._check(shared)
+        unfit: dict[str, UnfitName] = {}
+        names = _files(self._staging)
+        while some := list(islice(names, _TOGETHER)):
+            unfit |= self._move(some)
+        for key in self._own.remove(self._manifest.stale(self._number)):
+            self._tally.edited.add(key, self._own.shown(key))
+            self._manifest.keep([key], self._number)
+        unfit = self._move(list(unfit)) if unfit else unfit  # where the stale ones were in the way
+        if unfit:
+            raise next(iter(unfit.values()))
+        self._manifest.end_export(self._number)
+
+    def _check(self, shared: set[str]) -> None:
+        looks = [look for look in self._own.look(f"out/{path}" for path in sorted(shared)) if not look.free]
+        if looks:
+            raise refusal(self._out, [(self._own.shown(look.key), look) for look in looks])
+
+    def _move(self, names: list[str]) -> dict[str, UnfitName]:
+        """Move the files that may be moved → those whose names are not taken."""
+        looks = {look.key.partition("/")[2]: look for look in self._own.look(f"out/{name}" for name in names)}
+        rows = rows_of_files(self._staging, names, self._out.remote)
+        moving = {name: look for name, look in looks.items() if self._may_move(look, rows[name])}
+        self._manifest.keep((look.key for name, look in looks.items() if name not in moving), self._number)
+        self._manifest.log([*self._alike, *(rows[name] for name in moving)], self._number)
+        self._alike.clear()
+        unfit = self._out.move_in(self._staging, {name: look.found for name, look in moving.items()})
+        for name, look in moving.items():
+            if isinstance(unfit.get(name), Occupied):
+                self._tally.occupied.add(look.key, self._own.shown(look.key))
+            elif name not in unfit and look.own is not None and not look.own.digest:
+                self._tally.replaced.add(look.key, self._own.shown(look.key))
+        return {name: error for name, error in unfit.items() if not isinstance(error, Occupied)}
+
+    def _may_move(self, look: Look, row: Written) -> bool:
+        """Whether the new file gets its place; it does not where it is there already, or a user's."""
+        if look.free:
+            return look.own is None or look.own.digest != row.digest
+        if look.found.kind in ("folder", "blocked"):
+            return True  # which will say why not
+        shown = self._own.shown(look.key)
+        if look.found.size == row.size and self._out.digest(look.key.partition("/")[2]) == row.digest:
+            self._alike.append(replace(row, stamp=look.found.stamp))
+            self._tally.edited.discard(look.key, shown)
+        else:
+            (self._tally.edited if look.edited else self._tally.occupied).add(look.key, shown)
+        return False
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -102,7 +102,8 @@ def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -
         told = "; ".join(f"{key}: {_told(before.get(key))}, now {_told(now.get(key))}" for key in differing)
         raise UsageError(
             f"{out}: cannot be resumed, it was made with other options ({told}).\n"
-            "Resume with those, give another --out, or start again with --overwrite"
+            "Options that are not given are taken from the first run; for others (also for a further --format) "
+            "give another --out, or start again with --overwrite"
         )
 
 

@@ -27,8 +27,11 @@ class AnnotateJob:
         blur: classes (names or ids, or "all") to pixelate in every picture that is written.
         review: write an HTML page to look through.
         yolo_conf: write the score as a sixth column of YOLO's label files.
-        resume: go on in an `out` that has a manifest.
-        overwrite: delete what an earlier run has written into `out`, and start again.
+        resume: go on in an `out` that has a manifest: what decides about outputs and is not given is taken from it,
+            what is given and contradicts is an error. Without a manifest, a run begins.
+        overwrite: delete what an earlier run has written into `out`, and start again; files of a user in the places of
+            files that are written are replaced.
+        given: options that count as given (``--max-det``), for `resume`; None: those whose values are not the defaults.
         fail_fast: stop at the first image that fails.
         workers: networks that run side by side; None takes what is usually fastest.
         batch: images that go through a network at once.
@@ -59,6 +62,7 @@ class AnnotateJob:
     max_pixels: int = MAX_PIXELS
     engine: str = "local"
     ray_address: str | None = None
+    given: frozenset[str] | None = None
 
     @property
     def out_folder(self) -> Folder:
@@ -87,6 +91,9 @@ class Report:
         waiting: images that are still to be done, after an interruption.
         unreadable: folders that could not be entered.
         interrupted: 130 or 143 where a signal ended it.
+        kept: files that were edited since an earlier run wrote them, and stayed as they are.
+        replaced: files that cvdetect did not make, or that were edited since, and were replaced (`overwrite`).
+        occupied: files that somebody put, during the run, where one of its own was to be; they stayed.
         outputs: what was written, for a person to open: paths and addresses, of folders with a slash at the end.
     """
 
@@ -96,6 +103,9 @@ class Report:
     waiting: int = 0
     unreadable: int = 0
     interrupted: int = 0
+    kept: int = 0
+    replaced: int = 0
+    occupied: int = 0
     outputs: tuple[str, ...] = ()
 
     @property
@@ -105,4 +115,4 @@ class Report:
             return self.interrupted
         if self.failed and not (self.done or self.waiting):
             return 4
-        return 1 if self.failed or self.unreadable else 0
+        return 1 if self.failed or self.unreadable or self.occupied else 0

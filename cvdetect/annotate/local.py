@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Outcome
-from cvdetect.annotate.pictures import PictureOutputs, remove_files
+from cvdetect.annotate.own import FileTally, OwnFiles
+from cvdetect.annotate.pictures import PictureOutputs
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.events import Controls, Progress
@@ -64,12 +66,16 @@ class Recorder:
     Args:
         pictures: writes the pictures that are wanted.
         folders: kind → folder of those that earlier runs have written.
+        files: takes what came of them.
     """
 
-    def __init__(self, manifest: Manifest, pictures: PictureOutputs, folders: Mapping[str, Folder]) -> None:
+    def __init__(
+        self, manifest: Manifest, pictures: PictureOutputs, folders: Mapping[str, Folder], files: FileTally
+    ) -> None:
         self.manifest = manifest
         self.pictures = pictures
-        self._folders = folders
+        self._own = OwnFiles(manifest, folders)
+        self._files = files
 
     def __enter__(self) -> Recorder:
         self.pictures.__enter__()
@@ -80,11 +86,16 @@ class Recorder:
 
     def record(self, *outcomes: Outcome) -> None:
         """Take what came of images; pictures of an earlier state of them that are no longer true go."""
-        for outcome in outcomes:
-            before = self.manifest.files_of(outcome.name)
-            if before:
-                remove_files(sorted(set(before) - set(outcome.files)), self._folders)
-        self.manifest.record_all(outcomes)
+        recorded = [self._without_earlier(outcome) for outcome in outcomes]
+        for outcome in recorded:
+            self._files.take(self._own, outcome)
+        self.manifest.record_all(recorded)
+
+    def _without_earlier(self, outcome: Outcome) -> Outcome:
+        """Delete what the image has no more; what was edited of it stays its own."""
+        now = {row.key for row in outcome.files} | {*outcome.kept}
+        stay = self._own.remove(sorted({*self.manifest.files_of(outcome.name)} - now))
+        return replace(outcome, kept=(*outcome.kept, *stay))
 
 
 class PictureSink:

@@ -5,23 +5,23 @@ Each has a folder of its own, in which the inputs' tree is mirrored so that no t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
 from pathlib import PurePosixPath
 
-from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome, Written
+from cvdetect.annotate.own import Look, OwnFiles, Rows, row_of
 from cvdetect.detections import Detections
-from cvdetect.errors import UnfitName
+from cvdetect.errors import Occupied, UnfitName
 from cvdetect.frame import Frame, Image, Kept
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, folder_name, shrink
 from cvdetect.sinks.render import Renderer
-from cvdetect.storage import Folder
+from cvdetect.storage import ABSENT, Folder
 
-__all__ = ["Made", "PictureOutputs", "copy_name", "remove_files", "thumbnail_path", "why_unfit"]
+__all__ = ["Made", "PictureOutputs", "copy_name", "thumbnail_path", "why_unfit"]
 
 # What OpenCV writes in colour; copies of other pictures are PNGs.
 _WRITABLE = frozenset((*JPEG_SUFFIXES, *".bmp .dib .png .ppm .tif .tiff .webp".split()))
@@ -60,6 +60,7 @@ class PictureOutputs:
 
     Args:
         folders: "draw", "crops" and "review" → the folder of each that is wanted.
+        rows: what is known of pictures that lie in the folders.
         taken: whether a relative path is that of an input, so that a copy of another name must not have it.
         blurs: whether `renderer` pixelates anything.
     """
@@ -69,10 +70,13 @@ class PictureOutputs:
         folders: Mapping[str, Folder],
         labels: LabelSet,
         renderer: Renderer,
+        rows: Rows,
         taken: Callable[[str], bool],
         blurs: bool = False,
     ) -> None:
         self.folders = folders
+        self._rows = rows
+        self._own = OwnFiles(rows, folders)
         self._labels = labels
         self._renderer = renderer
         self._taken = taken
@@ -106,20 +110,47 @@ class PictureOutputs:
         ]
 
     def put(self, outcome: Outcome, pictures: Iterable[Made]) -> Outcome:
-        """The second half of `write`, for any number of threads; where a name is unfit, no picture of the image stays.
+        """The second half of `write`, for any number of threads; where a name is unfit, no new picture of the image
+        stays. One that a user has edited is kept.
 
         Raises:
             SinkError: the folder or disk does not take it.
         """
-        written: list[str] = []
-        for picture in pictures:
+        if not self.folders:
+            return outcome
+        made = {f"{picture.kind}/{picture.path}": picture for picture in pictures}
+        rows = {key: row_of(key, picture.data, self.folders[picture.kind].remote) for key, picture in made.items()}
+        looks = {look.key: look for look in self._own.look(self._rows.known(made))}
+        kept = tuple(key for key, look in looks.items() if look.edited)
+        self._rows.log_pictures(outcome.name, [row for key, row in rows.items() if key not in kept])
+        written: list[Written] = []
+        for key, picture in made.items():
+            if key in kept:
+                continue
             try:
-                self.folders[picture.kind].write(picture.path, picture.data)
+                written.append(self._place(picture, rows[key], looks.get(key)))
             except UnfitName as error:
-                remove_files(written, self.folders)
+                deque(self._own.remove([row.key for row in written]), 0)
                 return Outcome(outcome.name, reason=f"its {_TOLD[picture.kind]} cannot be written: {why_unfit(error)}")
-            written.append(f"{picture.kind}/{picture.path}")
-        return replace(outcome, files=tuple(written))
+        replaced = tuple(key for key, look in looks.items() if look.own is not None and not look.own.digest)
+        return replace(outcome, files=tuple(written), kept=kept, replaced=replaced)
+
+    def _place(self, picture: Made, row: Written, look: Look | None) -> Written:
+        """Write a picture unless it is there already → its row with its stamp.
+
+        A run that is killed may leave pictures that no row tells of (`Rows.log_pictures`): those are known by content.
+        """
+        folder = self.folders[picture.kind]
+        if look is not None and look.own is not None and look.own.digest == row.digest:
+            return look.own
+        try:
+            state = folder.write(picture.path, picture.data, look.found if look else ABSENT)
+        except Occupied:
+            (found,) = folder.find([picture.path])
+            if found.kind != "file" or found.size != row.size or folder.digest(picture.path) != row.digest:
+                raise
+            return replace(row, stamp=found.stamp)
+        return replace(row, stamp=state.stamp)
 
     def _draw(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
         yield copy_name(frame.name, self._taken), self._renderer.drawn(frame, found), _QUALITY
@@ -143,15 +174,3 @@ def _kept(kind: str, frame: Frame) -> Kept:
 def why_unfit(error: UnfitName) -> str:
     """Why, without the place."""
     return str(error).rpartition(": cannot be written: ")[2]
-
-
-def remove_files(files: Iterable[str], folders: Mapping[str, Folder]) -> None:
-    """Delete pictures that `PictureOutputs.write` has named, and the folders that are empty then.
-
-    Raises:
-        SinkError: one cannot be deleted.
-    """
-    parted = (file.partition("/") for file in files)
-    for kind, of_kind in groupby(parted, key=itemgetter(0)):
-        if kind in folders:
-            folders[kind].remove(path for _, _, path in of_kind)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.checks import check_job, output_identities, picture_identities
+from cvdetect.annotate.claims import check_outputs
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
 from cvdetect.annotate.export import FAILURES, export, export_folders
 from cvdetect.annotate.identity import check_same, contents_of, model_digests, options_of, runtime_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
 from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.local import Recorder, detect_waiting, read_picture
+from cvdetect.annotate.local import Recorder, detect_waiting
 from cvdetect.annotate.manifest.images import Manifest
+from cvdetect.annotate.manifest.outcome import Written
 from cvdetect.annotate.manifest.workplace import manifest_of, used
-from cvdetect.annotate.pictures import remove_files, thumbnail_path
+from cvdetect.annotate.own import FileTally, OwnFiles
+from cvdetect.annotate.restore import restore_pictures
+from cvdetect.annotate.settle import decisions, settle
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found, passed_over
 from cvdetect.detector import Detector, load_detectors
-from cvdetect.errors import SourceError
 from cvdetect.events import Progress, Silent
 from cvdetect.pipeline import Summary
 from cvdetect.redact import redact_name
@@ -44,38 +48,75 @@ def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa
         SourceError: there are no images.
         SinkError: an output cannot be written; what is done so far stays recorded.
     """
+    inputs = None if job.resume else _check(job)
+    with manifest_of(job) as manifest:
+        if inputs is None:
+            job = settle(job, manifest.fact("job") or {})
+            inputs = _check(job)
+        return _annotate(job, inputs, manifest, progress)
+
+
+def _check(job: AnnotateJob) -> Inputs:
+    """What can be found out before anything is done."""
     inputs = find_inputs(job.images, job.root, job.recursive)
     check_job(job, inputs)
     if job.engine == "ray":
         check_cluster(job.ray_address)
-    options = options_of(job)
-    with manifest_of(job) as manifest:
-        _admit(job, manifest, options, progress)
-        tally = _list(job, inputs, manifest, progress)
-        about, summary = _detect(job, inputs, manifest, options, progress)
-        unfit = _export(job, inputs, manifest, about, progress)
-        return _report(job, manifest, tally, summary, len(unfit))
+    return inputs
+
+
+def _annotate(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> Report:
+    options, files = options_of(job), FileTally()
+    _admit(job, manifest, options, progress)
+    tally = _list(job, inputs, manifest, progress)
+    claims = check_outputs(job, manifest, not tally.unreadable, files.edited)
+    if job.overwrite:
+        manifest.make_all_wait()
+    if not tally.unreadable:  # what is in a folder that cannot be entered is not known to be gone
+        _drop_gone(manifest, _own_files(manifest, files), progress)
+    about, summary = _detect(job, inputs, manifest, _Beginning(options, claims, files), progress)
+    _export(job, inputs, manifest, about, files, progress)
+    return _report(job, manifest, tally, summary, files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What a run that begins writes down: its options, and the user's files that it may replace."""
+
+    options: Mapping[str, Any]
+    claims: Sequence[Written]
+    files: FileTally
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Pictures of earlier runs; those that were edited since stay, and are counted."""
+
+    own: OwnFiles
+    files: FileTally
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Delete what is unchanged."""
+        for key in self.own.remove(keys):
+            self.files.edited.add(key, self.own.shown(key))
 
 
 def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], progress: Progress) -> None:
     """Refuse an `out` that is in use, and a resume with another model or other options."""
     before = manifest.fact("options")
-    if before is None:
+    if before is None or job.overwrite:
         return
-    if job.overwrite:
-        manifest.make_all_wait()
-    elif not job.resume:
+    if not job.resume:
         raise used(job)
-    else:
-        check_same(job.out_folder, before, options)
-        known = manifest.fact("model_files")
-        digests = model_digests(job, known, progress)
-        check_same(job.out_folder, contents_of(known), contents_of(digests))
-        manifest.remember(model_files=digests)
+    check_same(job.out_folder, before, options)
+    known = manifest.fact("model_files")
+    digests = model_digests(job, known, progress)
+    check_same(job.out_folder, contents_of(known), contents_of(digests))
+    manifest.remember(model_files=digests)
 
 
 def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> Tally:
-    """Look which images there are; those that are gone are dropped."""
+    """Look which images there are."""
     tally = Tally()
     progress.note(f"looking for images in {redact_name(inputs.text)}")
     if not manifest.list_anew(list_pictures(inputs, output_identities(job), tally, picture_identities(job))):
@@ -86,8 +127,6 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
         progress.note(f"{inputs.root.shown(name)}: is not entered: it leads back to one of its own parents")
     if tally.ignored:
         progress.note(passed_over(tally))
-    if not tally.unreadable:  # what is in a folder that cannot be entered is not known to be gone
-        _drop_gone(manifest, _folders_before(manifest), progress)
     return tally
 
 
@@ -96,10 +135,14 @@ def _folders_before(manifest: Manifest) -> dict[str, Folder]:
     return {kind: open_folder(folder) for kind, folder in (manifest.fact("folders") or {}).items()}
 
 
-def _drop_gone(manifest: Manifest, folders: Mapping[str, Folder], progress: Progress) -> None:
+def _own_files(manifest: Manifest, files: FileTally) -> _Earlier:
+    return _Earlier(OwnFiles(manifest, _folders_before(manifest)), files)
+
+
+def _drop_gone(manifest: Manifest, earlier: _Earlier, progress: Progress) -> None:
     dropped = 0
     for name, files in manifest.gone():
-        remove_files(files, folders)
+        earlier.remove(files)
         manifest.forget(name)
         dropped += 1
     if dropped:
@@ -107,7 +150,7 @@ def _drop_gone(manifest: Manifest, folders: Mapping[str, Folder], progress: Prog
 
 
 def _detect(
-    job: AnnotateJob, inputs: Inputs, manifest: Manifest, options: Mapping[str, Any], progress: Progress
+    job: AnnotateJob, inputs: Inputs, manifest: Manifest, beginning: _Beginning, progress: Progress
 ) -> tuple[About, Summary]:
     """Detect in all that waits → what is to be said of the model, and how it went."""
     counts = manifest.counts()
@@ -117,9 +160,9 @@ def _detect(
     if counts.done:
         progress.note(f"{counts.done} of {counts.total} images are done already")
     with _engine(job, inputs.root, manifest, progress) as (detector, detect_all):
-        about = _begin(job, manifest, detector, options, progress)
-        pictures = picture_outputs(job, about.labels, job.folders(), manifest.holds)
-        recorder = Recorder(manifest, pictures, _folders_before(manifest))
+        about = _begin(job, manifest, detector, beginning, progress)
+        pictures = picture_outputs(job, about.labels, job.folders(), manifest, manifest.holds)
+        recorder = Recorder(manifest, pictures, _folders_before(manifest), beginning.files)
         progress.begin("detecting", counts.waiting, "images")
         try:
             return about, detect_all(recorder, progress)
@@ -142,20 +185,29 @@ def _engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Progre
 
 
 def _begin(
-    job: AnnotateJob, manifest: Manifest, detector: Detector | Loaded, options: Mapping[str, Any], progress: Progress
+    job: AnnotateJob, manifest: Manifest, detector: Detector | Loaded, beginning: _Beginning, progress: Progress
 ) -> About:
     """Write down what this run is, or check that it goes on as the first one began."""
     progress.detail(f"{detector.name} runs on {detector.ran}")
     about = About(detector.name, detector.ran.as_json(), detector.labels)
     blurred_classes(job.blur, about.labels)
     told = _folders_told(manifest, job.folders())
+    # Where a put a picture, or a word with this process, would be too dear to tell of each before it is written.
+    untold = job.out_folder.remote or job.engine == "ray"
     if job.resume and manifest.fact("options") is not None:
         about = _same_runtime(job, About.from_json(manifest.fact("about")), about, progress)
-        manifest.remember(folders=told)
+        manifest.remember(folders=told, untold=manifest.fact("untold") or untold)
         return about
-    remove_files(manifest.all_files(), _folders_before(manifest))
-    digests = model_digests(job, {}, progress)
-    manifest.begin(options=options, model_files=digests, about=about.as_json(), folders=told)
+    _own_files(manifest, beginning.files).remove(manifest.all_files())
+    manifest.begin(
+        beginning.claims,
+        options=beginning.options,
+        job=decisions(job, beginning.options["--model"]),
+        model_files=model_digests(job, {}, progress),
+        about=about.as_json(),
+        folders=told,
+        untold=untold,
+    )
     return about
 
 
@@ -172,44 +224,28 @@ def _same_runtime(job: AnnotateJob, before: About, now: About, progress: Progres
     return before
 
 
-def _export(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, progress: Progress) -> dict[str, str]:
-    """Write the files → name of an image whose own file could not be written, and why."""
-    if job.review:
-        _add_thumbnails(job, inputs, manifest, about)
+def _export(
+    job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About, files: FileTally, progress: Progress
+) -> None:
+    """Write the files, and what was deleted of the pictures of images that were done before."""
+    if job.folders():
+        restore_pictures(job, inputs.root, manifest, about, files)
+        manifest.remember(folders=_folders_told(manifest, job.folders()))
     progress.note(f"writing {', '.join(job.formats)}{' and the review page' if job.review else ''}")
-    unfit = export(job, manifest, about, redact_name(str(inputs.root)))
-    for name, reason in unfit.items():
+    export(job, manifest, about, redact_name(str(inputs.root)), files)
+    for name, reason in files.unfit.items():
         progress.error(f"{inputs.root.shown(name)}: {reason}")
-    return unfit
+    for told, left in (
+        ("files were edited since an earlier run wrote them, and are kept", files.edited),
+        ("files were put by somebody where this run's own were to be, and are kept", files.occupied),
+        ("files that cvdetect did not make, or that were edited since, were replaced", files.replaced),
+    ):
+        if left:
+            progress.warn(f"{len(left)} {told}: {left}")
 
 
-def _add_thumbnails(job: AnnotateJob, inputs: Inputs, manifest: Manifest, about: About) -> None:
-    """Make the thumbnails that are not there, where an earlier run was without --review."""
-    folder = job.folders()["review"]
-    manifest.remember(folders=_folders_told(manifest, {"review": folder}))
-    with picture_outputs(job, about.labels, {"review": folder}, manifest.holds) as pictures:
-        for record in manifest:
-            if _has_thumbnail(manifest, folder, record.name):
-                continue
-            with suppress(SourceError):  # gone meanwhile: the page shows the boxes alone
-                frame = read_picture(inputs.root, record.name, job.max_pixels).frame(record.name)
-                outcome = pictures.write(frame, record.found)
-                if outcome.reason is None:
-                    manifest.add_files(record.name, outcome.files)
-                else:
-                    manifest.record(outcome)
-
-
-def _has_thumbnail(manifest: Manifest, folder: Folder, name: str) -> bool:
-    """A disk is asked, as somebody may have tidied up; a store is not, as that would cost as much as to write it."""
-    path = thumbnail_path(name)
-    if folder.remote:
-        return f"review/{path}" in manifest.files_of(name)
-    return folder.kind(path) == "file"
-
-
-def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary, unfit: int) -> Report:
-    counts = manifest.counts()
+def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary, files: FileTally) -> Report:
+    counts, unfit = manifest.counts(), len(files.unfit)
     out, folders = job.out_folder, job.folders()
     outputs = [out.folder(name) if name else out for name in export_folders(job).values()]
     outputs += [folder for kind, folder in folders.items() if kind != "review"]
@@ -225,5 +261,8 @@ def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary
         waiting=counts.waiting,
         unreadable=len(tally.unreadable),
         interrupted=summary.interrupted,
+        kept=len(files.edited),
+        replaced=len(files.replaced),
+        occupied=len(files.occupied),
         outputs=tuple(told),
     )

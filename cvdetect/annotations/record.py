@@ -54,6 +54,8 @@ class Facts:
         images: the folder of images as the user typed it, for YOLO's data.yaml.
         yolo_conf: write the score as a sixth column of YOLO's label files.
         scratch: a folder on the outputs' disk for files that are not whole yet; None: beside each output.
+        belongs: is called with an image and the path of a file of its own, before that is written; all other files are
+            for all images.
         unfit: is told of an image whose own file has a name that the disk does not take, and the others' are written;
             None: that is an error.
     """
@@ -63,12 +65,15 @@ class Facts:
     images: str = "."
     yolo_conf: bool = False
     scratch: Path | None = None
+    belongs: Callable[[str, Path], object] | None = None
     unfit: Callable[[str, UnfitName], None] | None = None
 
     @contextmanager
     def file_of(self, image: str, path: Path) -> Iterator[IO[str]]:
         """As `whole_file`, for the file that belongs to one image."""
         begun = False
+        if self.belongs is not None:
+            self.belongs(image, path)
         try:
             with whole_file(path, self.scratch) as stream:
                 begun = True

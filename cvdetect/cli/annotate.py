@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import detecting, drawing, split
@@ -24,6 +25,18 @@ class _Folder(click.Path):
 FOLDER = _Folder(path_type=Path)
 
 
+def _given(settings: Settings) -> frozenset[str]:
+    """The options that were typed or stand in the environment, by their long names."""
+    context = click.get_current_context()
+    typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    given = {
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") in typed
+    }
+    return frozenset(given | ({"--models"} if settings.models else set()))
+
+
 @click.command("annotate", short_help="Write annotation files for a folder of images.")
 @click.argument("images", metavar="DIR")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
@@ -37,8 +50,14 @@ FOLDER = _Folder(path_type=Path)
 @click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for a picture of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
 @click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of YOLO files.")
-@click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
-@click.option("--overwrite", is_flag=True, help="Delete an earlier run's results and start again.")
+@click.option(
+    "--resume", is_flag=True,
+    help="Go on where an earlier run stopped, with its options; others are refused. Where there was none, begin.",
+)  # fmt: skip
+@click.option(
+    "--overwrite", is_flag=True,
+    help="Start again: delete an earlier run's results, and replace files that are not its own or were edited.",
+)  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
 @click.option("--workers", type=int, metavar="N", help="Networks side by side.  [default: what is usually fastest]")
 @click.option("--batch", type=int, default=1, show_default=True, metavar="N", help="Images through a network at once.")
@@ -73,7 +92,7 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     names = tuple(dict.fromkeys(name for text in formats for name in split(text)))
-    report = annotate(AnnotateJob(formats=names, **job), progress)
+    report = annotate(AnnotateJob(formats=names, given=_given(settings), **job), progress)
     told = [f"{report.done} images annotated"]
     told += [f"{report.failed} failed"] if report.failed else []
     told += [f"{report.waiting} still to be done: go on with --resume"] if report.waiting else []

@@ -1,10 +1,12 @@
 """``python -m tests.annotate.killed DIR OUT SECONDS [IMAGES]``: annotates with the fake model until it kills itself.
 
-DIR and OUT are paths or addresses. SECONDS count from the start, or from when so many IMAGES are recorded.
+DIR and OUT are paths or addresses. SECONDS count from the start, or from when so many IMAGES are recorded; "before 7"
+and "after 7" instead of them are right before and after the seventh rename of a file to its place.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ from cvdetect.annotate.manifest import parts
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Outcome
 from cvdetect.annotate.run import annotate
+from cvdetect.storage import Found, local
 from tests.annotate.conftest import FakeDetector, install
 
 
@@ -38,6 +41,20 @@ def die(seconds: float, images: int, recorded: list[str]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_at_rename(patch: pytest.MonkeyPatch, when: str, number: int) -> None:
+    rename, count = local._rename, itertools.count(1)
+
+    def counted(temporary: Path, target: Path, over: Found | None) -> None:
+        last = next(count) == number
+        if last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(temporary, target, over)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    patch.setattr(local, "_rename", counted)
+
+
 def main(photos: str, out: str, seconds: str, images: str = "0") -> None:
     recorded: list[str] = []
     record_all = Manifest.record_all
@@ -51,7 +68,10 @@ def main(photos: str, out: str, seconds: str, images: str = "0") -> None:
         install(patch, [FakeDetector(0.01), FakeDetector(0.015)])
         patch.setattr(Manifest, "record_all", counted)
         patch.setattr(parts, "_MOST_EVENTS", 5)
-        threading.Thread(target=die, args=(float(seconds), int(images), recorded), daemon=True).start()
+        if seconds in ("before", "after"):
+            die_at_rename(patch, seconds, int(images))
+        else:
+            threading.Thread(target=die, args=(float(seconds), int(images), recorded), daemon=True).start()
         annotate(job(photos, out))
 
 

@@ -161,7 +161,9 @@ def test_the_log_of_many_parts_tells_all(cloud: Annotate, fake: FakeDetector) ->
     done = [event["name"] for name in names for event in lines_of(name)[1:] if event["do"] == "record"]
     assert done == ["img1.png", "img2.png", "img10.png", "sub/deep/x.png", "sub/img3.jpg"]
     assert cloud(formats=("voc",), resume=True).detected == 0
-    assert [event for name in parts()[len(names) :] for event in lines_of(name)[1:]] == [{"do": "outputs", "paths": []}]
+    names = parts()  # this store has no digests, so the files were read, and their stamps are known from here on
+    assert cloud(formats=("voc",), resume=True).detected == 0
+    assert [event for name in parts()[len(names) :] for event in lines_of(name)[1:]] == [{"do": "written", "rows": []}]
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -174,7 +176,7 @@ def test_a_damaged_log_is_told_and_overwrite_starts_again(
     data = memory.cat_file(path)
     changed = {
         "cut": data[:-5], "changed": data.replace(b'"size":', b'"sise":'), "no JSON": b"x",
-        "other version": data.replace(b'"version": 1', b'"version": 9'),
+        "other version": data.replace(b'"version": 2', b'"version": 1'),
     }  # fmt: skip
     if damage == "gone":
         memory.rm_file(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cvdetect.annotate.run import annotate
-from tests.annotate.conftest import FakeDetector, make_pictures, tree
+from tests.annotate.conftest import FakeDetector, make_pictures, touch_later, tree
 from tests.annotate.killed import job
 from tests.conftest import ROOT
 
@@ -35,3 +35,39 @@ def test_four_kills_and_a_resume_give_the_tree_of_an_undisturbed_run(tmp_path: P
     assert kills >= 2, "they were killed in the midst of it"
     annotate(job(photos, tmp_path / "killed"))
     assert tree(tmp_path / "killed") == whole
+
+
+# Of 3 images with one crop each: 9 renames of pictures (as they come), then 12 of annotation files and the page.
+@pytest.mark.parametrize(
+    "moments", [("before 1", "after 5", "before 8"), ("after 9", "before 2", "after 8", "before 3")]
+)
+def test_kills_between_log_and_rename_and_between_renames(
+    tmp_path: Path, fake: FakeDetector, moments: tuple[str, ...]
+) -> None:
+    photos = make_pictures(tmp_path / "photos", ["a.png", "d/b.png", "c.gif.png"])
+    annotate(job(photos, tmp_path / "undisturbed"))
+    whole = tree(tmp_path / "undisturbed")
+    for moment in moments:
+        words = [sys.executable, "-m", "tests.annotate.killed", str(photos), str(tmp_path / "killed"), *moment.split()]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, timeout=60)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    report = annotate(job(photos, tmp_path / "killed"))
+    assert (report.exit_code, report.kept, report.occupied) == (0, 0, 0)
+    assert tree(tmp_path / "killed") == whole
+
+
+def test_an_image_that_changes_after_a_kill_leaves_nothing_of_its_earlier_state(
+    tmp_path: Path, fake: FakeDetector
+) -> None:
+    photos = make_pictures(tmp_path / "photos", ["a.png", "b.png"])
+    words = [sys.executable, "-m", "tests.annotate.killed", str(photos), str(tmp_path / "killed"), "after", "5"]
+    assert subprocess.run(words, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert len(tree(tmp_path / "killed")) >= 5
+    for name, other in (("a.png", "b.png"), ("b.png", "a.png")):
+        (photos / name).rename(photos / f"{other}.png")
+    for path in [*photos.iterdir()]:
+        path.rename(photos / path.name.removesuffix(".png"))
+        touch_later(photos / path.name.removesuffix(".png"))
+    report = annotate(job(photos, tmp_path / "killed"))
+    annotate(job(photos, tmp_path / "undisturbed"))
+    assert report.exit_code == 0 and tree(tmp_path / "killed") == tree(tmp_path / "undisturbed")

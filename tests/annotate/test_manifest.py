@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from cvdetect.annotate.manifest.database import DamagedManifest
 from cvdetect.annotate.manifest.images import Counts, Manifest
-from cvdetect.annotate.manifest.outcome import Outcome, pack, unpack
+from cvdetect.annotate.manifest.outcome import Outcome, Written, pack, unpack
 from cvdetect.annotate.walk import Listed
 from cvdetect.detections import Detections
 from cvdetect.errors import SinkError
@@ -97,13 +97,29 @@ def test_names_of_any_kind_come_back(path: Path) -> None:
         assert not manifest.holds("other")
 
 
-def test_the_files_of_earlier_exports_are_known_until_they_are_forgotten(path: Path) -> None:
+def row(path: str, digest: str = "d") -> Written:
+    return Written(f"out/{path}", digest, "", 1, 1)
+
+
+def test_the_files_of_earlier_exports_are_known_until_they_are_disowned(path: Path) -> None:
     with Manifest(path) as manifest:
-        assert list(manifest.outputs_before(["a", "b"])) == []
-        assert list(manifest.outputs_before(["b", "c"])) == ["a"]
-        assert list(manifest.outputs_before(["c"])) == ["a", "b"], "a killed export has deleted nothing"
-        manifest.forget_outputs()
-        assert list(manifest.outputs_before(["d"])) == ["c"]
+        manifest.log([row("a"), row("b"), row("\udcff")], manifest.next_export())
+        manifest.log([row("c")], number := manifest.next_export())
+        manifest.keep(["out/b"], number)
+        assert sorted(manifest.stale(number)) == ["out/a", "out/\udcff"]
+        manifest.log([row("c")], number := manifest.next_export())
+        assert sorted(manifest.stale(number)) == ["out/a", "out/b", "out/\udcff"], "a killed export has deleted nothing"
+        manifest.disown(["out/a", "out/b", "out/\udcff"])
+        assert not list(manifest.stale(number))
+
+
+def test_until_an_export_ends_a_file_may_be_what_it_was_or_what_it_is_to_be(path: Path) -> None:
+    with Manifest(path) as manifest:
+        manifest.log([row("a", "old"), Written("draw/a", "x")], manifest.next_export())
+        manifest.log([row("a", "new")], number := manifest.next_export())
+        assert {known.digest for known in manifest.known(["out/a", "out/b"])["out/a"]} == {"old", "new"}
+        manifest.end_export(number)
+        assert manifest.known(["out/a", "draw/a"]) == {"out/a": [row("a", "new")], "draw/a": [Written("draw/a", "x")]}
 
 
 def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:

@@ -30,7 +30,7 @@ from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.run import annotate
 from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import BackendError, SinkError, SourceError
+from cvdetect.errors import BackendError, SinkError, SourceError, UsageError
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.storage import LocalFolder
 from tests.annotate.conftest import Tree, tree
@@ -218,6 +218,28 @@ def test_relative_paths_and_resume_after_the_local_engine(
     assert annotate(replace(here, resume=True)).exit_code == 1
     written = tree(tmp_path)
     assert written.pop("out/yolo/data.yaml") and {**whole, **written} == whole
+
+
+def test_what_a_user_has_corrected_is_kept_by_workers_and_what_was_theirs_refused(
+    job: AnnotateJob, folder: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "few"
+    shutil.copytree(folder / "photos" / "d0", photos)
+    here = replace(job, images=str(photos), formats=("voc",), crops=None)
+    mine = tmp_path / "drawn" / "img3.jpg"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match=r"drawn/img3\.jpg are not this run's own"):
+        annotate(here)
+    mine.unlink()
+    annotate(here)
+    for name in ("img3.jpg", "img6.jpg"):
+        shutil.copy(photos / "img9.jpg", photos / name)
+    mine.write_text("mine")
+    report = annotate(replace(here, resume=True))
+    assert (report.detected, report.kept, report.exit_code) == (2, 1, 0) and mine.read_text() == "mine"
+    assert (tmp_path / "drawn" / "img6.jpg").read_bytes() == (tmp_path / "drawn" / "img9.jpg").read_bytes()
+    assert annotate(replace(here, overwrite=True)).replaced == 1 and mine.read_text("latin-1") != "mine"
 
 
 def test_a_node_killed_midway_costs_nothing_but_time(

@@ -48,9 +48,9 @@ def test_every_image_has_its_record_in_natural_order_by_its_path_in_the_folder(r
 def test_one_format_lies_in_out_itself_and_several_in_folders_of_their_names(run: Annotate, out: Path) -> None:
     run(formats=("csv",))
     assert set(tree(out)) == {"detections.csv"}
-    run(formats=("csv", "coco"), resume=True)
+    run(formats=("csv", "coco"), overwrite=True)
     assert set(tree(out)) == {"csv/detections.csv", "coco/instances.json", "coco/results.json"}
-    run(formats=("voc",), resume=True)
+    run(formats=("voc",), overwrite=True)
     assert set(tree(out)) == {"img1.xml", "img2.xml", "img10.xml", "sub/img3.xml", "sub/deep/x.xml"}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cvdetect.annotate.job import AnnotateJob, Report
 from cvdetect.annotate.run import annotate
-from cvdetect.errors import SinkError
+from cvdetect.errors import UsageError
 from tests.annotate.conftest import Annotate, FakeDetector, install, make_pictures, tree
 
 LONG = "x" * 249 + ".png"  # 253 bytes: itself a name, but .jpg or _1.jpg behind it is too much
@@ -86,12 +86,16 @@ def test_a_folder_named_like_a_picture_that_is_written_fails_one_image(tmp_path:
     assert len(tree(tmp_path / "drawn")) == 2
 
 
-def test_the_persons_own_folder_in_a_copys_place_is_left_alone(run: Annotate, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_persons_folder_in_a_copys_place_or_file_in_its_folders_ends_the_run_before_any_work(
+    run: Annotate, fake: FakeDetector, tmp_path: Path, overwrite: bool
+) -> None:
     (tmp_path / "drawn" / "img1.png" / "mine").mkdir(parents=True)
     (tmp_path / "drawn" / "sub").write_text("mine")
-    report = run(draw=tmp_path / "drawn")
-    assert (report.exit_code, report.done, report.failed) == (1, 2, 3)
-    assert (tmp_path / "drawn" / "img1.png" / "mine").is_dir()
+    with pytest.raises(UsageError, match=r"drawn/img1.png, .*drawn/sub/img3.jpg are folders or pipes, or lie"):
+        run(draw=tmp_path / "drawn", overwrite=overwrite)
+    assert (tmp_path / "drawn" / "img1.png" / "mine").is_dir() and (tmp_path / "drawn" / "sub").read_text() == "mine"
+    assert not fake.seen and not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("fake")
@@ -127,13 +131,14 @@ def test_a_file_of_an_earlier_export_that_is_in_the_way_of_a_folder_goes(
     assert "img1.xml/b.xml" in tree(tmp_path / "out")
 
 
-def test_a_persons_own_folder_in_a_files_place_ends_the_run_after_all_others_are_written(
-    run: Annotate, tmp_path: Path
+@pytest.mark.parametrize(("formats", "name"), [(("voc",), "img1.xml"), (("coco",), "instances.json")])
+def test_a_persons_own_folder_in_a_files_place_ends_the_run_before_any_work(
+    run: Annotate, fake: FakeDetector, tmp_path: Path, formats: tuple[str, ...], name: str
 ) -> None:
-    (tmp_path / "out" / "img1.xml" / "mine").mkdir(parents=True)
-    with pytest.raises(SinkError, match=r"out/img1.xml: cannot be written"):
-        run(formats=("voc",))
-    assert {"img2.xml", "img10.xml", "sub/img3.xml", "sub/deep/x.xml"} == set(tree(tmp_path / "out"))
-    (tmp_path / "out" / "img1.xml" / "mine").rmdir()
-    (tmp_path / "out" / "img1.xml").rmdir()
-    assert run(formats=("voc",), resume=True).exit_code == 0
+    (tmp_path / "out" / name / "mine").mkdir(parents=True)
+    with pytest.raises(UsageError, match=rf"out/{name} are folders"):
+        run(formats=formats)
+    assert not tree(tmp_path / "out") and not fake.seen
+    (tmp_path / "out" / name / "mine").rmdir()
+    (tmp_path / "out" / name).rmdir()
+    assert run(formats=formats, resume=True).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate.cluster.work import Order, Worker, absolute, mark_outputs, taken_names
+from cvdetect.annotate.cluster.work import Order, Sent, Worker, absolute, mark_outputs, taken_names
 from cvdetect.annotate.identity import options_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.errors import SinkError, SourceError
@@ -56,9 +57,9 @@ def test_a_worker_reads_and_writes_in_a_store(tmp_path: Path) -> None:
     job = replace(here.job, draw="memory://worker/drawn")
     mark_outputs(job)
     worker = Worker(pickle.loads(pickle.dumps(Order(job, photos, "a.png"))))
-    outcomes, _ = worker.do(["a.png", "gone.png", "b.png"], frozenset())
-    assert [(o.name, o.files) for o in outcomes if o.found is not None] == [
-        (n, (f"draw/{n}",)) for n in ("a.png", "b.png")
+    outcomes, _ = worker.do(["a.png", "gone.png", "b.png"], Sent())
+    assert [(o.name, [row.key for row in o.files]) for o in outcomes if o.found is not None] == [
+        (n, [f"draw/{n}"]) for n in ("a.png", "b.png")
     ]
     assert [(o.name, o.reason) for o in outcomes if o.found is None] == [("gone.png", "no such file or folder")]
     assert drawn.kind("b.png") == "file"
@@ -68,7 +69,7 @@ def test_a_worker_reads_and_writes_in_a_store(tmp_path: Path) -> None:
 
 def test_a_worker_gives_an_outcome_for_every_name(tmp_path: Path) -> None:
     worker = Worker(order_of(tmp_path))
-    outcomes, seconds = worker.do(["a.png", "gone.png", "b.png"], frozenset())
+    outcomes, seconds = worker.do(["a.png", "gone.png", "b.png"], Sent())
     assert {outcome.name: outcome.reason for outcome in outcomes} == {
         "a.png": None, "b.png": None, "gone.png": "no such file",
     }  # fmt: skip
@@ -87,18 +88,21 @@ def test_what_loading_the_model_tells_is_kept_for_the_driver(tmp_path: Path) -> 
 
 def test_a_worker_stops_at_the_first_failure_where_that_is_wished(tmp_path: Path) -> None:
     worker = Worker(order_of(tmp_path, fail_fast=True))
-    outcomes, _ = worker.do(["a.png", "gone.png", "b.png"], frozenset())
+    outcomes, _ = worker.do(["a.png", "gone.png", "b.png"], Sent())
     assert {outcome.name for outcome in outcomes} == {"a.png", "gone.png"}
 
 
 def test_a_worker_writes_copies_only_into_the_folder_that_the_driver_sees(tmp_path: Path) -> None:
     order = order_of(tmp_path, draw=tmp_path / "drawn")
     with pytest.raises(SinkError, match="does not see the folder of --draw"):
-        Worker(order).do(["a.png"], frozenset())
+        Worker(order).do(["a.png"], Sent())
     assert not (tmp_path / "drawn").exists()
     mark_outputs(order.job)
-    outcomes, _ = Worker(order).do(["a.png"], frozenset())
-    assert outcomes[0].files == ("draw/a.png",)
+    outcomes, _ = Worker(order).do(["a.png"], Sent())
+    (row,) = outcomes[0].files
+    data = (tmp_path / "drawn" / "a.png").read_bytes()
+    assert (row.key, row.digest, row.size) == ("draw/a.png", hashlib.sha256(data).hexdigest(), len(data))
+    assert row.stamp == (tmp_path / "drawn" / "a.png").stat().st_mtime_ns
     assert np.array_equal(cv2.imread(str(tmp_path / "drawn" / "a.png")).shape, (20, 30, 3))
 
 

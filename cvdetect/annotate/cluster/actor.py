@@ -36,7 +36,7 @@ def actor_class() -> type:
             self._worker = Worker(pickle.loads(order))
             return self._worker.loaded
 
-        def do(self, names: Any, taken: Any) -> Any:
-            return self._worker.do(names, taken)
+        def do(self, names: Any, sent: Any) -> Any:
+            return self._worker.do(names, sent)
 
     return Actor

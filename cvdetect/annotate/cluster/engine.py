@@ -7,21 +7,24 @@ byte for byte, as those of one machine. All actors have to say that they have th
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from cvdetect.annotate.cluster.chunks import hand_out
 from cvdetect.annotate.cluster.connection import connected
 from cvdetect.annotate.cluster.pool import Needs, RayPool
-from cvdetect.annotate.cluster.work import Loaded, Order, absolute, mark_outputs, taken_names
+from cvdetect.annotate.cluster.work import Loaded, Order, Sent, absolute, mark_outputs, taken_names
 from cvdetect.annotate.identity import contents_of, model_digests, options_of, runtime_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.local import Recorder
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.planned import image_of_crop, planned_pictures
 from cvdetect.errors import BackendError, SourceError
 from cvdetect.events import Controls, Progress
 from cvdetect.pipeline import Summary
@@ -96,7 +99,7 @@ def ray_engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Pro
             pickle.dumps(order),
             needs,
             agreement.join,
-            _taken(job, manifest),
+            _Sender(job, manifest),
             progress,
             wanted=job.workers,
             most=-(-manifest.counts().waiting // _IMAGES_WORTH_A_WORKER),
@@ -121,10 +124,30 @@ def _is_there(root: Folder, name: str) -> bool:
         return False
 
 
-def _taken(job: AnnotateJob, manifest: Manifest) -> Callable[[Sequence[str]], frozenset[str]]:
-    if job.draw is None:
-        return lambda _names: frozenset()
-    return lambda names: taken_names(names, manifest.holds)
+class _Sender:
+    """What the manifest knows of the pictures of a chunk's images: those that they have, and those of their names."""
+
+    def __init__(self, job: AnnotateJob, manifest: Manifest) -> None:
+        self._job = job
+        self._manifest = manifest
+
+    @cached_property
+    def _claims(self) -> Mapping[str | None, Sequence[str]]:
+        """Image → keys of crops that a user lets the run replace; asked for when the run has begun."""
+        claims: defaultdict[str | None, list[str]] = defaultdict(list)
+        for row in self._manifest.claims():
+            claims[image_of_crop(row.key)].append(row.key)
+        return claims
+
+    def __call__(self, names: Sequence[str]) -> Sent:
+        """As `RayPool` wants it."""
+        job, manifest = self._job, self._manifest
+        if not job.folders():
+            return Sent()
+        keys = {key for name in names for key in (*manifest.files_of(name), *self._claims.get(name, ()))}
+        keys |= {key for name in names for key in planned_pictures(job, name, manifest.holds)}
+        rows = tuple(row for known in manifest.known(sorted(keys)).values() for row in known)
+        return Sent(frozenset() if job.draw is None else taken_names(names, manifest.holds), rows)
 
 
 class _Agreement:

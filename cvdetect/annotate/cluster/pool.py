@@ -11,7 +11,7 @@ from cvdetect import __version__
 from cvdetect.annotate.cluster.actor import actor_class
 from cvdetect.annotate.cluster.chunks import Chunk, Event, Finished, Joined, Lost
 from cvdetect.annotate.cluster.connection import answers, head_of
-from cvdetect.annotate.cluster.work import Loaded
+from cvdetect.annotate.cluster.work import Loaded, Sent
 from cvdetect.errors import BackendError, CvdetectError, MissingPackage
 from cvdetect.events import Progress
 
@@ -51,7 +51,7 @@ class RayPool:
         ray: the module, connected.
         order: an `Order`, pickled: it must not be unpickled before it is known that cvdetect is there to do it.
         agree: is given what every actor has loaded, and its node; raises where it may not join.
-        taken: a chunk's names → what `Worker.do` has to know of other inputs.
+        send: a chunk's names → what `Worker.do` has to know of them.
         wanted: actors; None: as many as the cluster has room for.
         most: never more than these.
         patience: seconds that may pass without any actor.
@@ -63,7 +63,7 @@ class RayPool:
         order: bytes,
         needs: Needs,
         agree: Callable[[Loaded, str], None],
-        taken: Callable[[Sequence[str]], frozenset[str]],
+        send: Callable[[Sequence[str]], Sent],
         progress: Progress,
         *,
         wanted: int | None,
@@ -74,7 +74,7 @@ class RayPool:
         self._order = order
         self._needs = needs
         self._agree = agree
-        self._taken = taken
+        self._send = send
         self._progress = progress
         self._wanted = wanted
         self._most = most
@@ -108,7 +108,7 @@ class RayPool:
 
     def give(self, worker: int, chunk: Chunk) -> None:
         """As `Pool.give`."""
-        call = self._members[worker].handle.do.remote(chunk.names, self._taken(chunk.names))
+        call = self._members[worker].handle.do.remote(chunk.names, self._send(chunk.names))
         self._calls[call] = worker, "do"
 
     def events(self, seconds: float) -> list[Event]:

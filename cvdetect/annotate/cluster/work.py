@@ -17,7 +17,8 @@ from typing import Any
 from cvdetect.annotate.identity import Digest, model_digests, options_of
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.local import PictureSink, read_pictures, reason_of
-from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome, Written
+from cvdetect.annotate.own import Rows
 from cvdetect.annotate.pictures import PictureOutputs, copy_name
 from cvdetect.detector import load_detectors
 from cvdetect.errors import SinkError, SourceError
@@ -31,7 +32,17 @@ from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sources.failed import Failed
 from cvdetect.storage import Folder, LocalFolder, is_url
 
-__all__ = ["Loaded", "Order", "Worker", "absolute", "mark_outputs", "picture_outputs", "taken_names"]
+__all__ = [
+    "Loaded",
+    "Order",
+    "Sent",
+    "SentRows",
+    "Worker",
+    "absolute",
+    "mark_outputs",
+    "picture_outputs",
+    "taken_names",
+]
 
 _IMAGES = 1 << 30  # more than any chunk: a worker's networks are not chosen for a few images
 
@@ -67,6 +78,19 @@ class Loaded:
     options: Mapping[str, Any]
     digests: Mapping[str, Digest]
     told: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a worker has to know of a chunk's images.
+
+    Attributes:
+        taken: names of copies that belong to other inputs, from `taken_names`.
+        rows: of pictures that earlier runs wrote for them, and that a user let them replace.
+    """
+
+    taken: frozenset[str] = frozenset()
+    rows: tuple[Written, ...] = ()
 
 
 class _Notes(Silent):
@@ -108,11 +132,11 @@ class Worker:
         first, digests = self._detectors[0], model_digests(job, {}, Silent())
         self.loaded = Loaded(first.name, first.labels, first.ran, options_of(job), digests, tuple(notes.told))
 
-    def do(self, names: Iterable[str], taken: frozenset[str]) -> tuple[list[Outcome], float]:
+    def do(self, names: Iterable[str], sent: Sent) -> tuple[list[Outcome], float]:
         """Detect in the images of these names → what came of each, as far as it got, and the seconds that took.
 
         Args:
-            taken: names of copies that belong to other inputs, from `taken_names`.
+            sent: what the manifest knows that concerns them.
 
         Raises:
             SinkError: pictures cannot be written, or not into the folder that the driver sees.
@@ -123,7 +147,7 @@ class Worker:
             _check_outputs(job)
             self._seen = True
         outcomes: list[Outcome] = []
-        pictures = picture_outputs(job, self.loaded.labels, job.folders(), taken.__contains__)
+        pictures = picture_outputs(job, self.loaded.labels, job.folders(), SentRows(sent.rows), sent.taken.__contains__)
         items = self._items(names, outcomes)
         # On a thread of its own, so that signals stay with whatever runs this process.
         with ThreadPoolExecutor(1) as pool:
@@ -146,11 +170,36 @@ class Worker:
 
 
 def picture_outputs(
-    job: AnnotateJob, labels: LabelSet, folders: Mapping[str, Folder], taken: Callable[[str], bool]
+    job: AnnotateJob, labels: LabelSet, folders: Mapping[str, Folder], rows: Rows, taken: Callable[[str], bool]
 ) -> PictureOutputs:
-    """The writer of the pictures that `job` wants in `folders`."""
+    """The writer of the pictures that `job` wants in `folders`; `rows` and `taken` as it has them."""
     renderer = Renderer(labels, job.style, blurred_classes(job.blur, labels))
-    return PictureOutputs(folders, labels, renderer, taken, bool(job.blur))
+    return PictureOutputs(folders, labels, renderer, rows, taken, bool(job.blur))
+
+
+class SentRows:
+    """`Rows` where there is no manifest: the driver records the outcomes, which have the new ones."""
+
+    def __init__(self, rows: Iterable[Written]) -> None:
+        self._rows: dict[str, list[Written]] = {}
+        self.log_pictures("", rows)
+
+    def known(self, keys: Iterable[str]) -> dict[str, list[Written]]:
+        """As `Rows.known`."""
+        return {key: self._rows[key] for key in keys if key in self._rows}
+
+    def log_pictures(self, _name: str, rows: Iterable[Written]) -> None:
+        """For this process alone: what a killed one leaves is known by its content."""
+        for row in rows:
+            self._rows.setdefault(row.key, []).append(row)
+
+    def log(self, rows: Iterable[Written]) -> None:
+        """Nobody asks again."""
+
+    def disown(self, keys: Iterable[str]) -> None:
+        """As `Rows.disown`."""
+        for key in keys:
+            self._rows.pop(key, None)
 
 
 def taken_names(names: Iterable[str], holds: Callable[[str], bool]) -> frozenset[str]:

@@ -11,11 +11,23 @@ from typing import Any
 
 from cvdetect.errors import CvdetectError, SinkError
 
-__all__ = ["DamagedManifest", "Database"]
+__all__ = ["DamagedManifest", "Database", "OtherManifest"]
 
 
 class DamagedManifest(SinkError):
     """The file is no manifest of this version of cvdetect."""
+
+
+class OtherManifest(DamagedManifest):
+    """`place` is a manifest of another version, which may not have the digests that prove files to be a run's own."""
+
+    exit_code = 2
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"{place}: is of another version of cvdetect, by which files cannot be proven to be an earlier run's own: "
+            "give another --out, or start again with --overwrite, which replaces them"
+        )
 
 
 class Database:
@@ -46,7 +58,7 @@ class Database:
         with self.transaction():
             (found,) = self._base.execute("PRAGMA user_version").fetchone()
             if found not in (0, version):
-                raise DamagedManifest(f"{self.path}: is of another version of cvdetect: start again with --overwrite")
+                raise OtherManifest(self.path)
             if not found:
                 for statement in tables.split(";"):
                     self._base.execute(statement)

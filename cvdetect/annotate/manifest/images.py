@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cvdetect.annotate.manifest.database import Database
+from cvdetect.annotate.manifest.ledger import LEDGER_TABLES, Ledger, add_written, replace_written
 from cvdetect.annotate.manifest.order import place_of
-from cvdetect.annotate.manifest.outcome import Outcome, pack, unpack
+from cvdetect.annotate.manifest.outcome import Outcome, Written, pack, unpack
 from cvdetect.annotate.walk import Listed
 from cvdetect.annotations.record import ImageRecord
 
 __all__ = ["Counts", "Manifest", "Row"]
 
-_VERSION = 2
+_VERSION = 3
 _WAITING, _DONE, _FAILED = range(3)
 _PAGE = 500  # rows read at once
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE images (
     place BLOB PRIMARY KEY,      -- natural order
@@ -34,9 +34,9 @@ CREATE TABLE images (
     listing INTEGER NOT NULL,    -- number of the last walk that met it
     status INTEGER NOT NULL,     -- 0 waiting, 1 done, 2 failed
     reason TEXT, width INTEGER, height INTEGER, found BLOB,
-    files TEXT NOT NULL DEFAULT '[]'  -- pictures written for it
+    files TEXT NOT NULL DEFAULT '[]'  -- keys of pictures written for it
 ) WITHOUT ROWID;
-CREATE TABLE outputs (path TEXT PRIMARY KEY, export INTEGER NOT NULL) WITHOUT ROWID;
+{LEDGER_TABLES.strip()}
 """
 
 
@@ -68,13 +68,11 @@ class Row(NamedTuple):
     files: str
 
 
-class Manifest(Database):
+class Manifest(Ledger):
     """The manifest at `path`, made where it is not there. A context manager; safe to use from any thread.
 
     Every method raises SinkError where the disk does not take or give what is asked for; what was recorded stays.
     """
-
-    _STALE = "FROM outputs WHERE export < (SELECT max(export) FROM outputs)"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TABLES, _VERSION)
@@ -103,9 +101,13 @@ class Manifest(Database):
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
         self.execute_many("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
-    def begin(self, **facts: Any) -> None:
-        """A run begins, or begins again: no image is done, the pictures of all are gone, and these values hold."""
+    def begin(self, claims: Iterable[Written] = (), **facts: Any) -> None:
+        """A run begins, or begins again: no image is done, the pictures of all are gone, and these values hold.
+
+        `claims`: a user's files that may be replaced.
+        """
         self.execute("UPDATE images SET status = 0, files = '[]'")
+        Ledger.log(self, claims)
         self._keep(facts)
 
     def list_anew(self, found: Iterable[Listed]) -> bool:
@@ -130,6 +132,12 @@ class Manifest(Database):
         for name, files in self._pages("name, files", "listing < (SELECT max(listing) FROM images)"):
             yield json.loads(name), json.loads(files)
 
+    def listed(self, met: bool = True) -> Iterator[tuple[str, bool]]:
+        """Name of every image, and whether it waits, in natural order; with `met`, of those that the last walk met."""
+        condition = "listing = (SELECT max(listing) FROM images)" if met else "1"
+        for name, status in self._pages("name, status", condition):
+            yield json.loads(name), status == _WAITING
+
     def forget(self, name: str) -> None:
         """Drop an image."""
         self.execute("DELETE FROM images WHERE place = ?", place_of(name))
@@ -147,6 +155,10 @@ class Manifest(Database):
         """Names of the images that are not done, in natural order."""
         yield from (json.loads(name) for (name,) in self._pages("name", "status = 0"))
 
+    def waits(self, name: str) -> bool:
+        """Whether there is an image of that name that is not done."""
+        return bool(self.all("SELECT 1 FROM images WHERE place = ? AND status = 0", place_of(name)))
+
     def holds(self, name: str) -> bool:
         """Whether there is an image of that name."""
         return bool(self.all("SELECT 1 FROM images WHERE place = ?", place_of(name)))
@@ -157,10 +169,14 @@ class Manifest(Database):
 
     def record_all(self, outcomes: Iterable[Outcome]) -> None:
         """The same for several, all or none of them."""
-        self.execute_many(
-            "UPDATE images SET status = ?, reason = ?, width = ?, height = ?, found = ?, files = ? WHERE place = ?",
-            map(_row, outcomes),
-        )
+        recorded = list(outcomes)
+        written = [row for outcome in recorded for row in outcome.files]
+        with self.transaction() as base:
+            base.executemany(
+                "UPDATE images SET status = ?, reason = ?, width = ?, height = ?, found = ?, files = ? WHERE place = ?",
+                map(_row, recorded),
+            )
+            replace_written(base, written)
 
     def row(self, name: str) -> Row:
         """What is recorded of an image that there is."""
@@ -172,13 +188,28 @@ class Manifest(Database):
         rows = self.all("SELECT files FROM images WHERE place = ?", place_of(name))
         return list(json.loads(rows[0][0])) if rows else []
 
-    def add_files(self, name: str, files: Iterable[str]) -> None:
-        """More pictures were written for an image."""
-        together = json.dumps([*dict.fromkeys([*self.files_of(name), *files])])
-        self.execute("UPDATE images SET files = ? WHERE place = ?", together, place_of(name))
+    def log_pictures(self, name: str, rows: Iterable[Written]) -> None:
+        """Pictures of an image that are about to be written, beside those that it has; `record` follows.
+
+        In a store this is not logged, as a put an image would be too dear: what a killed run leaves there is known by
+        its content (`PictureOutputs.put`).
+        """
+        some = list(rows)
+        together = json.dumps([*dict.fromkeys([*self.files_of(name), *(row.key for row in some)])])
+        with self.transaction() as base:
+            base.execute("UPDATE images SET files = ? WHERE place = ?", (together, place_of(name)))
+            add_written(base, some)
+
+    def add_files(self, name: str, files: Iterable[Written]) -> None:
+        """More pictures were written for an image, or written again."""
+        added = list(files)
+        together = json.dumps([*dict.fromkeys([*self.files_of(name), *(row.key for row in added)])])
+        with self.transaction() as base:
+            base.execute("UPDATE images SET files = ? WHERE place = ?", (together, place_of(name)))
+            replace_written(base, added)
 
     def all_files(self) -> Iterator[str]:
-        """The pictures that were written for all images."""
+        """Keys of the pictures that were written for all images."""
         for (files,) in self._pages("files", "files <> '[]'"):
             yield from json.loads(files)
 
@@ -195,22 +226,12 @@ class Manifest(Database):
         """Name and reason of the images that failed, in natural order."""
         yield from ((json.loads(name), reason) for name, reason in self._pages("name, reason", "status = 2"))
 
-    def outputs_before(self, paths: Iterable[str]) -> Iterator[str]:
-        """Remember the files that an export is about to put down → those of earlier ones that it does not.
-
-        They stay remembered until `forget_outputs`.
-        """
-        (export,) = self.all("SELECT coalesce(max(export), 0) + 1 FROM outputs")[0]
-        rows = ((json.dumps(path), export) for path in paths)
-        self.execute_many("INSERT OR REPLACE INTO outputs VALUES (?, ?)", rows)
-        return (json.loads(path) for (path,) in self.all("SELECT path FROM outputs WHERE export < ?", export))
-
-    def forget_outputs(self) -> None:
-        """The files of earlier exports are gone."""
-        self.execute(f"DELETE {self._STALE}")
-
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
     wh = outcome.wh or (None, None)
     status = _FAILED if outcome.found is None else _DONE
-    return status, outcome.reason, *wh, pack(outcome.found), json.dumps(outcome.files), place_of(outcome.name)
+    return status, outcome.reason, *wh, pack(outcome.found), json.dumps(_keys(outcome)), place_of(outcome.name)
+
+
+def _keys(outcome: Outcome) -> list[str]:
+    return [*dict.fromkeys([*(row.key for row in outcome.files), *outcome.kept])]

@@ -8,11 +8,30 @@ import numpy as np
 
 from cvdetect.detections import Detections
 
-__all__ = ["Outcome", "pack", "unpack"]
+__all__ = ["Outcome", "Written", "pack", "unpack"]
 
 _ROW = np.dtype([("xyxy", "<f4", 4), ("score", "<f4"), ("class_id", "<i8")])  # of one detection, on any machine
 _COUNT = np.dtype("<u4")
 _GRID = np.dtype([("hw", "<u2", 2), ("xyxy", "<f4", 4)])  # of one mask: its height and width, and its box
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that a run has written or is about to, and what proves it unchanged.
+
+    Attributes:
+        key: its kind ("out", "draw", "crops", "review"), a slash, and its path in that kind's folder.
+        digest: SHA-256 of its content, hexadecimal; "" of a user's file that ``--overwrite`` may replace while its size
+            and stamp are these.
+        md5: the same by MD5, which some stores state without reading; "" on disks.
+        size, stamp: as in `State`; stamp is -1 where it is not known.
+    """
+
+    key: str
+    digest: str
+    md5: str = ""
+    size: int = -1
+    stamp: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,14 +43,18 @@ class Outcome:
         wh: the upright image's width and height in pixels.
         found: detections in its pixels, best first; None where it failed.
         reason: why it failed.
-        files: pictures that were written for it, as `PictureOutputs` names them.
+        files: pictures that were written for it.
+        kept: keys of pictures (`Written.key`) that were edited since an earlier run wrote them, and stayed.
+        replaced: keys of a user's pictures that were replaced, as ``--overwrite`` allows.
     """
 
     name: str
     wh: tuple[int, int] | None = None
     found: Detections | None = None
     reason: str | None = None
-    files: tuple[str, ...] = ()
+    files: tuple[Written, ...] = ()
+    kept: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 def pack(found: Detections | None) -> bytes | None:

@@ -10,18 +10,20 @@ import base64
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cvdetect.annotate.manifest.images import Manifest, Row
+from cvdetect.annotate.manifest.ledger import add_written, replace_written
 from cvdetect.annotate.manifest.order import place_of
-from cvdetect.annotate.manifest.outcome import Outcome
+from cvdetect.annotate.manifest.outcome import Outcome, Written
 from cvdetect.annotate.manifest.parts import Event, Parts
 
 __all__ = ["PartedManifest"]
 
-_PATHS = 500  # in one event
+_ROWS = 500  # in one event
 
 
 class PartedManifest(Manifest):
@@ -61,15 +63,13 @@ class PartedManifest(Manifest):
         if new:
             self._parts.add({"do": "remember", "facts": new}, now=True)
 
-    def begin(self, **facts: Any) -> None:
+    def begin(self, claims: Iterable[Written] = (), **facts: Any) -> None:
         """From here on, earlier parts are not needed; they are deleted when all is written that is still true."""
-        super().begin(**facts)
+        super().begin(claims, **facts)
         self._parts.flush()
         first = self._parts.last + 1
         self._parts.add({"do": "begin", "facts": facts}, now=True)
-        paths = (json.loads(path) for (path,) in self.all("SELECT path FROM outputs"))
-        while some := list(islice(paths, _PATHS)):
-            self._parts.add({"do": "outputs", "paths": some})
+        self._log(self.all_written())
         self._parts.flush()
         self._parts.remove(before=first)
 
@@ -88,38 +88,43 @@ class PartedManifest(Manifest):
         recorded = list(outcomes)
         super().record_all(recorded)
         for outcome in recorded:
-            self._parts.add(_event(self.row(outcome.name)))
+            self._parts.add(_event(self.row(outcome.name), outcome.files))
 
-    def add_files(self, name: str, files: Iterable[str]) -> None:
+    def add_files(self, name: str, files: Iterable[Written]) -> None:
         """As `Manifest`."""
-        super().add_files(name, files)
-        self._parts.add({"do": "files", "name": name, "files": self.files_of(name)})
+        added = list(files)
+        super().add_files(name, added)
+        self._parts.add({"do": "files", "name": name, "files": self.files_of(name), "written": [*map(astuple, added)]})
 
-    def outputs_before(self, paths: Iterable[str]) -> Iterator[str]:
+    def log(self, rows: Iterable[Written], export: int = 0) -> None:
         """Written at once, also where there is nothing new: if another run is at work, nothing is put down."""
-        return super().outputs_before(self._logged(paths))
+        logged = list(rows)
+        super().log(logged, export)
+        self._log(iter(logged))
+        self._parts.add({"do": "written", "rows": []}, now=True)
 
-    def _logged(self, paths: Iterable[str]) -> Iterator[str]:
-        """The same paths; those that are new have an event when they pass."""
-        remaining = iter(paths)
-        while some := list(islice(remaining, _PATHS)):
-            new = [p for p in some if not self.all("SELECT 1 FROM outputs WHERE path = ?", json.dumps(p))]
-            if new:
-                self._parts.add({"do": "outputs", "paths": new})
-            yield from some
-        self._parts.add({"do": "outputs", "paths": []}, now=True)
+    def _log(self, rows: Iterator[Written]) -> None:
+        while some := list(islice(rows, _ROWS)):
+            self._parts.add({"do": "written", "rows": [*map(astuple, some)]})
 
-    def forget_outputs(self) -> None:
+    def disown(self, keys: Iterable[str]) -> None:
         """As `Manifest`."""
-        stale = [json.loads(path) for (path,) in self.all(f"SELECT path {self._STALE}")]
-        super().forget_outputs()
-        for at in range(0, len(stale), _PATHS):
-            self._parts.add({"do": "forget_outputs", "paths": stale[at : at + _PATHS]})
+        gone = list(keys)
+        super().disown(gone)
+        if gone:
+            self._parts.add({"do": "disown", "keys": gone})
+
+    def end_export(self, export: int) -> None:
+        """As `Manifest`."""
+        superseded = [[json.loads(key), digest] for key, digest in self.superseded(export)]
+        super().end_export(export)
+        for at in range(0, len(superseded), _ROWS):
+            self._parts.add({"do": "drop", "rows": superseded[at : at + _ROWS]})
 
 
-def _event(row: Row) -> Event:
+def _event(row: Row, files: Iterable[Written]) -> Event:
     found = None if row.found is None else base64.b64encode(row.found).decode("ascii")
-    return {"do": "record", **row._asdict(), "found": found}
+    return {"do": "record", **row._asdict(), "found": found, "written": [*map(astuple, files)]}
 
 
 def _record(base: sqlite3.Connection, event: Event) -> None:
@@ -129,6 +134,7 @@ def _record(base: sqlite3.Connection, event: Event) -> None:
         "files) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
         (place_of(event["name"]), json.dumps(event["name"]), *(row[key] for key in Row._fields[1:])),
     )
+    replace_written(base, (Written(*values) for values in event["written"]))
 
 
 def _remember(base: sqlite3.Connection, event: Event) -> None:
@@ -144,14 +150,20 @@ def _begin(base: sqlite3.Connection, event: Event) -> None:
 
 def _files(base: sqlite3.Connection, event: Event) -> None:
     base.execute("UPDATE images SET files = ? WHERE place = ?", (json.dumps(event["files"]), place_of(event["name"])))
+    replace_written(base, (Written(*values) for values in event["written"]))
 
 
-def _outputs(base: sqlite3.Connection, event: Event) -> None:
-    base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, 0)", [(json.dumps(path),) for path in event["paths"]])
+def _written(base: sqlite3.Connection, event: Event) -> None:
+    add_written(base, (Written(*values) for values in event["rows"]))
 
 
-def _forget_outputs(base: sqlite3.Connection, event: Event) -> None:
-    base.executemany("DELETE FROM outputs WHERE path = ?", [(json.dumps(path),) for path in event["paths"]])
+def _drop(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(json.dumps(key), digest) for key, digest in event["rows"]]
+    base.executemany("DELETE FROM written WHERE key = ? AND digest = ?", rows)
+
+
+def _disown(base: sqlite3.Connection, event: Event) -> None:
+    base.executemany("DELETE FROM written WHERE key = ?", [(json.dumps(key),) for key in event["keys"]])
 
 
 _REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
@@ -161,6 +173,7 @@ _REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
     "files": _files,
     "forget": lambda base, event: base.execute("DELETE FROM images WHERE place = ?", (place_of(event["name"]),)),
     "wait": lambda base, _: base.execute("UPDATE images SET status = 0"),
-    "outputs": _outputs,
-    "forget_outputs": _forget_outputs,
+    "written": _written,
+    "drop": _drop,
+    "disown": _disown,
 }

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvdetect.annotate.ahead import ahead
-from cvdetect.annotate.manifest.database import DamagedManifest
+from cvdetect.annotate.manifest.database import DamagedManifest, OtherManifest
 from cvdetect.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.storage import Folder
 
@@ -24,7 +24,7 @@ __all__ = ["Event", "Parts"]
 
 Event = Mapping[str, Any]
 
-_VERSION = 1
+_VERSION = 2
 _MOST_EVENTS = 1000  # of a part
 _LONGEST = 10.0  # seconds that an event waits, until the next one comes
 
@@ -78,7 +78,9 @@ class Parts:
             whole = (head["part"], head["sha256"]) == (_number(name), hashlib.sha256(body).hexdigest())
             if whole and head["version"] == _VERSION:
                 return [json.loads(line) for line in lines]
-            why = "is of another version of cvdetect" if whole else "is damaged"
+            if whole:
+                raise OtherManifest(self._folder.shown(name))
+            why = "is damaged"
         except SourceError as error:
             raise SinkError(str(error)) from error
         except (ValueError, KeyError, TypeError):

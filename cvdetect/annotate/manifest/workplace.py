@@ -42,12 +42,13 @@ def used(job: AnnotateJob) -> UsageError:
 @contextmanager
 def _local(job: AnnotateJob, out: Path) -> Iterator[Manifest]:
     own = out / _OWN
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         manifest = Manifest(own / "manifest.sqlite")
     except DamagedManifest:
         if not job.overwrite:
             raise
-        shutil.rmtree(own)
+        _remove(own)
         manifest = Manifest(own / "manifest.sqlite")
     begun = True
     try:
@@ -58,9 +59,19 @@ def _local(job: AnnotateJob, out: Path) -> Iterator[Manifest]:
                 begun = manifest.fact("options") is not None
     finally:
         if not begun:
-            shutil.rmtree(own, ignore_errors=True)
+            _remove(own)
             with suppress(OSError):
-                out.rmdir()
+                for folder in made:
+                    folder.rmdir()
+
+
+def _remove(own: Path) -> None:
+    """Delete the manifest, and nothing else that may lie in its folder."""
+    shutil.rmtree(own / "export", ignore_errors=True)
+    with suppress(OSError):
+        for path in own.glob("manifest.sqlite*"):
+            path.unlink()
+        own.rmdir()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 import time
@@ -29,7 +30,7 @@ from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
-from cvdetect.sources.video import VideoSource, every, open_video, with_end
+from cvdetect.sources.video import VideoSource, every, open_video, usual_stem, with_end
 from cvdetect.targets import names_a_folder
 
 __all__ = ["VideoJob", "VideoReport", "detect_video"]
@@ -42,9 +43,10 @@ class VideoJob:
     Attributes:
         input: a file or a stream's address.
         out: the annotated video; its suffix chooses the container. A folder (the text ends with a slash, or there is
-            one) gets it under its usual name: ``<stem>_detected.avi``, which is also written into the current folder
-            without out, json and show.
+            one) gets it under its usual name: ``<stem>_detected.mp4`` (``.avi`` without PyAV), which is also written
+            into the current folder without out, json and show. "-" is standard output.
         codec: a FOURCC; None for the container's usual.
+        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
         every: look at each nth frame, and draw its detections on those between.
         start, end: seconds of the input; None for all.
         json: a file for JSON Lines, "-" for standard output.
@@ -61,6 +63,7 @@ class VideoJob:
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
     out: Path | str | None = None
     codec: str | None = None
+    container: str | None = None
     every: int = 1
     start: float = 0.0
     end: float | None = None
@@ -110,9 +113,11 @@ def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Control
         SinkError: an output cannot be written.
     """
     out = _check(job, progress)
-    with open_video(job.input, job.start, job.end) as source:
+    with open_video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
         for remark in source.info.remarks:
             progress.warn(f"{job.input}: {remark}")
+        for line in source.remarks:
+            progress.note(line)
         controls = controls or Controls()
         detectors = load_detectors(job.model, _detect_options(job, controls), job.run, progress)
         detector = detectors[0]
@@ -137,9 +142,9 @@ def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Control
 def _check(job: VideoJob, progress: Progress) -> Path | None:
     """Everything that can be told before the video is opened or a model is pulled; where the output goes."""
     for option, value, least in (("--every", job.every, 1), ("--batch", job.batch, 1), ("--start", job.start, 0)):
-        if value < least:
+        if not least <= value < math.inf:
             raise UsageError(f"{option} {value:g}: at least {least} is needed")
-    if job.end is not None and job.end <= job.start:
+    if job.end is not None and not job.start < job.end < math.inf:
         raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
     if job.track:
         from cvdetect import tracking
@@ -147,9 +152,10 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
         tracking.need()
     out = _output(job)
     if out is not None:
-        choose_codec(out, job.codec, Silent())
-    elif job.codec:
-        raise UsageError("--codec goes with --out: no video is written")
+        choose_codec(out, job.codec, Silent(), job.container)
+    elif job.codec or job.container:
+        option = "--codec" if job.codec else "--container"
+        raise UsageError(f"{option} goes with --out: no video is written")
     outputs = {"--out": out, "--json": job.json}
     inputs = chain(_files_of(job.input), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
@@ -167,15 +173,17 @@ def _files_of(name: str) -> Iterator[str | Path]:
 def _output(job: VideoJob) -> Path | None:
     """Where the annotated video goes; None: there is none."""
     if job.out is not None and names_a_folder(job.out):
-        return Path(job.out) / _usual_name(job.input)
+        return Path(job.out) / _usual_name(job)
     if job.out is not None:
         return Path(job.out)
-    return None if job.json or job.show else Path(_usual_name(job.input))
+    return None if job.json or job.show else Path(_usual_name(job))
 
 
-def _usual_name(name: str) -> str:
-    stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else Path(name).stem
-    return f"{stem or 'stream'}_detected.avi"
+def _usual_name(job: VideoJob) -> str:
+    name = job.input
+    stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else usual_stem(name)
+    container = job.container or ("mp4" if media.available() else "avi")
+    return f"{stem or 'stream'}_detected.{container.lower().removeprefix('.')}"
 
 
 def _sinks(
@@ -199,17 +207,19 @@ def _sinks(
 def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSource, progress: Progress) -> VideoFile:
     info = source.info
     if info.sound and job.audio and not media.available():
-        progress.warn("the sound is left out: PyAV is not installed (pip install 'cvdetect[video]')")
+        progress.warn(f"the sound is left out: {media.why_absent()}: {media.LOST}")
     return VideoFile(
         out,
         renderer,
         info.rate,
         job.codec,
         time_base=info.time_base,
-        sound=job.input if info.sound and job.audio else None,
+        steady_rate=info.steady_rate,
+        sound=source.sound,
         start=job.start,
         end=job.end,
         look=info.look,
+        container=job.container,
         progress=progress,
     )
 

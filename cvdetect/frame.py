@@ -62,6 +62,7 @@ class Frame:
         held: not looked at by the network: it carries the last detections.
         kept: what a copy of it keeps of its file's metadata.
         remarks: what a person should know of how it was read, to follow its name and a colon.
+        lasts_s: how long it is shown, in seconds, where the source states it.
     """
 
     image: Image
@@ -71,6 +72,7 @@ class Frame:
     held: bool = False
     kept: Kept = Kept()
     remarks: tuple[str, ...] = ()
+    lasts_s: float | None = None
 
     def __post_init__(self) -> None:
         shape: tuple[Any, ...] = self.image.shape
@@ -95,6 +97,7 @@ class StreamInfo:
         sound: whether it has an audio track.
         look: how its stored frames are meant to be shown; None where that is not known.
         remarks: what a person should know of how it is read, to follow its name and a colon.
+        steady_rate: frames a second that suit a container without times; None: `rate`.
     """
 
     wh: tuple[int, int]
@@ -102,5 +105,6 @@ class StreamInfo:
     time_base: Fraction | None = None
     frames: int | None = None
     sound: bool = False
+    steady_rate: Fraction | None = None
     look: Look | None = None
     remarks: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["describe_foreign"]
+__all__ = ["describe_foreign", "not_a_video"]
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _TAR_MAGIC_AT = 257
@@ -40,6 +40,26 @@ def describe_foreign(head: bytes, *, text_expected: bool = False) -> str | None:
     if not head:
         return "an empty file"
     return _by_magic(head) or _by_text(head, text_expected)
+
+
+_PICTURE_BRANDS = (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")  # animated ones are called avis, hevc, msf1
+_MJPEG = (".mjpeg", ".mjpg", ".mjpe")
+
+
+def not_a_video(head: bytes, name: str, *, piped: bool = False) -> str | None:
+    """Say why these first bytes (4096 are enough) are no video's, with what to do; None where they may be one.
+
+    Raw MJPEG is JPEG after JPEG, so its suffix, or coming from a pipe, makes the difference.
+    """
+    if head.startswith((b"#EXTM3U", b"YUV4MPEG2 ")) or (head.startswith(b"\x89PNG") and b"acTL" in head):
+        return None
+    if head.startswith(b"\xff\xd8") and (piped or name.lower().endswith(_MJPEG)):
+        return None
+    foreign = "an AVIF or HEIF picture" if head[4:12] in _PICTURE_BRANDS else describe_foreign(head)
+    if foreign is None:
+        return None
+    hint = f"; run cvdetect image '{name}'" if "picture" in foreign else ""
+    return f"is {foreign}, not a video{hint}"
 
 
 def _by_magic(head: bytes) -> str | None:

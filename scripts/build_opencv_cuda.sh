@@ -402,7 +402,7 @@ PYTHON
 
 fresh() {
     "$python" -m venv "$work/proof/$1"
-    "$work/proof/$1/bin/python" -m pip install --quiet "$2" "${REPOSITORY}[video]"
+    "$work/proof/$1/bin/python" -m pip install --quiet "$2" "${REPOSITORY}"
 }
 
 # ---- all of it ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, detecting, drawing
 from cvdetect.errors import UsageError
+from cvdetect.targets import is_standard_output
 
 __all__ = ["command", "parse_time"]
 
@@ -20,7 +22,7 @@ def parse_time(text: str, option: str) -> float:
         values = [float(part) for part in parts]
     except ValueError:
         values = []
-    if not 1 <= len(values) <= 3 or any(v < 0 for v in values) or not all(v < 60 for v in values[1:]):
+    if not 1 <= len(values) <= 3 or not all(0 <= v < math.inf for v in values) or not all(v < 60 for v in values[1:]):
         raise UsageError(f"{option} {text}: expected seconds or mm:ss, e.g. 12.5 or 1:02")
     return float(sum(value * 60**place for place, value in enumerate(reversed(values))))
 
@@ -30,9 +32,10 @@ def parse_time(text: str, option: str) -> float:
 @click.option(
     "--out",
     type=OUT_EITHER,
-    help="The annotated video (.avi .mp4 .mkv .webm .mov), or a folder for it.  [default: NAME_detected.avi]",
+    help="The annotated video (.mp4 .mkv .mov .webm .avi .ts), or a folder for it.  [default: NAME_detected.mp4]",
 )
 @click.option("--codec", metavar="FOURCC", help="E.g. XVID, MJPG, H264, VP90.  [default: the container's usual]")
+@click.option("--container", metavar="NAME", help="The container where --out has no suffix; mkv or ts for a pipe.")
 @click.option(
     "--every", type=int, default=1, show_default=True, help="Look at each Nth frame; hold the result between."
 )
@@ -49,6 +52,9 @@ def parse_time(text: str, option: str) -> float:
 def command(settings: Settings, /, input_: str, no_audio: bool, start: str | None, end: str | None, **job: Any) -> int:
     """Detect objects in a video file or stream and write an annotated video, with its sound.
 
+    INPUT is a file, an address, - (standard input) or a pipe, or a pattern of numbered images (frame%05d.jpg,
+    'frames/*.jpg').
+
     \b
     cvdetect video in.mp4 --out out.mp4
     cvdetect video in.mp4 --json found.jsonl --every 5 --start 1:00 --end 1:30
@@ -62,6 +68,6 @@ def command(settings: Settings, /, input_: str, no_audio: bool, start: str | Non
         "end": parse_time(end, "--end") if end else None,
     }
     report = detect_video(VideoJob(input=input_, audio=not no_audio, **times, **job), progress)
-    if job["json"] != "-":
+    if not any(is_standard_output(job[key]) for key in ("json", "out")):
         print_video_report(report)
     return report.summary.exit_code

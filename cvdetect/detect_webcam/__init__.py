@@ -8,6 +8,7 @@ from cvdetect.detect_webcam.slider import slider_for
 from cvdetect.detector import Detector, warm_up
 from cvdetect.errors import UsageError
 from cvdetect.events import Controls, Progress, Silent
+from cvdetect.media.pipe import is_pipe
 from cvdetect.options import DetectOptions
 from cvdetect.pipeline import Summary
 from cvdetect.sinks.window import why_no_window
@@ -81,4 +82,5 @@ def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
         reconnect=job.reconnect,
         max_frames=job.max_frames,
         duration_s=job.duration,
+        ends=job.url is not None and is_pipe(job.url),
     )

@@ -29,6 +29,7 @@ class WebcamJob:
         device: a camera's number; None with a `url`.
         url: an address (rtsp, http, …), or a video file that is played in real time.
         out: an annotated video; its suffix chooses the container.
+        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
         json: a file for JSON Lines, "-" for standard output.
         window: show a window with a slider. Where none can be opened that is told, and the run goes on.
         serve: HOST:PORT of a page with the live picture.
@@ -46,6 +47,7 @@ class WebcamJob:
     detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
     run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
     out: Path | str | None = None
+    container: str | None = None
     json: str | Path | None = None
     window: bool = True
     serve: str | None = None
@@ -89,7 +91,7 @@ def check(job: WebcamJob) -> Address | None:
         need_server()
         check_port(serve)
     if job.out is not None:
-        choose_codec(Path(job.out), None, Silent())
+        choose_codec(Path(job.out), None, Silent(), job.container)
     outputs = {"--out": job.out, "--json": job.json}
     inputs: Iterator[str | Path] = chain(
         [] if job.url is None else [job.url.removeprefix("file://")], model_inputs(job.model)

@@ -12,7 +12,19 @@ from typing import Any
 from cvdetect.frame import Look
 from cvdetect.media.colour import tag
 
-__all__ = ["CODECS", "Codec", "default_codec", "open_stream", "opens"]
+__all__ = ["CODECS", "FORMATS", "Codec", "default_codec", "open_stream", "opens", "steady_rate"]
+
+# FFmpeg's muxer of each suffix.
+FORMATS = {
+    ".avi": "avi",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".ts": "mpegts",
+}
+_LARGEST_TERM = 65_535  # of a rate or time base in MPEG-4: it has 16 bits (ISO/IEC 14496-2, vop_time_increment)
 
 # FFmpeg's quality scale of the older codecs: 2 is very good, 31 poor; its option is in units of 118.
 _QSCALE = {"flags": "+qscale", "global_quality": str(3 * 118)}
@@ -53,12 +65,42 @@ CODECS: dict[str, Codec] = {
     "AV01": _AV1,
     "AV1": _AV1,
 }
-_DEFAULTS = {".avi": "XVID", ".mp4": "H264", ".m4v": "H264", ".mov": "H264", ".mkv": "H264", ".webm": "VP90"}
+_DEFAULTS = {".avi": "XVID", ".webm": "VP90"}
 
 
 def default_codec(suffix: str) -> str | None:
     """The FOURCC a container gets when none is asked for; None: no such container."""
-    return _DEFAULTS.get(suffix.lower())
+    suffix = suffix.lower()
+    return _DEFAULTS.get(suffix, "H264") if suffix in FORMATS else None
+
+
+def steady_rate(average: Fraction, base: Fraction | None) -> Fraction:
+    """The rate for a container that has no times, from a video's average and its base rate.
+
+    The base rate is the lowest that all timestamps fit (FFmpeg's ``r_frame_rate``). It is taken where frames really
+    come at varying distances, so that none need be dropped; not where the clock only trembles, nor where it counts
+    fields.
+    """
+    base = average if base is None else Fraction(base)
+    if not average * Fraction(101, 100) < base <= 120 or abs(base / average - 2) < Fraction(1, 100):
+        base = average if base <= 120 else max(average, Fraction(30))
+    return _with_small_terms(base)
+
+
+def _with_small_terms(rate: Fraction) -> Fraction:
+    """The nearest rate whose terms MPEG-4 can hold: off by a millionth of a frame in an hour at most."""
+    if rate >= 1:
+        return 1 / (1 / rate).limit_denominator(_LARGEST_TERM)
+    return rate.limit_denominator(_LARGEST_TERM)
+
+
+def _time_base(codec: Codec, wanted: Fraction | None) -> Fraction | None:
+    """The source's clock, unless the encoder cannot count in it."""
+    if wanted is None:
+        return None
+    if codec.encoder == "mpeg4" and wanted.denominator > _LARGEST_TERM:
+        return Fraction(1, 60_000)
+    return wanted if wanted.denominator <= 1_200_000 else Fraction(1, 90_000)
 
 
 def open_stream(
@@ -75,7 +117,8 @@ def open_stream(
         time_base: seconds a tick of the stream's clock; None for 1 / rate.
         look: the colours and the shape of pixels that it states; None: none.
     """
-    stream = container.add_stream(codec.encoder, rate=rate, options=dict(codec.options))
+    time_base = _time_base(codec, time_base)
+    stream = container.add_stream(codec.encoder, rate=_with_small_terms(rate), options=dict(codec.options))
     stream.width, stream.height = wh
     stream.pix_fmt = codec.pix_fmt
     if time_base:
@@ -90,20 +133,25 @@ def open_stream(
 
 @cache
 def opens(suffix: str, fourcc: str) -> bool:
-    """Whether a video of this FOURCC can really be written into this container, found out by writing one frame."""
+    """Whether a video of this FOURCC can really be written into this container, found out by writing one frame.
+
+    A transport stream takes anything and gives back bytes of no known kind, so what was written is looked at again.
+    """
     import av
 
     codec = CODECS.get(fourcc.upper())
     if codec is None:
         return False
     with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "x")
         try:
-            with av.open(str(Path(folder) / f"x{suffix}"), "w") as container:
+            with av.open(path, "w", format=FORMATS[suffix]) as container:
                 stream = open_stream(container, codec, (128, 96), Fraction(25), None)
                 frame = av.VideoFrame(128, 96, codec.pix_fmt)
                 frame.pts = 0
                 container.mux(stream.encode(frame))
                 container.mux(stream.encode(None))
+            with av.open(path) as container:
+                return bool(container.streams.video)
         except (av.error.FFmpegError, ValueError, OSError):
             return False
-    return True

@@ -1,157 +1,300 @@
-"""Reads videos with PyAV: exact times, rotation, and what is damaged is told."""
+"""Reads videos with PyAV in one pass: every frame with its exact time, and the sound beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 
-from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.errors import SourceError
 from cvdetect.frame import Frame, Image, StreamInfo
+from cvdetect.media.codecs import steady_rate
+from cvdetect.media.inputs import open_input
+from cvdetect.media.pipe import Pipe, is_pipe
+from cvdetect.media.seek import counts_by_packets, skip_packets
+from cvdetect.media.sound import Sound
+from cvdetect.media.stamps import Stamps
+from cvdetect.media.tail import Tail
+from cvdetect.media.timeline import Timeline
 from cvdetect.media.viewed import Viewed
+from cvdetect.media.whole import missing_bytes
+from cvdetect.sniff import not_a_video
 
 __all__ = ["AvReader"]
 
-_TIMEOUT_S = (10.0, 15.0)  # to open, to read: for addresses; files do not need it
+_DAMAGE = (av.error.InvalidDataError, av.error.UndefinedError)
+_USUAL_RATE = Fraction(25)
+_NEAR = Fraction(1, 2000)  # seconds; a time typed in thousandths means the frame there
+_SIZED = ("mov", "matroska", "avi", "asf")  # formats that state how many bytes they have
+_OVERRUN_S = 5  # how far beyond the end of the run's part sound is looked for: tracks are interleaved closer than that
 
 
 class AvReader:
-    """The frames of a video file or address between two times.
+    """The frames of a video file, address or pipe between two times.
+
+    Times are those a player shows: seconds from where the file's first track (picture or sound) begins. Frames are
+    numbered as they are decoded, from the file's first one on.
 
     Args:
-        name: path or URL, as the user typed it.
-        start: seconds from the video's beginning at which to start.
+        name: path, URL, or "-" for standard input, as the user typed it.
+        start: seconds at which to start.
         end: seconds at which to end (not included); None for all.
+        with_sound: put the sound of the same part into `sound`.
 
-    Raises:
+    Attributes:
+        sound: the packets of all audio tracks so far; None where there are none or none are wanted.
+        remarks: lines for the user: tracks that no output keeps.
+
+    Raises (when entered):
         SourceNotFound: no such file.
         SourceError: it is not a video, or has no frame in that range.
     """
 
-    def __init__(self, name: str, start: float = 0.0, end: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        start: float = 0.0,
+        end: float | None = None,
+        *,
+        with_sound: bool = True,
+    ) -> None:
         self._name = name
-        self._start, self._end = start, end
+        self._pipe: Pipe | None = None
+        self._start, self._end = Fraction(start), None if end is None else Fraction(end)
+        self._with_sound = with_sound
         self.cut: str | None = None
+        self.sound: Sound | None = None
+        self.remarks: list[str] = []
         self._damaged = 0
-        self._last_time = 0.0
+        self._index = 0  # of the next decoded frame
+        self._counted = False  # whether frames before the start are in the number already
+        self._reached = Fraction(0)  # where the tracks read so far end
 
     def __enter__(self) -> AvReader:
-        self._container = self._open()
-        if not self._container.streams.video:
+        self._pipe = Pipe(self._name) if is_pipe(self._name) else None
+        if self._pipe and (foreign := not_a_video(self._pipe.peek(), self._name, piped=True)):
+            raise SourceError(f"{self._name}: {foreign}")
+        self._container = open_input(self._name, self._pipe)
+        try:
+            self._prepare()
+        except BaseException:
             self._container.close()
-            raise SourceError(f"{self._name}: has no video track")
-        self._stream: Any = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self._offset = (self._stream.start_time or 0) * (self._stream.time_base or Fraction(1))
-        self._first_index = self._seek()
-        self._decoded = self._decode()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        self._stream = self._choose_track()
+        # Without true timestamps the tail of a damaged file could not be told apart; one thread loses nothing of it.
+        untimed = self._stream.start_time is None or self._container.format.name == "avi"
+        self._stream.thread_type = "SLICE" if untimed else "AUTO"
+        self._rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or _USUAL_RATE)
+        self._timeline = Timeline(self._container.format.name)
+        self._near = min(_NEAR, (self._stream.time_base or _NEAR) / 2)
+        self._zero = self._find_zero()
+        self._stamps = Stamps(self._container.format.name, self._stream.time_base, self._zero, self._rate)
+        if self._with_sound and (tracks := self._audio_tracks()):
+            self.sound = Sound(tracks, self._zero, self._start, self._end)
+        self.remarks += self._other_tracks()
+        self._packets = self._demux()
+        self._decoded = self._in_range()
         self._pending = next(self._decoded, None)
         if self._pending is None:
-            self._container.close()
             raise SourceError(f"{self._name}: {self._why_empty()}")
-        self._viewed = Viewed(self._stream, self._pending)
-        self.info = self._info(self._viewed.image(self._pending))
-        return self
+        if not self._stamps.stated and self._pending[3]:
+            self._rate = 1 / self._pending[3]  # FFmpeg's average is a mere guess without timestamps
+        self._viewed = Viewed(self._stream, self._pending[0])
+        self.info = self._info(self._viewed.image(self._pending[0]))
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
+        if self._pipe:
+            self._pipe.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """Frame after frame; `index` and `time_s` are those of the whole video."""
-        index = self._first_index
-        frame = self._pending
-        while frame is not None:
-            yield Frame(self._viewed.image(frame), self._name, index, self._time(frame))
-            self._last_time = self._time(frame)
-            index += 1
-            frame = next(self._decoded, None)
-        self._check_whole(index)
+        following = self._pending
+        while following is not None:
+            picture, index, time, lasts = following
+            image = self._viewed.image(picture)
+            yield Frame(image, self._name, index, float(time), lasts_s=None if lasts is None else float(lasts))
+            following = next(self._decoded, None)
+        self._read_on_for_sound()
+        self._check_whole()
 
-    def _open(self) -> Any:
-        remote = "://" in self._name
-        try:
-            return av.open(self._name, timeout=_TIMEOUT_S if remote else None)
-        except FileNotFoundError:
-            raise SourceNotFound(f"{self._name}: no such file") from None
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise SourceError(f"{self._name}: is not a video that can be read: {reason}") from error
+    def _choose_track(self) -> Any:
+        """The video track that FFmpeg would choose; a cover picture is none."""
+        if self._container.format.name.endswith("_pipe") or self._container.format.name == "image2":
+            raise SourceError(f"{self._name}: is a picture, not a video; run cvdetect image '{self._name}'")
+        tracks = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not tracks:
+            what = "only sound" if self._container.streams.audio else "no pictures"
+            raise SourceError(f"{self._name}: has no video track, it holds {what}")
+        best = self._container.streams.best("video")
+        return best if best in tracks else tracks[0]
+
+    def _audio_tracks(self) -> list[Any]:
+        return [s for s in self._container.streams.audio if s.codec_context is not None]
+
+    def _other_tracks(self) -> list[str]:
+        others = [s for s in self._container.streams if s.type == "subtitle"]
+        pictures = len(self._container.streams.video) - 1
+        parts = [f"{len(others)} subtitle track{'s' * (len(others) > 1)}"] if others else []
+        parts += [f"{pictures} further video track{'s' * (pictures > 1)}"] if pictures else []
+        left = " and ".join(parts)
+        return [f"{self._name}: {left} left out: only the first picture and its sound are taken"] if left else []
+
+    def _find_zero(self) -> Fraction:
+        """Where the file begins on its clock, exactly: FFmpeg's own figure is rounded to microseconds."""
+        known = Fraction(self._container.start_time or 0, 1_000_000)
+        tracks = (s for s in self._container.streams if s.start_time is not None and s.time_base is not None)
+        starts = [s.start_time * s.time_base for s in tracks]
+        exact = min(starts, key=lambda start: abs(start - known), default=known)
+        zero = exact if abs(exact - known) < Fraction(1, 1000) else known
+        # Sound may begin before 0 with samples that are only there to start the decoder; a picture below 0 is one.
+        return zero if zero >= 0 or (self._stream.start_time or 0) < 0 else Fraction(0)
 
     def _info(self, upright: Image) -> StreamInfo:
         stream = self._stream
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        frames = stream.frames or self._frames_by_duration(rate)
-        wh = upright.shape[1], upright.shape[0]
-        sound, viewed = bool(self._container.streams.audio), self._viewed
-        return StreamInfo(wh, Fraction(rate), stream.time_base, frames, sound, viewed.look, viewed.remarks)
-
-    def _frames_by_duration(self, rate: Fraction) -> int | None:
-        return round(self._seconds() * rate) or None
+        frames = stream.frames or round(self._seconds() * self._rate) or None
+        return StreamInfo(
+            (upright.shape[1], upright.shape[0]),
+            self._rate,
+            stream.time_base if self._stamps.stated else None,
+            frames,
+            self.sound is not None,
+            steady_rate(self._rate, stream.base_rate),
+            look=self._viewed.look,
+            remarks=self._viewed.remarks,
+        )
 
     def _seconds(self) -> Fraction:
         """How long the video claims to be, 0 where it does not say."""
         stream, whole = self._stream, self._container.duration  # ticks of its clock; microseconds
         return stream.duration * stream.time_base if stream.duration else Fraction(whole or 0, 1_000_000)
 
-    def _seek(self) -> int:
-        """Go to the last key frame at or before `start`; the number of the first frame at or after it."""
-        if self._start <= 0:
-            return 0
-        before = sum(
-            1 for p in self._container.demux(self._stream) if p.pts is not None and self._time(p) < self._start
-        )
-        self._container.seek(int((self._start + float(self._offset)) / self._stream.time_base), stream=self._stream)
-        return before
+    def _demux(self) -> Iterator[Any]:
+        """The packets of the video track, on one timeline; sound is put aside on the way."""
+        for packet in self._read_packets():
+            if not packet.size:
+                continue
+            self._timeline.place(packet)
+            self._note_reached(packet)
+            if packet.stream is self._stream:
+                yield packet
+            elif self.sound is not None and packet.stream.type == "audio":
+                self.sound.put(packet)
 
-    def _time(self, timed: Any) -> float:
-        """Seconds from the video's beginning of a packet or frame."""
-        return 0.0 if timed.pts is None else float(timed.pts * self._stream.time_base - self._offset)
+    def _read_packets(self) -> Iterator[Any]:
+        """All packets, also those behind a damaged place.
 
-    def _decode(self) -> Iterator[Any]:
-        """Decoded frames of the range; a packet that cannot be decoded is counted and passed over."""
-        half_a_tick = float(self._stream.time_base or 0) / 2
+        A cut file ends for FFmpeg where its first track ends; the picture may go on, then the others are passed over.
+        """
+        try:
+            yield from self._container.demux()
+        except av.error.InvalidDataError as error:
+            self.cut = f"reading broke off: {error.strerror}"
+        except (av.error.FFmpegError, OSError) as error:  # the network, the disk
+            self.cut = f"reading broke off: {getattr(error, 'strerror', None) or error}"
+            return
+        if self.cut is None and not self._lacks_bytes():
+            return
+        for stream in self._container.streams:
+            if stream is not self._stream:
+                stream.discard = av.stream.Discard.all
+        with suppress(av.error.FFmpegError):
+            yield from self._container.demux(self._stream)
+
+    def _lacks_bytes(self) -> int:
+        local = self._pipe is None and "://" not in self._name
+        return missing_bytes(Path(self._name)) if local else 0
+
+    def _note_reached(self, packet: Any) -> None:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None and packet.time_base:
+            self._reached = max(self._reached, (stamp + (packet.duration or 0)) * packet.time_base - self._zero)
+
+    def _time(self, stamp: int | None) -> Fraction | None:
+        """Seconds from the file's beginning."""
+        return None if stamp is None else stamp * self._stream.time_base - self._zero
+
+    def _in_range(self) -> Iterator[tuple[Any, int, Fraction, Fraction | None]]:
+        """(frame, number, time, how long it lasts) of the frames between start and end."""
         for frame in self._frames():
-            time = self._time(frame)
-            if self._end is not None and time >= self._end - half_a_tick:
+            time = self._stamps.time(frame)
+            if self._counted and time < self._start - self._near:
+                continue
+            index = self._index
+            self._index += 1
+            if self._end is not None and time >= self._end - self._near:
                 return
-            if time >= self._start - half_a_tick:
-                yield frame
+            if not self._start or time >= self._start - self._near:
+                yield frame, index, time, self._stamps.lasts(frame)
 
     def _frames(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
+        """Decoded frames; a packet that cannot be decoded is counted and passed over."""
+        tail = Tail(self._stream)
+        for packet in self._from_start():
+            tail.keep(packet)
+            self._stamps.feed(packet)
             try:
-                packet = next(packets)
                 frames = packet.decode()
-            except StopIteration:
-                return
-            except (av.error.InvalidDataError, av.error.UndefinedError):
+            except _DAMAGE:
                 self._damaged += 1
                 continue
-            except (av.error.FFmpegError, OSError) as error:  # the network or the disk
-                self.cut = f"reading broke off: {getattr(error, 'strerror', None) or error}"
-                return
+            tail.note(frames)
             yield from frames
+        yield from self._flush(tail)
+
+    def _from_start(self) -> Iterator[Any]:
+        if not self._start or not counts_by_packets(self._container, self._stream):
+            return self._packets
+        self._index, packets = skip_packets(self._packets, self._time, self._start, self._near)
+        self._counted = True
+        return packets
+
+    def _flush(self, tail: Tail) -> Iterator[Any]:
+        """What the decoder has held back."""
+        try:
+            frames = self._stream.codec_context.decode(None)
+        except (*_DAMAGE, EOFError):
+            self._damaged += 1
+            frames = []
+        tail.note(frames)
+        yield from frames
+        yield from tail.lost()
+
+    def _read_on_for_sound(self) -> None:
+        """After the last picture of the run's part: the sound that lies behind it in the file."""
+        if self._end is None or self.sound is None:
+            return
+        for packet in self._packets:
+            time = self._time(packet.dts)
+            if self.sound.finished or (time is not None and time > self._end + _OVERRUN_S):
+                return
 
     def _why_empty(self) -> str:
         if self._start or self._end is not None:
             return "has no frames between --start and --end"
         return "holds no frame that can be decoded"
 
-    def _check_whole(self, read: int) -> None:
+    def _check_whole(self) -> None:
         """Set `cut` where frames are missing at the end or in between."""
-        if self.cut is None and self._damaged:
-            self.cut = f"is damaged: {self._damaged} places could not be decoded, {read} frames were read"
-        elif self.cut is None and self._end is None:
-            self.cut = self._what_is_missing(read)
+        if self._end is None and (missing := self._missing()):
+            self.cut = f"is cut short: {missing}, {self._index} frames could be read"
+        elif self.cut is None and self._damaged:
+            self.cut = f"is damaged: {self._damaged} places could not be decoded, {self._index} frames were read"
 
-    def _what_is_missing(self, read: int) -> str | None:
-        """What a whole file would have beyond `read` frames: by its own count, else by its duration."""
-        claimed, seconds = self._stream.frames, float(self._seconds())
-        if claimed:
-            return f"is cut short: {read} of {claimed} frames could be read" if read < claimed * 0.99 - 2 else None
-        if seconds and self._last_time < seconds * 0.98 - 1:  # sound may go on a little after the picture
-            return f"is cut short: it ends after {self._last_time:.1f} of {seconds:.1f} seconds"
-        return None
+    def _missing(self) -> str:
+        """What a whole file would have beyond what was read: bytes by its own structure, else seconds."""
+        if missing := self._lacks_bytes():
+            return f"{missing:,} bytes are missing at its end"
+        if self._stream.container.format.name.split(",")[0] in _SIZED and self._pipe is None:
+            return ""
+        claimed = Fraction(self._container.duration or 0, 1_000_000)
+        if claimed and not self._timeline.joined and self._reached < claimed * Fraction(98, 100) - 1:
+            return f"it ends after {float(self._reached):.1f} of {float(claimed):.1f} seconds"
+        return ""

@@ -1,11 +1,10 @@
-"""Writes videos with PyAV: exact frame rates and times, and the sound of the source copied unchanged."""
+"""Writes videos with PyAV: exact frame rates and times, and the sound of the source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -13,8 +12,10 @@ import numpy as np
 from cvdetect.errors import SinkError
 from cvdetect.events import Progress
 from cvdetect.frame import Image, Look
-from cvdetect.media.codecs import CODECS, open_stream
+from cvdetect.media.codecs import CODECS, FORMATS, open_stream
 from cvdetect.media.colour import as_written, from_bgr, stored, usual_look
+from cvdetect.media.sound import Sound
+from cvdetect.media.sound_out import SoundWriter
 
 __all__ = ["AvWriter", "count_frames"]
 
@@ -23,57 +24,86 @@ class AvWriter:
     """Encodes frames into a file of any name; its container is that of `suffix`.
 
     Args:
-        path: where to write.
+        target: where to write: a path, or a binary stream that cannot seek.
         name: what errors call the file.
         suffix: e.g. ".mp4".
         fourcc: a key of CODECS.
         wh: width and height of the frames in pixels.
         rate: frames a second.
-        time_base: seconds a tick of the source's clock, for times that vary; None for a constant rate.
-        sound: the file or address whose audio tracks are copied; None for none.
-        start: the time in the source, in seconds, that becomes 0.
-        end: where the copied sound ends; None for its end.
+        time_base: seconds a tick of the source's clock, for times that vary; None for a constant rate: then frame n is
+            shown n / rate seconds after 0.
+        sound: the audio tracks to put beside the pictures; None for none.
+        start_s: the time in the source, in seconds, that becomes 0.
+        shift_s: with a constant rate, the time of the first frame in seconds of the run (0 is `start_s`).
         look: how the source is stored and meant, which is kept; None: as is usual for `wh`, in square pixels.
     """
 
     def __init__(
         self,
-        path: Path,
+        target: Path | IO[bytes],
         name: Path,
         suffix: str,
         fourcc: str,
         wh: tuple[int, int],
         rate: Fraction,
         progress: Progress,
+        *,
         time_base: Fraction | None = None,
-        sound: str | None = None,
-        start: float = 0.0,
-        end: float | None = None,
+        sound: Sound | None = None,
+        start_s: float = 0.0,
+        shift_s: float = 0.0,
         look: Look | None = None,
     ) -> None:
-        self._name = name
+        self._target = target if isinstance(target, Path) else _Unseekable(target)
+        self._name, self._suffix = name, suffix
         self._codec = CODECS[fourcc.upper()]
         self._look = as_written(look or usual_look(wh), suffix, self._codec.encoder, wh)
-        self._start = start
+        self._rate, self._progress = rate, progress
+        self._wanted_base = time_base
+        self._start_s, self._shift_s = start_s, shift_s
         self._written = 0
         self._last_pts = -1
-        options = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
-        try:
-            self._container: Any = av.open(str(path), "w", format=_FORMATS[suffix], options=options)
-            # AVI has no times, only a rate.
-            self._time_base = None if suffix == ".avi" else time_base
-            self._stream = open_stream(
-                self._container, self._codec, self._even(self._look.stored_wh), rate, self._time_base, self._look
-            )
-            self._sound = _Sound(sound, self._container, suffix, start, end, progress) if sound else None
-            self._container.start_encoding()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SinkError(f"{name}: cannot be opened for writing: {error}") from error
+        self._lasts: dict[int, int] = {}  # pts → ticks, of frames in the encoder
+        self._open(sound)
+
+    def _open(self, sound: Sound | None) -> None:
+        """Open it with the sound copied; where the container refuses that, re-encoded; where even that, without."""
+        attempts = [(sound, False), (sound, True), (None, False)] if sound else [(None, False)]
+        for number, (tracks, recode) in enumerate(attempts, start=1):
+            try:
+                self._try_to_open(tracks, recode)
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                if number == len(attempts) or not isinstance(self._target, Path):
+                    raise SinkError(f"{self._name}: cannot be opened for writing: {error}") from error
+            else:
+                if sound and tracks is None:
+                    self._progress.warn(f"{self._name}: the sound is left out, its container takes none of it")
+                return
+
+    def _try_to_open(self, sound: Sound | None, recode: bool) -> None:
+        options = {"movflags": "+faststart"} if self._suffix in (".mp4", ".m4v", ".mov") else {}
+        target = f"file:{self._target}" if isinstance(self._target, Path) else self._target
+        self._container: Any = av.open(target, "w", format=FORMATS[self._suffix], options=options)
+        wh = self._even(self._look.stored_wh)
+        self._stream = open_stream(self._container, self._codec, wh, self._rate, self._wanted_base, self._look)
+        self._time_base = (
+            Fraction(self._stream.codec_context.time_base) if self._wanted_base else 1 / self._stream.average_rate
+        )
+        shift = self._shift_s if self._suffix == ".avi" else None
+        self._sound = (
+            SoundWriter(sound, self._container, str(self._name), self._progress, shift, recode) if sound else None
+        )
+        self._container.start_encoding()
 
     def _even(self, wh: tuple[int, int]) -> tuple[int, int]:
         return (wh[0] + wh[0] % 2, wh[1] + wh[1] % 2) if self._codec.even else wh
 
-    def write(self, image: Image, time_s: float | None) -> None:
+    @property
+    def written(self) -> int:
+        """How many frames were encoded."""
+        return self._written
+
+    def write(self, image: Image, time_s: float | None, lasts_s: float | None = None) -> None:
         """Encode one frame (H, W, 3) BGR in square pixels; `time_s` counts from the source's beginning."""
         image = stored(image, self._look)
         width, height = self._even(self._look.stored_wh)
@@ -81,106 +111,91 @@ class AvWriter:
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
         frame = from_bgr(image, self._codec.pix_fmt, self._look)
         frame.pts = self._pts(time_s)
-        if self._time_base:
+        if self._wanted_base:
             frame.time_base = self._time_base
+            if lasts_s:
+                self._lasts[frame.pts] = max(1, round(lasts_s / self._time_base))
         self._mux(self._stream.encode(frame))
         self._written += 1
         if self._sound and time_s is not None:
-            self._mux(self._sound.until(time_s))
+            self._mux_sound(time_s - self._start_s)
 
     def _pts(self, time_s: float | None) -> int:
         """The frame's place on the stream's clock; always later than the last one's."""
-        if not self._time_base or time_s is None:
+        if not self._wanted_base or time_s is None:
             return self._written
-        self._last_pts = max(self._last_pts + 1, round((time_s - self._start) / self._time_base))
+        self._last_pts = max(self._last_pts + 1, round((time_s - self._start_s) / self._time_base))
         return self._last_pts
 
     def _mux(self, packets: Any) -> None:
+        for packet in packets:
+            lasts = self._lasts.pop(packet.pts, None)
+            if lasts:
+                packet.duration = lasts
         try:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as error:
-            raise SinkError(f"{self._name}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+            raise self._failure(error) from error
 
-    def close(self, last_time_s: float | None) -> None:
-        """Encode what is still held back, copy the rest of the sound up to the last frame, and finish the file."""
+    def _mux_sound(self, until_s: float, last: bool = False) -> None:
+        if self._sound is None:
+            return
+        try:
+            self._sound.write(until_s)
+            if last:
+                self._sound.finish()
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Exception:
+        cause = getattr(self._target, "error", None) or error
+        if isinstance(cause, BrokenPipeError):
+            return cause
+        return SinkError(f"{self._name}: cannot be written: {getattr(cause, 'strerror', None) or cause}")
+
+    def close(self, until_s: float | None) -> None:
+        """Encode what is still held back, write the rest of the sound, and finish the file.
+
+        Args:
+            until_s: where the sound ends, in seconds of the source; None for its own end.
+        """
         try:
             self._mux(self._stream.encode(None))
-            if self._sound:
-                self._mux(self._sound.rest(last_time_s))
+            self._mux_sound(float("inf") if until_s is None else until_s - self._start_s, last=True)
         finally:
-            if self._sound:
-                self._sound.close()
             try:
                 self._container.close()
             except (av.error.FFmpegError, OSError) as error:
-                raise SinkError(f"{self._name}: cannot be finished: {error}") from error
+                raise self._failure(error) from error
+            finally:
+                if not isinstance(self._target, Path):
+                    self._target.close()
 
 
-_FORMATS = {".avi": "avi", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-# What each container holds of sound; None: whatever FFmpeg can put there.
-_SOUND_FOR: dict[str, set[str] | None] = {
-    ".webm": {"opus", "vorbis"},
-    ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac", "mp2"},
-    ".m4v": {"aac", "mp3", "ac3", "alac"},
-}
+class _Unseekable:
+    """A stream of which FFmpeg sees only that it can be written."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
 
-class _Sound:
-    """The audio packets of the source, in the order the container wants them."""
-
-    def __init__(
-        self, source: str, output: Any, suffix: str, start: float, end: float | None, progress: Progress
-    ) -> None:
-        self._container: Any = av.open(source)
-        self._start, self._end = start, end
-        taken = [s for s in self._container.streams.audio if _fits(s, suffix, progress)]
-        self._streams = {s.index: output.add_stream_from_template(s) for s in taken}
-        self._packets = self._in_range(taken) if taken else iter(())
-        self._next: Any = next(self._packets, None)
-
-    def _in_range(self, streams: list[Any]) -> Iterator[Any]:
-        """Packets between start and end, moved so that the start is 0."""
-        video = self._container.streams.video[0]
-        zero = float((video.start_time or 0) * (video.time_base or 0)) + self._start
-        for packet in self._container.demux(streams):
-            if packet.dts is None:
-                continue
-            time = float(packet.pts * packet.time_base) - zero
-            if (time < 0 and self._start) or (self._end is not None and time >= self._end - self._start):
-                continue
-            if self._start:
-                shift = round(zero / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = self._streams[packet.stream.index]
-            yield packet
-
-    def until(self, time_s: float) -> list[Any]:
-        """The packets not yet taken up to `time_s`, in seconds of the source."""
-        taken = []
-        while self._next is not None and float(self._next.pts * self._next.time_base) <= time_s - self._start:
-            taken.append(self._next)
-            self._next = next(self._packets, None)
-        return taken
-
-    def rest(self, last_time_s: float | None) -> list[Any]:
-        """All that is left, or what goes with the last frame where the video ended before its source."""
-        return self.until(float("inf") if last_time_s is None else last_time_s)
+    def write(self, data: bytes) -> int:
+        """Write all of it; FFmpeg does not hand an error on, so it is kept."""
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._stream.write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
 
     def close(self) -> None:
-        """Close the source."""
-        self._container.close()
-
-
-def _fits(stream: Any, suffix: str, progress: Progress) -> bool:
-    holds = _SOUND_FOR.get(suffix)
-    name = stream.codec_context.name
-    if holds is None or name in holds:
-        return True
-    progress.warn(f"{suffix} cannot hold {name} sound, it is left out; .mkv, .mov and .mp4 keep it (or --no-audio)")
-    return False
+        """Close the stream."""
+        self._stream.close()
 
 
 def count_frames(path: Path) -> int:
     """How many video frames a finished file holds, by its packets."""
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}") as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)

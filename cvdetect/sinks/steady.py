@@ -11,7 +11,7 @@ from cvdetect.events import Progress
 from cvdetect.frame import Frame
 from cvdetect.sinks import Sink
 from cvdetect.sinks.render import Renderer
-from cvdetect.sinks.video import VideoFile
+from cvdetect.sinks.video import STEADY, VideoFile, container_of
 
 __all__ = ["Steady", "live_video"]
 
@@ -19,11 +19,13 @@ _LONGEST_S = 5.0  # a longer gap (a lost connection) is shortened to this
 _TIME_BASE = Fraction(1, 90_000)  # seconds, the clock of MPEG streams
 
 
-def live_video(path: Path, renderer: Renderer, rate: Fraction, progress: Progress) -> Sink:
+def live_video(
+    path: Path, renderer: Renderer, rate: Fraction, progress: Progress, container: str | None = None
+) -> Sink:
     """A video file that plays as fast as life: with the frames' own times where the container has them, else steady."""
-    if path.suffix.lower() == ".avi" or not media.available():
-        return Steady(VideoFile(path, renderer, rate, progress=progress), rate)
-    return VideoFile(path, renderer, rate, time_base=_TIME_BASE, progress=progress)
+    if container_of(path, container) in STEADY or not media.available():
+        return Steady(VideoFile(path, renderer, rate, container=container, progress=progress), rate)
+    return VideoFile(path, renderer, rate, time_base=_TIME_BASE, container=container, progress=progress)
 
 
 class Steady:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 from cvdetect import media
 from cvdetect.cv import cv2
@@ -15,44 +16,71 @@ from cvdetect.events import Progress, Silent
 from cvdetect.files import check_writable, finish, temporary_beside
 from cvdetect.frame import Frame, Image, Look
 from cvdetect.sinks.render import Renderer
+from cvdetect.sinks.resampled import Encoder, Resampled
+from cvdetect.targets import Target, not_written
 
-__all__ = ["CONTAINERS", "VideoFile", "choose_codec"]
+if TYPE_CHECKING:
+    from cvdetect.media.sound import Sound
 
-CONTAINERS = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v")
+__all__ = ["CONTAINERS", "STEADY", "VideoFile", "choose_codec", "container_of", "is_stream"]
+
+CONTAINERS = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".ts")
+_GAP_S = 0.1  # sound that begins this much before the first picture loses its beginning where there are no times
+STREAMED = (".mkv", ".ts")  # those that need no seeking back
+STEADY = (".avi",)  # containers that have a rate, but no times
 # What OpenCV's own writer takes where none is asked for; it has no H.264.
 _OPENCV_DEFAULTS = {".avi": "XVID", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "XVID", ".webm": "VP80"}
 _OPENCV_CODECS = ("XVID", "MJPG", "DIVX", "mp4v", "WMV1", "WMV2", "VP80", "VP90", "FFV1")
-_LOST = "PyAV is not installed: no H.264 and no sound; pip install 'cvdetect[video]' brings both"
 
 
-class _Encoder(Protocol):
-    def write(self, image: Image, time_s: float | None) -> None: ...
+def container_of(path: Path, asked: str | None) -> str:
+    """The container to write `path` as, by its usual suffix: the one asked for by name ("mkv"), else the path's own.
 
-    def close(self, last_time_s: float | None) -> None: ...
+    Raises:
+        UsageError: no such container, or one that cannot be written into a pipe.
+    """
+    suffix = path.suffix.lower() if asked is None else f".{asked.lower().removeprefix('.')}"
+    if is_stream(path):
+        if asked is None or suffix not in STREAMED:
+            raise UsageError(f"{path}: is a pipe or a device; a video written there needs --container mkv or ts")
+        if not media.available():
+            raise UsageError(
+                f"{path}: OpenCV writes no video into a pipe; {media.why_absent()}, pip install 'cvdetect[video]'"
+            )
+    if suffix in CONTAINERS:
+        return suffix
+    if asked is not None:
+        raise UsageError(f"--container {asked}: there are {', '.join(c[1:] for c in CONTAINERS)}")
+    cure = f"there are {', '.join(CONTAINERS)}, or --container names one"
+    raise UsageError(f"{path}: no video container is called {suffix!r}; {cure}")
 
 
-def choose_codec(path: Path, asked: str | None, progress: Progress) -> str:
+def is_stream(path: Path) -> bool:
+    """Whether a path is standard output ("-"), a pipe or a device: written as it comes, and never replaced."""
+    return str(path) == "-" or Target.of(path).streams
+
+
+def choose_codec(path: Path, asked: str | None, progress: Progress, container: str | None = None) -> str:
     """The FOURCC to write `path` with: `asked`, or the container's usual.
 
     Raises:
         UsageError: no such container, or a codec that cannot be written into it here; the message lists those that can.
     """
-    suffix = path.suffix.lower()
-    if suffix not in CONTAINERS:
-        raise UsageError(f"{path}: no video container is called {suffix!r}; there are {', '.join(CONTAINERS)}")
+    suffix = container_of(path, container)
+    lost = f"{media.why_absent()}: {media.LOST}"
     if media.available():
         from cvdetect.media.codecs import CODECS, default_codec, opens
 
         usual, known = default_codec(suffix), list(CODECS)
         works: Callable[[str, str], bool] = opens
     else:
-        progress.note(_LOST)
-        usual, known = _OPENCV_DEFAULTS[suffix], list(_OPENCV_CODECS)
+        progress.note(lost)
+        usual, known = _OPENCV_DEFAULTS.get(suffix, "XVID"), list(_OPENCV_CODECS)
         works = _opencv_opens
     fourcc = asked or str(usual)
     if not works(suffix, fourcc):
         can = ", ".join(name for name in known if works(suffix, name))
-        hint = "" if media.available() else f" ({_LOST})"
+        hint = "" if media.available() else f" ({lost})"
         raise UsageError(f"--codec {fourcc}: cannot be written into {suffix} here; these can: {can}{hint}")
     return fourcc
 
@@ -78,40 +106,50 @@ class VideoFile:
         codec: a FOURCC; None for the container's usual.
         time_base: seconds a tick of the source's clock: frames keep their times where the container can; None writes
             at a constant rate.
-        sound: the file or address whose audio is copied; None for none.
-        start, end: the range of the source, in seconds, that the frames are from.
+        steady_rate: frames a second in a container that has no times (AVI); None: `rate`.
+        sound: the audio tracks to put beside the pictures; None for none.
+        start: the time in the source, in seconds, that becomes 0.
+        end: where the sound ends; None for its end.
         look: how the source is stored and meant, which is kept; None where there is no telling.
+        container: its name ("mkv"), where the suffix is another or there is none; needed for a pipe or device.
     """
 
     def __init__(
         self,
         path: Path,
         renderer: Renderer,
-        rate: Fraction | float,
+        rate: Fraction,
         codec: str | None = None,
         *,
         time_base: Fraction | None = None,
-        sound: str | None = None,
+        steady_rate: Fraction | None = None,
+        sound: Sound | None = None,
         start: float = 0.0,
         end: float | None = None,
         look: Look | None = None,
+        container: str | None = None,
         progress: Progress = Silent(),  # noqa: B008 - stateless
     ) -> None:
         self._path = path
+        self._suffix = container_of(path, container)
+        self._temporary: Path | None = None
         self._renderer = renderer
-        self._rate = Fraction(rate).limit_denominator(1_000_000)
-        self._fourcc = choose_codec(path, codec, progress)
-        self._options = {"time_base": time_base, "sound": sound, "start": start, "end": end, "look": look}
+        self._fourcc = choose_codec(path, codec, progress, container)
+        self._keeps_times = time_base is not None and media.available() and self._suffix not in STEADY
+        self._rate = rate if self._keeps_times else (steady_rate or rate)
+        self._time_base = time_base if self._keeps_times else None
+        self._resamples = time_base is not None and not self._keeps_times
+        self._sound, self._start, self._end, self._look = sound, start, end, look
         self._progress = progress
-        self._encoder: _Encoder | None = None
+        self._encoder: Encoder | None = None
         self._wh = (0, 0)
-        self._written = 0
         self._size_told = False
-        self._last_time: float | None = None
+        self._last: Frame | None = None
 
     def __enter__(self) -> VideoFile:
-        check_writable(self._path)
-        self._temporary = temporary_beside(self._path)
+        if not is_stream(self._path):
+            check_writable(self._path)
+            self._temporary = temporary_beside(self._path)
         return self
 
     def write(self, frame: Frame, found: Detections) -> None:
@@ -119,13 +157,12 @@ class VideoFile:
         picture = self._renderer.drawn(frame, found)
         if self._encoder is None:
             self._wh = frame.wh
-            self._encoder = self._open()
+            self._encoder = self._open(frame)
         if frame.wh != self._wh:
             self._tell_size(frame)
             picture = cv2.resize(picture, self._wh, interpolation=cv2.INTER_AREA)
-        self._encoder.write(picture, frame.time_s)
-        self._written += 1
-        self._last_time = frame.time_s
+        self._encoder.write(picture, frame.time_s, frame.lasts_s)
+        self._last = frame
 
     def _tell_size(self, frame: Frame) -> None:
         if not self._size_told:
@@ -135,15 +172,32 @@ class VideoFile:
             )
             self._size_told = True
 
-    def _open(self) -> _Encoder:
+    def _open(self, first: Frame) -> Encoder:
+        # Without times the first frame is at 0, unless it is so late that it is repeated to fill the gap.
+        begins = max(0.0, (first.time_s or 0.0) - self._start)
+        shift = begins if begins <= _GAP_S else 0.0
+        encoder = self._open_encoder(shift)
+        return Resampled(encoder, self._rate, self._start + shift) if self._resamples else encoder
+
+    def _open_encoder(self, shift: float) -> Encoder:
         if not media.available():
+            assert self._temporary is not None
             return _OpenCVEncoder(self._temporary, self._path, self._fourcc, self._wh, float(self._rate))
         from cvdetect.media.writer import AvWriter
 
-        suffix = self._path.suffix.lower()
-        options: dict[str, Any] = self._options
         return AvWriter(
-            self._temporary, self._path, suffix, self._fourcc, self._wh, self._rate, self._progress, **options
+            self._temporary or _open_stream(self._path),
+            self._path,
+            self._suffix,
+            self._fourcc,
+            self._wh,
+            self._rate,
+            self._progress,
+            time_base=self._time_base,
+            sound=self._sound,
+            start_s=self._start,
+            shift_s=shift,
+            look=self._look,
         )
 
     def __exit__(self, *error: object) -> None:
@@ -152,16 +206,36 @@ class VideoFile:
             if self._encoder is not None:
                 self._finish(self._encoder, whole=not any(error))
         finally:
-            self._temporary.unlink(missing_ok=True)
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
 
-    def _finish(self, encoder: _Encoder, whole: bool) -> None:
-        encoder.close(self._last_time if self._options["end"] is not None or not whole else None)
+    def _finish(self, encoder: Encoder, whole: bool) -> None:
+        encoder.close(self._sound_until(whole))
+        if isinstance(encoder, Resampled) and encoder.changes:
+            self._progress.note(f"{self._path}: {encoder.changes}")
+        if self._temporary is None:
+            return
         held = _count(self._temporary)
         finish(self._temporary, self._path)
-        if held != self._written:
+        if held != encoder.written:
             raise SinkError(
-                f"{self._path}: holds {held} of {self._written} frames: the disk or the codec lost the others"
+                f"{self._path}: holds {held} of {encoder.written} frames: the disk or the codec lost the others"
             )
+
+    def _sound_until(self, whole: bool) -> float | None:
+        """Where the sound ends, in seconds of the source: with the last picture where the run was cut off."""
+        if whole or self._last is None:
+            return self._end
+        return self._last.time_s
+
+
+def _open_stream(path: Path) -> IO[bytes]:
+    """A pipe or device opened for writing; unbuffered, as whoever reads it wants each packet when it is there."""
+    try:
+        number = os.dup(1) if str(path) == "-" else Target.of(path).open()
+    except OSError as error:
+        raise not_written(path, error) from error
+    return os.fdopen(number, "wb", buffering=0)
 
 
 def _count(path: Path) -> int:
@@ -185,9 +259,11 @@ class _OpenCVEncoder:
         self._writer: Any = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), rate, wh)
         if not self._writer.isOpened():
             raise SinkError(f"{name}: OpenCV cannot open it as {fourcc} {wh[0]}x{wh[1]}")
+        self.written = 0
 
-    def write(self, image: Image, _time_s: float | None) -> None:
+    def write(self, image: Image, _time_s: float | None, _lasts_s: float | None = None) -> None:
         self._writer.write(image)
+        self.written += 1
 
-    def close(self, _last_time_s: float | None) -> None:
+    def close(self, _until_s: float | None) -> None:
         self._writer.release()

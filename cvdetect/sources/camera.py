@@ -39,6 +39,7 @@ class Camera:
         reconnect: how often to try again when a live stream breaks.
         max_frames: end after so many frames; None for no end.
         duration_s: end so many seconds after the first frame; None for no end.
+        ends: the end of the stream is the end (a pipe), not a break after which it is opened again.
 
     Attributes:
         info: what the stream says of itself.
@@ -63,7 +64,9 @@ class Camera:
         reconnect: int = 10,
         max_frames: int | None = None,
         duration_s: float | None = None,
+        ends: bool = False,
     ) -> None:
+        self._ends = ends
         self._open_stream = open_stream
         self._name = name
         self._controls = controls
@@ -102,6 +105,8 @@ class Camera:
             if shot is not None:
                 yield self._frame(shot)
             elif reason := self._capture.ended:
+                if self._ends and reason == ENDED:
+                    return
                 error = self._cut(reason) if self.info.frames else self._mend(reason)
                 if error:
                     yield Failed(self._name, error)

@@ -90,8 +90,11 @@ def _why_no_device(number: int) -> str:
 def _open_url(url: str, timeout_s: float) -> _OpenCVStream:
     name = redact_name(url)
     remote = "://" in url and not url.startswith("file:")
+    if url == "-":
+        url = "/dev/stdin"
     if not remote:
         _check_file(url.removeprefix("file://"), name)
+        url = f"file:{url}" if ":" in url and not url.startswith("file:") else url
     limits = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(timeout_s * 900)),  # a tenth is left to find out why
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(timeout_s * 1000)),

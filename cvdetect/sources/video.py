@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cvdetect import media
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Frame, StreamInfo
-from cvdetect.sniff import describe_foreign
+from cvdetect.media.pipe import is_pipe
+from cvdetect.sniff import not_a_video
 from cvdetect.sources.failed import Failed
+from cvdetect.sources.sequence import ImageSequence, sequence_of
 
-__all__ = ["VideoSource", "every", "open_video", "with_end"]
+if TYPE_CHECKING:
+    from cvdetect.media.sound import Sound
+
+__all__ = ["VideoSource", "every", "open_video", "usual_stem", "with_end"]
 
 
 class VideoSource(Protocol):
@@ -25,10 +31,14 @@ class VideoSource(Protocol):
     Attributes:
         info: what the video says of itself.
         cut: after the last frame: why fewer came than there should be, None where all came.
+        sound: the sound that was read so far; None where there is none or none is wanted.
+        remarks: lines for the user, known when it is open.
     """
 
     info: StreamInfo
     cut: str | None
+    sound: Sound | None
+    remarks: list[str]
 
     def __enter__(self) -> VideoSource:
         """Open it and read its first frame."""
@@ -40,39 +50,56 @@ class VideoSource(Protocol):
         """Frame after frame; `index` and `time_s` are those of the whole video."""
 
 
-def open_video(name: str, start: float = 0.0, end: float | None = None) -> VideoSource:
+def open_video(name: str, start: float = 0.0, end: float | None = None, *, with_sound: bool = False) -> VideoSource:
     """The frames of a file or address between two times (seconds), by PyAV where it is installed, else by OpenCV.
+
+    The sound of the same part is read beside them where it is asked for and PyAV is there.
 
     Raises (when entered):
         SourceNotFound: no such file.
         SourceError: it is not a video, or has no frame in that range.
     """
+    pattern = sequence_of(name)
+    if pattern:
+        return ImageSequence(name, pattern, start, end)
     _check(name)
     if media.available():
         from cvdetect.media.reader import AvReader
 
-        return AvReader(name, start, end)
+        return AvReader(name, start, end, with_sound=with_sound)
     return _OpenCVVideo(name, start, end)
+
+
+def usual_stem(name: str) -> str:
+    """What outputs of an input are called where nothing is said: its file name without suffix, or what it is."""
+    if "://" in name:
+        return Path(name.split("?", maxsplit=1)[0].rstrip("/")).stem or "stream"
+    if name == "-" or is_pipe(name):
+        return "stream" if name != "-" else "stdin"
+    stem = Path(name).stem
+    if not Path(name).exists():  # a pattern: what is left without its placeholders
+        stem = re.sub(r"%\d*d|[*?]|\[[^]]*\]", "", stem).strip("_-. ") or "sequence"
+    return stem
 
 
 def _check(name: str) -> None:
     """Refuse what is certainly not a video file, with a better word than a decoder has."""
-    if "://" in name:
+    if "://" in name or (media.available() and is_pipe(name)):
         return
     path = Path(name)
+    if is_pipe(name):
+        raise SourceError(f"{name}: a video from a pipe needs PyAV; pip install 'cvdetect[video]'")
     if path.is_dir():
         raise SourceError(f"{name}: is a folder, expected a video; cvdetect annotate takes folders")
     if not path.exists():
         raise SourceNotFound(f"{name}: no such file")
     try:
         with path.open("rb") as file:
-            head = file.read(512)
+            head = file.read(4096)
     except OSError as error:
         raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
-    foreign = "an empty file" if not head else describe_foreign(head)
-    if foreign:
-        hint = f"; run cvdetect image '{name}'" if "picture" in foreign else ""
-        raise SourceError(f"{name}: is {foreign}, not a video{hint}")
+    if foreign := not_a_video(head, name):
+        raise SourceError(f"{name}: {foreign}")
 
 
 class _OpenCVVideo:
@@ -82,9 +109,13 @@ class _OpenCVVideo:
         self._name = name
         self._start, self._end = start, end
         self.cut: str | None = None
+        self.sound: Sound | None = None
+        self.remarks: list[str] = []
 
     def __enter__(self) -> _OpenCVVideo:
-        self._capture: Any = cv2.VideoCapture(self._name)
+        self._capture: Any = cv2.VideoCapture(
+            f"file:{self._name}" if ":" in self._name and "://" not in self._name else self._name
+        )
         if not self._capture.isOpened():
             raise SourceError(f"{self._name}: is not a video that OpenCV can read")
         rate = self._capture.get(cv2.CAP_PROP_FPS)

@@ -1,0 +1,261 @@
+"""Puts sound into an output container: copied packet by packet where it can be, else re-encoded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from cvdetect.events import Progress
+from cvdetect.media.sound import Sound, Track
+
+__all__ = ["SoundWriter"]
+
+# What players of each container expect, by codec; the rest is re-encoded, though FFmpeg could put some of it there.
+_MP4 = "aac mp3 mp2 ac3 eac3 dts alac opus flac".split()
+_PCM = "pcm_s16le pcm_s24le pcm_s32le pcm_f32le pcm_u8 pcm_alaw pcm_mulaw".split()
+_HELD: dict[str, list[str] | None] = {
+    "mp4": _MP4,
+    "mov": None,  # None: whatever FFmpeg can put there
+    "matroska": None,
+    "webm": ["opus", "vorbis"],
+    "avi": [*"mp3 mp2 aac ac3 wmav1 wmav2 flac".split(), *_PCM],
+    "mpegts": "aac aac_latm mp3 mp2 ac3 eac3 dts opus truehd".split(),
+}
+_RATES = {
+    "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
+    "libopus": (48000,),
+}
+_USUAL_RATE = 48000
+_BIT_RATE = 80_000  # a channel
+_LATE_S = 0.03  # a gap or an overlap in sound up to this is jitter
+_LONGEST_SILENCE_S = 3600.0
+
+
+class SoundWriter:
+    """The audio tracks of an output container.
+
+    Args:
+        sound: the tracks and their packets.
+        container: PyAV's output container, before its header is written.
+        name: what messages call the output.
+        shift_s: seconds of the run that become 0 in a container that has no times (AVI); None where it has them.
+        recode: re-encode every track.
+    """
+
+    def __init__(
+        self, sound: Sound, container: Any, name: str, progress: Progress, shift_s: float | None, recode: bool = False
+    ) -> None:
+        self._sound = sound
+        self._container = container
+        self._name = name
+        self._progress = progress
+        self._shift_s = shift_s
+        self._outputs: dict[int, _Copied | _Recoded] = {}
+        for track in sound.tracks:
+            output = self._output(track, recode)
+            if output is not None:
+                self._outputs[track.index] = output
+
+    def _output(self, track: Track, recode: bool) -> _Copied | _Recoded | None:
+        late = self._shift_s is not None and track.begins_s - self._shift_s > _LATE_S
+        if not recode and not late and _can_copy(track, self._container.format.name):
+            return _Copied(track, self._container, self._shift_s)
+        encoder = "libopus" if self._container.format.name == "webm" else "aac"
+        try:
+            output = _Recoded(track, self._container, encoder, self._shift_s)
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            self._lose(track, error)
+            return None
+        wanted = "Opus" if encoder == "libopus" else "AAC"
+        what = "put silence before" if late else "hold"
+        how = f"{track.codec} sound" if track.codec != encoder else f"{track.codec} sound in the form it has here"
+        self._progress.note(f"{self._name} cannot {what} {how}; it is re-encoded to {wanted}")
+        return output
+
+    def _lose(self, track: Track, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or error
+        self._progress.warn(f"{self._name}: the {track.codec or 'unknown'} sound is left out: {reason}")
+
+    def write(self, until_s: float) -> None:
+        """Mux the sound up to `until_s`, in seconds of the run.
+
+        Sound that cannot be put there is left out from then on, with a warning.
+
+        Raises:
+            OSError: the output takes no more.
+        """
+        for packet in self._sound.take(until_s):
+            number = packet.stream.index
+            if number in self._outputs:
+                self._try(number, packet)
+
+    def finish(self) -> None:
+        """Mux what the encoders have held back."""
+        for number in list(self._outputs):
+            self._try(number, None)
+
+    def _try(self, number: int, packet: Any) -> None:
+        output = self._outputs[number]
+        try:
+            for ready in output.packets(packet):
+                self._container.mux(ready)
+        except (av.error.InvalidDataError, av.error.ArgumentError, ValueError) as error:
+            del self._outputs[number]
+            self._lose(output.track, error)
+
+
+class _Copied:
+    """A track whose packets go over as they are."""
+
+    def __init__(self, track: Track, container: Any, shift_s: float | None) -> None:
+        self.track = track
+        self._stream = container.add_stream_from_template(_template(track, container.format.name))
+        _describe(self._stream, track)
+        self._shift_s = shift_s
+        self._started = shift_s is None
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """The packet, with its new track; without times, those before the first picture are left out."""
+        if packet is None:
+            return
+        if not self._started:
+            lasts = packet.duration or 0
+            # A packet that only starts the decoder stays: without it the first samples would be damaged.
+            if (packet.pts + lasts / 2) * packet.time_base < (self._shift_s or 0.0) and not packet.is_discard:
+                return
+            self._started = True
+        packet.stream = self._stream
+        yield packet
+
+
+class _Recoded:
+    """A track that is decoded and encoded again; gaps are filled with silence, so that it stays in step."""
+
+    def __init__(self, track: Track, container: Any, encoder: str, shift_s: float | None) -> None:
+        self.track = track
+        source = track.stream.codec_context
+        rate = source.sample_rate if source.sample_rate in _RATES[encoder] else _USUAL_RATE
+        layout = source.layout.name if 1 <= source.layout.nb_channels <= 6 else "stereo"
+        if layout not in ("mono", "stereo", "5.1"):
+            layout = "mono" if source.layout.nb_channels == 1 else "stereo"
+        self._stream = container.add_stream(encoder, rate=rate, layout=layout)
+        self._stream.bit_rate = _BIT_RATE * self._stream.codec_context.layout.nb_channels
+        _describe(self._stream, track)
+        self._format = self._stream.codec_context.format.name
+        self._resampler = av.AudioResampler(format=self._format, layout=layout, rate=rate)
+        self._rate, self._layout = rate, layout
+        self._shift_s = shift_s
+        self._next: int | None = None if shift_s is None else 0  # of the next sample; None: where the sound begins
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """What the encoder gives for one packet of the source; None empties it."""
+        for frame in self._decoded(packet):
+            for piece in self._in_step(frame):
+                yield from self._stream.encode(piece)
+        if packet is None:
+            yield from self._stream.encode(None)
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        """Decoded frames; damage in the source is passed over, its gap is filled."""
+        try:
+            frames: list[Any] = self.track.stream.codec_context.decode(packet)
+        except (av.error.FFmpegError, EOFError):
+            return []
+        return frames
+
+    def _in_step(self, frame: Any) -> Iterator[Any]:
+        """The frame resampled, behind silence or without its beginning where it is not where it is due."""
+        wanted = self._next or 0
+        if frame.pts is not None:
+            seconds = float(frame.pts * (frame.time_base or self.track.stream.time_base)) - (self._shift_s or 0.0)
+            wanted = round(seconds * self._rate)
+        if self._next is None:
+            self._next = max(0, wanted)
+        off = wanted - self._next
+        frame.pts = None
+        skip = 0
+        if off > _LATE_S * self._rate:
+            yield from self._silence(min(off, round(_LONGEST_SILENCE_S * self._rate)))
+        elif off < -_LATE_S * self._rate or (wanted < 0 and off < 0):
+            skip = -off
+        for resampled in self._resampler.resample(frame):
+            piece = resampled
+            if skip:
+                piece = self._without_beginning(resampled, skip)
+                skip -= min(skip, resampled.samples)
+            if piece is not None:
+                yield self._stamped(piece)
+
+    def _silence(self, samples: int) -> Iterator[Any]:
+        """So many samples of silence, in pieces of a second."""
+        while samples > 0:
+            size = min(samples, self._rate)
+            samples -= size
+            yield self._stamped(self._frame_of(np.zeros((self._planes(), size * self._width()), np.float32)))
+
+    def _planes(self) -> int:
+        return self._stream.codec_context.layout.nb_channels if self._format.endswith("p") else 1
+
+    def _width(self) -> int:
+        return 1 if self._format.endswith("p") else int(self._stream.codec_context.layout.nb_channels)
+
+    def _without_beginning(self, frame: Any, samples: int) -> Any:
+        if samples >= frame.samples:
+            return None
+        return self._frame_of(np.ascontiguousarray(frame.to_ndarray()[:, samples * self._width() :]))
+
+    def _frame_of(self, data: Any) -> Any:
+        kind = np.float32 if self._format.startswith("flt") else np.int16
+        frame = av.AudioFrame.from_ndarray(data.astype(kind), format=self._format, layout=self._layout)
+        frame.sample_rate = self._rate
+        return frame
+
+    def _stamped(self, frame: Any) -> Any:
+        frame.pts, frame.time_base = self._next, Fraction(1, self._rate)
+        self._next = (self._next or 0) + frame.samples
+        return frame
+
+
+def _template(track: Track, format_name: str) -> Any:
+    """The stream whose parameters a copied track gets.
+
+    An AVI or WAVE header gives a frame of MP3 or AC-3 a fixed size in bytes (``nBlockAlign``), and FFmpeg's AVI muxer
+    then takes it for PCM; through a Matroska header it goes without.
+    """
+    if format_name != "avi" or track.codec not in ("mp3", "mp2", "ac3"):
+        return track.stream
+    header = io.BytesIO()
+    with av.open(header, "w", format="matroska") as container:
+        packet = av.Packet(bytes(64))
+        packet.stream = container.add_stream_from_template(track.stream)
+        packet.pts = packet.dts = 0
+        container.mux(packet)  # FFmpeg does not open a file without any
+    header.seek(0)
+    return av.open(header).streams.audio[0]
+
+
+def _can_copy(track: Track, format_name: str) -> bool:
+    """Whether a container holds a codec as it is, found out by writing a header."""
+    held = _HELD.get(format_name)
+    if held is not None and track.codec not in held:
+        return False
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+            trial.add_stream_from_template(track.stream)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError, OSError):
+        return False
+    return True
+
+
+def _describe(stream: Any, track: Track) -> None:
+    """Keep the track's language, title and role."""
+    for key in ("language", "title"):
+        if value := track.stream.metadata.get(key):
+            stream.metadata[key] = value
+    stream.disposition = track.stream.disposition

@@ -1,0 +1,126 @@
+"""A video counts as cut short when it is, and gives every frame that FFmpeg gives."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cvdetect.media.whole import index_at_end, missing_bytes
+from cvdetect.sources.video import open_video
+from tests.media.conftest import Make, through
+
+PICTURE = ["-f", "lavfi", "-i", "testsrc=s=96x64:r=25:d=3", "-f", "lavfi", "-i", "sine=d=3"]
+CUT = {
+    "a.mp4": ["-c:v", "libx264", "-movflags", "faststart"],
+    "a.mov": ["-c:v", "mjpeg", "-movflags", "faststart"],
+    "frag.mp4": ["-c:v", "libx264", "-movflags", "frag_keyframe+empty_moov", "-g", "25"],
+    "a.mkv": ["-c:v", "libx264"],
+    "a.webm": ["-c:v", "libvpx", "-auto-alt-ref", "1"],
+    "a.avi": ["-c:v", "libx264", "-bf", "2"],
+    "a.flv": ["-c:v", "libx264"],
+    "a.wmv": ["-c:v", "wmv2"],
+}
+
+
+def counted(path: Path) -> int:
+    """The frames that ffprobe decodes."""
+    command = ["ffprobe", "-v", "quiet", "-count_frames", "-select_streams", "v:0"]
+    shown = ["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]
+    done = subprocess.run([*command, *shown, str(path)], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0].strip(","))
+
+
+def read(path: Path) -> tuple[int, str | None]:
+    with open_video(str(path)) as video:
+        return sum(1 for _ in video), video.cut
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_cut_file_gives_all_there_is_and_says_so(name: str, remux: Make, tmp_path: Path) -> None:
+    whole = remux(name, *PICTURE, *CUT[name])
+    assert read(whole) == (75, None)
+    data = whole.read_bytes()
+    for share in (0.55, 0.8, 0.93):
+        part = tmp_path / f"cut{whole.suffix}"
+        part.write_bytes(data[: int(len(data) * share)])
+        frames, cut = read(part)
+        assert frames == counted(part)
+        assert cut is not None and cut.startswith("is cut short")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+def test_longer_sound_and_other_tracks_are_whole(suffix: str, remux: Make, tmp_path: Path) -> None:
+    source = remux(
+        f"long{suffix}",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=s=96x64:r=25:d=1",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=6",
+        "-c:v",
+        "libx264",
+    )
+    passed = through(source, tmp_path / "out.mp4")
+    assert (len(passed.frames), passed.cut) == (25, None)
+
+
+def test_subtitles_are_whole_and_said_to_be_left_out(remux: Make, tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:30,000\nlong\n")
+    source = remux("s.mkv", *PICTURE, "-i", tmp_path / "s.srt", "-c:v", "libx264")
+    with open_video(str(source)) as video:
+        assert "1 subtitle track left out" in video.remarks[0]
+        assert sum(1 for _ in video) == 75 and video.cut is None
+
+
+def test_a_cover_picture_is_no_video(remux: Make, tmp_path: Path) -> None:
+    cover = remux("cover.png", "-f", "lavfi", "-i", "testsrc=s=64x64:d=1", "-frames:v", "1")
+    source = remux("c.mp4", *PICTURE, "-i", cover, "-map", "0", "-map", "1", "-map", "2", "-c:v:0", "libx264",
+                   "-c:v:1", "png", "-disposition:v:1", "attached_pic")  # fmt: skip
+    assert read(source) == (75, None)
+    with open_video(str(source)) as video:
+        assert video.info.wh == (96, 64)
+
+
+def test_live_and_growing_files_are_whole(remux: Make, tmp_path: Path) -> None:
+    live = remux("live.mkv", *PICTURE, "-c:v", "libx264", "-live", "1")
+    assert read(live) == (75, None)
+    part = tmp_path / "growing.mkv"
+    part.write_bytes(live.read_bytes()[:-3000])
+    assert read(part)[1] is None
+
+
+def test_an_mp4_without_its_index_is_said_to_be_cut(remux: Make, tmp_path: Path) -> None:
+    whole = remux("a.mp4", *PICTURE, "-c:v", "libx264").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OSError, match=r"is cut short \(.* bytes are missing at its end\)"):
+        open_video(str(tmp_path / "cut.mp4")).__enter__()
+
+
+def test_damage_in_the_middle_is_passed_over(remux: Make, tmp_path: Path) -> None:
+    data = bytearray(remux("a.mkv", *PICTURE, "-c:v", "libx264", "-g", "10").read_bytes())
+    at = len(data) // 2
+    data[at : at + 60] = bytes(60)
+    (tmp_path / "hurt.mkv").write_bytes(data)
+    frames, cut = read(tmp_path / "hurt.mkv")
+    assert frames == counted(tmp_path / "hurt.mkv") > 60 and not (cut or "").startswith("is cut short")
+
+
+def test_structure_of_unknown_files_says_nothing(tmp_path: Path) -> None:
+    for number, data in enumerate((b"", b"RIFF", b"\x1a\x45\xdf\xa3", b"\0\0\0\x08free", b"FLV\1", bytes(100))):
+        (tmp_path / str(number)).write_bytes(data)
+        assert missing_bytes(tmp_path / str(number)) == 0
+    assert missing_bytes(tmp_path / "none") == 0
+    assert index_at_end(b"\0\0\0\x08ftyp\0\0\x10\0mdat") and not index_at_end(b"\0\0\0\x08ftyp\0\0\x10\0moov")
+
+
+def test_the_shared_cases(shared: Path) -> None:
+    cases = shared / "data" / "cases" / "media"
+    for name, frames in (("edit2.mp4", 32), ("along.mkv", 100), ("xvidmp3.avi", 100), ("ts.ts", 100)):
+        assert read(cases / name) == (frames, None)
+    frames, cut = read(cases / "cutfs.mp4")
+    assert frames == 25 and cut == "is cut short: 33,603 bytes are missing at its end, 25 frames could be read"

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from cvdetect.annotate.inputs import Inputs
 from cvdetect.annotate.job import AnnotateJob
+from cvdetect.annotate.placing import check_images
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import SinkError, SourceError, UsageError
 from cvdetect.outputs import claimed_by
@@ -33,6 +34,7 @@ def check_job(job: AnnotateJob, inputs: Inputs) -> None:
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}: at least 1 is needed")
     _check_engine(job)
+    check_images(job, inputs.root)
     _check_folders(job, inputs)
 
 

@@ -23,11 +23,11 @@ _TOGETHER = 2000  # files that are looked at together
 _NAMED = 5
 
 
-def check_outputs(job: AnnotateJob, manifest: Manifest, met: bool, edited: Left) -> list[Written]:
+def check_outputs(job: AnnotateJob, root: Folder, manifest: Manifest, met: bool, edited: Left) -> list[Written]:
     """Look at every file that `job` may write → a user's files among them, which ``--overwrite`` lets it replace.
 
     Args:
-        met: as `each_planned`.
+        root, met: as `each_planned`.
         edited: takes the files of single images that were edited since an earlier run wrote them; these are kept.
 
     Raises:
@@ -38,7 +38,7 @@ def check_outputs(job: AnnotateJob, manifest: Manifest, met: bool, edited: Left)
     folders: Mapping[str, Folder] = {"out": job.out_folder, **job.folders()}
     own = OwnFiles(manifest, folders, once=True)
     check = _Check(own, manifest, job.overwrite, _traces(manifest) if begun else None, edited)
-    each_planned(job, manifest, met, check.take)
+    each_planned(job, root, manifest, met, check.take)
     check.flush()
     if "crops" in folders:
         for key, image in possible_crops(folders["crops"], manifest):

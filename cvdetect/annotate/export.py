@@ -19,6 +19,7 @@ from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Written
 from cvdetect.annotate.own import FileTally, Look, OwnFiles, rows_of_files
 from cvdetect.annotate.pictures import why_unfit
+from cvdetect.annotate.placing import export_folders, image_paths, image_place, stage_images
 from cvdetect.annotate.refused import refusal
 from cvdetect.annotate.review import write_review
 from cvdetect.annotations.record import Facts, Records
@@ -29,22 +30,18 @@ from cvdetect.json_records import as_line
 from cvdetect.labels import LabelSet
 from cvdetect.storage import Folder
 
-__all__ = ["FAILURES", "export", "export_folders", "write_files"]
+__all__ = ["FAILURES", "export", "write_files"]
 
 FAILURES = "failures.jsonl"
 _TOGETHER = 2000  # files that are looked at, logged and moved together
 
 
-def export_folders(job: AnnotateJob) -> dict[str, str]:
-    """Each format → the folder of its files, relative to `out`."""
-    return {name: "" if len(job.formats) == 1 else name for name in job.formats}
-
-
-def export(job: AnnotateJob, manifest: Manifest, about: About, images: str, files: FileTally) -> None:
-    """Write every format, the review page, and the list of failures; delete what earlier exports had besides.
+def export(job: AnnotateJob, manifest: Manifest, about: About, root: Folder, files: FileTally) -> None:
+    """Write every format, the review page, and the list of failures, and put the images to them where that is wanted;
+    delete what earlier exports had besides.
 
     Args:
-        images: the folder of images as the user typed it.
+        root: the folder of the images.
         files: takes how it went.
 
     Raises:
@@ -54,14 +51,14 @@ def export(job: AnnotateJob, manifest: Manifest, about: About, images: str, file
     staging = manifest.path.parent / "export"  # where OUT is local, on its disk
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        shared = _write(job, manifest, about, images, staging, files.unfit)
+        shared = _write(job, manifest, about, root, staging, files.unfit)
         _PutDown(manifest, staging, job.out_folder, files).run(shared)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write(
-    job: AnnotateJob, manifest: Manifest, about: About, images: str, staging: Path, unfit: dict[str, str]
+    job: AnnotateJob, manifest: Manifest, about: About, root: Folder, staging: Path, unfit: dict[str, str]
 ) -> set[str]:
     """Write into `staging` → the files that belong to all images."""
     shared: set[str] = set()
@@ -70,12 +67,12 @@ def _write(
     def told(image: str, error: UnfitName) -> None:
         unfit.setdefault(image, f"its label file cannot be written: {why_unfit(error)}")
 
-    facts = Facts(
-        model=about.model, ran=about.ran, images=images, yolo_conf=bool(job.yolo_conf), belongs=own.belongs, unfit=told
-    )
+    facts = Facts(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), belongs=own.belongs, unfit=told)
     with watch_files(own.seen):
         for name, folder in export_folders(job).items():
-            WRITERS[name](staging / folder, manifest, about.labels, facts)
+            placed = replace(facts, images=image_place(job, name, root))
+            WRITERS[name](staging / folder, manifest, about.labels, placed)
+        unfit |= stage_images(job, root, manifest.names(), staging)
         if job.review:
             write_review(staging / "review" / "index.html", manifest, about)
         if unfit or manifest.counts().failed:
@@ -84,24 +81,32 @@ def _write(
 
 
 def write_files(
-    job: AnnotateJob, records: Records, labels: LabelSet, folder: Path, take: Callable[[str, str | None], None]
+    job: AnnotateJob,
+    root: Folder,
+    records: Records,
+    labels: LabelSet,
+    folder: Path,
+    take: Callable[[str, str | None], None],
 ) -> None:
     """Call `take` with each file that `_write` may write, relative to OUT, and the image it belongs to (None: to all).
 
     Args:
+        root: the folder of the images.
         folder: an empty one, for what a writer leaves there all the same; that counts as an image's own.
     """
     own = _Belonging(folder, take)
     facts = Facts(model="", yolo_conf=bool(job.yolo_conf), belongs=own.belongs)
     with watch_files(own.seen, dry=True):
         for name, sub in export_folders(job).items():
-            WRITERS[name](folder / sub, records, labels, facts)
+            WRITERS[name](folder / sub, records, labels, replace(facts, images=image_place(job, name, root)))
         if job.review:
             whole = folder / "review" / "index.html"
             own.seen(whole)
         _write_failures(folder / FAILURES, (), {})
     for path in _files(folder):
         take(path, "")
+    for image, path in image_paths(job, root, records.names()):
+        take(path, image)
 
 
 class _Belonging:

@@ -27,6 +27,7 @@ class AnnotateJob:
         blur: classes (names or ids, or "all") to pixelate in every picture that is written.
         review: write an HTML page to look through.
         yolo_conf: write the score as a sixth column of YOLO's label files.
+        link_images, copy_images: make `out` a whole data set, in formats with a folder for images (`IMAGE_FOLDERS`).
         resume: go on in an `out` that has a manifest: what decides about outputs and is not given is taken from it,
             what is given and contradicts is an error. Without a manifest, a run begins.
         overwrite: delete what an earlier run has written into `out`, and start again; files of a user in the places of
@@ -54,6 +55,8 @@ class AnnotateJob:
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
     review: bool = False
     yolo_conf: bool = False
+    link_images: bool = False
+    copy_images: bool = False
     resume: bool = False
     overwrite: bool = False
     fail_fast: bool = False

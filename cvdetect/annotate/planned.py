@@ -47,10 +47,11 @@ class _AsIfDone:
         yield from (ImageRecord(name, (1, 1), _NOTHING) for name in self.names())
 
 
-def each_planned(job: AnnotateJob, manifest: Manifest, met: bool, take: Planned) -> None:
+def each_planned(job: AnnotateJob, root: Folder, manifest: Manifest, met: bool, take: Planned) -> None:
     """`take` each annotation file, annotated copy and thumbnail that `job` may write for the images of `manifest`.
 
     Args:
+        root: the folder of the images.
         met: only for those that the last walk met.
 
     Raises:
@@ -58,7 +59,7 @@ def each_planned(job: AnnotateJob, manifest: Manifest, met: bool, take: Planned)
     """
     records = _AsIfDone(manifest, met)
     with tempfile.TemporaryDirectory(prefix="cvdetect-") as name:
-        write_files(job, records, _LABELS, Path(name), lambda path, image: take(f"out/{path}", image))
+        write_files(job, root, records, _LABELS, Path(name), lambda path, image: take(f"out/{path}", image))
     for image in records.names():
         for key in planned_pictures(job, image, manifest.holds):
             take(key, image)

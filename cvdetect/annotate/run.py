@@ -13,7 +13,7 @@ from cvdetect.annotate.checks import check_job, output_identities, picture_ident
 from cvdetect.annotate.claims import check_outputs
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
-from cvdetect.annotate.export import FAILURES, export, export_folders
+from cvdetect.annotate.export import FAILURES, export
 from cvdetect.annotate.identity import check_same, contents_of, model_digests, options_of, runtime_of
 from cvdetect.annotate.inputs import Inputs, find_inputs
 from cvdetect.annotate.job import AnnotateJob, Report
@@ -22,6 +22,7 @@ from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Written
 from cvdetect.annotate.manifest.workplace import manifest_of, used
 from cvdetect.annotate.own import FileTally, OwnFiles
+from cvdetect.annotate.placing import export_folders
 from cvdetect.annotate.restore import restore_pictures
 from cvdetect.annotate.settle import decisions, settle
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found, passed_over
@@ -69,7 +70,7 @@ def _annotate(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Pr
     options, files = options_of(job), FileTally()
     _admit(job, manifest, options, progress)
     tally = _list(job, inputs, manifest, progress)
-    claims = check_outputs(job, manifest, not tally.unreadable, files.edited)
+    claims = check_outputs(job, inputs.root, manifest, not tally.unreadable, files.edited)
     if job.overwrite:
         manifest.make_all_wait()
     if not tally.unreadable:  # what is in a folder that cannot be entered is not known to be gone
@@ -231,8 +232,11 @@ def _export(
     if job.folders():
         restore_pictures(job, inputs.root, manifest, about, files)
         manifest.remember(folders=_folders_told(manifest, job.folders()))
-    progress.note(f"writing {', '.join(job.formats)}{' and the review page' if job.review else ''}")
-    export(job, manifest, about, redact_name(str(inputs.root)), files)
+    images = "links to" if job.link_images else "copies of" if job.copy_images else ""
+    besides = [f"{images} the images"] if images else []
+    besides += ["the review page"] if job.review else []
+    progress.note(f"writing {' and '.join([', '.join(job.formats), *besides])}")
+    export(job, manifest, about, inputs.root, files)
     for name, reason in files.unfit.items():
         progress.error(f"{inputs.root.shown(name)}: {reason}")
     for told, left in (

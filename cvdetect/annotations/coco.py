@@ -2,7 +2,9 @@
 
 Format: https://cocodataset.org/#format-data and #format-results. ``bbox`` is x, y, width, height in pixels from 0, with
 two decimals; ``area`` is the box's. Detections with masks have a ``segmentation`` and the mask's area: in the results
-compressed RLE, in the instances polygons along the pixels' edges, or RLE where polygons cannot say it (holes).
+compressed RLE, in the instances polygons along the pixels' edges, or RLE where polygons cannot say it (holes). In the
+instances every annotation has a ``segmentation``, because importers refuse one without; where there is no mask it is an
+empty list, as the box's polygon would be taken for a mask.
 """
 
 from __future__ import annotations
@@ -110,4 +112,4 @@ def _annotation(number: int, result: dict[str, Any], mask: Region | None) -> dic
         outlines = {"segmentation": polygons(mask) or result["segmentation"]}
         return {"id": number, **result, **outlines, "area": mask.area, "iscrowd": 0}
     area = round(result["bbox"][2] * result["bbox"][3], 4)
-    return {"id": number, **result, "area": area, "iscrowd": 0}
+    return {"id": number, **result, "segmentation": [], "area": area, "iscrowd": 0}

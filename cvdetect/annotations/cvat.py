@@ -44,7 +44,7 @@ def write_cvat(out: Path, records: Records, labels: LabelSet, facts: Facts) -> N
 
 def _head(images: int, model: str, names: list[str]) -> Iterator[str]:
     """The labels stand before the images, so they are written when all images are known."""
-    yield '<?xml version="1.0" encoding="utf-8"?>'
+    yield '<?xml version="1.0"?>'  # without the encoding, which is XML's own: some parsers refuse it in text
     yield "<annotations>"
     yield "  <version>1.1</version>"
     yield f"  <meta><task><name>{escape_xml(model)}</name><size>{images}</size><mode>annotation</mode><labels>"

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["escape_xml", "fixed", "output_stems", "quote_yaml"]
+__all__ = ["escape_xml", "fixed", "one_line", "output_stems", "placed_name"]
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _XML_REFERENCES = str.maketrans(
@@ -30,6 +30,20 @@ def output_stems(names: Iterable[str]) -> dict[str, str]:
         stems.update((name, name) for name in clashing)
 
 
+def placed_name(name: str, stem: str) -> str:
+    """The path of an image in a data set that holds its images too: its output's stem and its own suffix.
+
+    Readers look for the label file by putting another suffix in place of the image's. Where stems clash, a label file
+    is "a.jpg.txt", so that its image must be "a.jpg.jpg".
+    """
+    return stem + posixpath.splitext(name)[1]
+
+
+def one_line(text: str) -> str:
+    """Text for a file of one entry a line, with a space where it has a line break."""
+    return " ".join(text.splitlines())
+
+
 def fixed(value: float, digits: int) -> str:
     """A number with so many decimals, never with an exponent, never "-0.00"."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
@@ -42,18 +56,3 @@ def escape_xml(text: str) -> str:
     """
     held = _NOT_IN_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return held.translate(_XML_REFERENCES)
-
-
-def quote_yaml(text: str) -> str:
-    """Text as a double-quoted YAML 1.1 scalar on one line."""
-    return '"' + "".join(_yaml_character(c) for c in text) + '"'
-
-
-def _yaml_character(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    # What YAML does not take as it is (control characters, line separators, surrogates) is not printable to Python.
-    if character.isprintable():
-        return character
-    code = ord(character)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

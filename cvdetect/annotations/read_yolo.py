@@ -21,28 +21,29 @@ from cvdetect.annotations.record import Truth, TruthImage
 from cvdetect.errors import ModelFileError, SourceError
 from cvdetect.label_files import parse_label_file
 
-__all__ = ["SizeOf", "read_yolo"]
+__all__ = ["SizeOf", "read_yolo", "yolo_labels"]
 
 # The relative stem of a label file -> width and height of its image in pixels
 SizeOf = Callable[[str], tuple[int, int]]
 
+_LABEL_FOLDERS = ("labels", "obj_train_data")
 _SLACK = 0.001  # what six decimals and a tool's own rounding can add to a share of 1
 
 
 def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
-    """Ground truth from the ``.txt`` files in ``labels/`` under a folder, or in the folder itself.
+    """Ground truth from the ``.txt`` files in ``labels/`` or ``obj_train_data/`` under a folder, or in itself.
 
-    The class names come from ``data.yaml`` or ``classes.txt`` in the folder of the labels or up to two above it. A
-    sixth number in a line, the score that some tools write, is passed over.
+    The class names come from ``data.yaml``, ``classes.txt`` or ``obj.names`` in the folder of the labels or up to two
+    above it. A sixth number in a line, the score that some tools write, is passed over.
 
     Args:
-        folder: the one that holds ``labels/``, or the label files.
+        folder: the one that holds ``labels/`` or ``obj_train_data/``, or the label files.
         size_of: gives the size of the image to a label file's relative stem; its errors pass through.
 
     Raises:
         SourceError: a file is not such a file; the message names it, the line and what is wrong with it.
     """
-    root = folder / "labels" if (folder / "labels").is_dir() else folder
+    root = yolo_labels(folder) or folder
     files = [(name, path) for name, path in label_files(root, ".txt") if path != root / "classes.txt"]
     if not files:
         raise wrong(folder, "", "holds no label files (.txt)")
@@ -54,12 +55,19 @@ def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
     return Truth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
 
 
+def yolo_labels(folder: Path) -> Path | None:
+    """The folder of label files in a YOLO data set, if `folder` is one."""
+    return next((folder / name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
+
+
 def _class_names(root: Path) -> list[str]:
     for folder in (root, *list(root.absolute().parents)[:2]):
         for name in ("data.yaml", "classes.txt"):
             if (folder / name).is_file():
                 return _names_in(folder / name)
-    raise wrong(root, "", "there is no data.yaml or classes.txt in it or above it that names the classes")
+        if (folder / "obj.names").is_file():  # Darknet's: one a line, whatever it looks like
+            return [line.strip() for line in read_text(folder / "obj.names").rstrip().splitlines()]
+    raise wrong(root, "", "there is no data.yaml, classes.txt or obj.names in it or above it that names the classes")
 
 
 def _names_in(path: Path) -> list[str]:

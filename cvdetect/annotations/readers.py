@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cvdetect.annotations.read_coco import read_coco, read_results
 from cvdetect.annotations.read_voc import read_voc
-from cvdetect.annotations.read_yolo import SizeOf, read_yolo
+from cvdetect.annotations.read_yolo import SizeOf, read_yolo, yolo_labels
 from cvdetect.annotations.reading import label_files
 from cvdetect.annotations.record import Truth
 from cvdetect.errors import SourceError, SourceNotFound
@@ -17,7 +17,7 @@ __all__ = ["SizeOf", "read_coco", "read_results", "read_truth", "read_voc", "rea
 def read_truth(path: Path, size_of: SizeOf | None = None) -> Truth:
     """Ground truth of the format that `path` has: a COCO annotation file, or a folder of VOC or YOLO files.
 
-    A folder with ``Annotations/`` in it is a VOC data set, one with ``labels/`` a YOLO data set.
+    A folder with ``Annotations/`` in it is a VOC data set, one with ``labels/`` or ``obj_train_data/`` a YOLO data set.
 
     Args:
         path: file or folder.
@@ -39,8 +39,10 @@ def read_truth(path: Path, size_of: SizeOf | None = None) -> Truth:
 
 def _is_voc(folder: Path) -> bool:
     """Whether a folder is VOC's and not YOLO's."""
-    if (folder / "Annotations").is_dir() or (folder / "labels").is_dir():
-        return not (folder / "labels").is_dir()
+    if yolo_labels(folder) is not None:
+        return False
+    if (folder / "Annotations").is_dir():
+        return True
     if label_files(folder, ".xml"):  # labelImg writes classes.txt beside them, other tools a readme.txt
         return True
     if not label_files(folder, ".txt"):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from cvdetect.detections import Detections
 from cvdetect.errors import UnfitName
 from cvdetect.files import whole_file
 
-__all__ = ["Facts", "ImageRecord", "Records", "Results", "Truth", "TruthImage"]
+__all__ = ["Facts", "ImagePlace", "ImageRecord", "Records", "Results", "Truth", "TruthImage"]
+
+# Where a data set's images lie: put into its own folder for them, in that folder from the beginning, or elsewhere
+ImagePlace = Literal["placed", "there", "elsewhere"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +54,7 @@ class Facts:
     Attributes:
         model: the model's name.
         ran: what ran the network, for JSON Lines.
-        images: the folder of images as the user typed it, for YOLO's data.yaml.
+        images: where the images are, for formats that have a folder for them (`IMAGE_FOLDERS`).
         yolo_conf: write the score as a sixth column of YOLO's label files.
         scratch: a folder on the outputs' disk for files that are not whole yet; None: beside each output.
         belongs: is called with an image and the path of a file of its own, before that is written; all other files are
@@ -62,7 +65,7 @@ class Facts:
 
     model: str
     ran: Mapping[str, str] = field(default_factory=dict)
-    images: str = "."
+    images: ImagePlace = "elsewhere"
     yolo_conf: bool = False
     scratch: Path | None = None
     belongs: Callable[[str, Path], object] | None = None

@@ -1,42 +1,71 @@
 """PASCAL VOC XML, one file an image; pixels are counted from 1 and both corners belong to the box.
 
 Format: the VOC2012 development kit, section "Annotations". Besides, each object has its ``confidence``, which VOC's
-readers pass over.
+readers pass over. ``labelmap.txt`` and ``ImageSets/Main/default.txt`` are what CVAT and datumaro look for.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.annotations.naming import escape_xml, fixed, output_stems
+from cvdetect.annotations.classes import Classes
+from cvdetect.annotations.naming import escape_xml, fixed, one_line, output_stems, placed_name
 from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import place
+from cvdetect.files import place, whole_file
 from cvdetect.labels import LabelSet
 
-__all__ = ["voc_pixels", "write_voc"]
+__all__ = ["VOC_IMAGES", "voc_pixels", "write_voc"]
+
+VOC_IMAGES = "JPEGImages"
 
 Pixels = tuple[int, int, int, int]
 
 
 def write_voc(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
-    """Write one ``.xml`` an image into `out`, in the tree of the images; an image without detections has no object.
+    """Write one ``.xml`` an image, in the tree of the images, and the lists of images and labels into `out`.
+
+    Where the images are put into `out` too, it is laid out as VOC's own data: the ``.xml`` lie in ``Annotations/``, and
+    ``filename`` is the path below ``JPEGImages/``. Else they lie right in `out`. An image without detections has no
+    object.
 
     Raises:
         SinkError: the folder or disk does not take it, or an image's name leads out of `out`.
     """
     stems = output_stems(records.names())
+    classes = Classes(labels)
+    whole_set = facts.images == "placed"
     for record in records:
-        with facts.file_of(record.name, place(out, stems[record.name] + ".xml")) as stream:
-            stream.writelines(line + "\n" for line in _annotation(record, labels, facts.model))
+        stem = stems[record.name]
+        for class_id in record.found.class_id:
+            classes.index(int(class_id))
+        where = (VOC_IMAGES, placed_name(record.name, stem)) if whole_set else posixpath.split(record.name)
+        with facts.file_of(record.name, place(out / "Annotations" if whole_set else out, stem + ".xml")) as stream:
+            stream.writelines(line + "\n" for line in _annotation(record, where, labels, facts.model))
+    _write_list(out / "ImageSets" / "Main" / "default.txt", stems.values(), facts)
+    _write_list(out / "labelmap.txt", _label_map(classes.names()), facts)
 
 
-def _annotation(record: ImageRecord, labels: LabelSet, model: str) -> Iterator[str]:
-    folder, filename = posixpath.split(record.name)
+def _write_list(path: Path, entries: Iterable[str], facts: Facts) -> None:
+    with whole_file(path, facts.scratch) as stream:
+        stream.writelines(one_line(entry) + "\n" for entry in entries)
+
+
+def _label_map(names: list[str]) -> Iterator[str]:
+    """``label:color:parts:actions``, the last three left to the reader.
+
+    A label with a colon cannot be told apart from its fields, and one wrong line makes readers refuse all: it has none.
+    """
+    yield "# label:color_rgb:parts:actions"
+    yield from (f"{name}:::" for name in dict.fromkeys(names) if ":" not in name)
+
+
+def _annotation(record: ImageRecord, where: tuple[str, str], labels: LabelSet, model: str) -> Iterator[str]:
+    folder, filename = where
     width, height = record.wh
     yield "<annotation>"
     yield f"  <folder>{escape_xml(folder)}</folder>"

@@ -42,14 +42,19 @@ def _given(settings: Settings) -> frozenset[str]:
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
 @click.option(
     "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
-    help="coco, voc, yolo, openimages, jsonl, csv, cvat: one, or several with a folder each.",
+    help="coco, voc, yolo, yolo-darknet (CVAT's YOLO 1.1), openimages, jsonl, csv, cvat: one, or several with a folder "
+    "each.",
 )  # fmt: skip
 @click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
 @click.option("--root", type=FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
 @click.option("--draw", type=FOLDER, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
 @click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for a picture of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
-@click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of YOLO files.")
+@click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of yolo's label files.")
+@click.option(
+    "--link-images", is_flag=True, help="Put links to the images into OUT: a whole yolo, yolo-darknet or voc set."
+)
+@click.option("--copy-images", is_flag=True, help="Put copies of the images into OUT instead.")
 @click.option(
     "--resume", is_flag=True,
     help="Go on where an earlier run stopped, with its options; others are refused. Where there was none, begin.",

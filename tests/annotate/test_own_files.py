@@ -119,7 +119,7 @@ def test_where_the_manifest_was_deleted_all_is_the_users(run: Annotate, out: Pat
     with pytest.raises(UsageError, match="are not this run's own"):
         run(formats=("voc",), resume=resume)
     assert tree(out) == before
-    assert run(formats=("voc",), overwrite=True).replaced == 5
+    assert run(formats=("voc",), overwrite=True).replaced == len(before)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -342,7 +342,7 @@ def test_one_that_appears_between_the_last_look_and_the_rename_is_kept(
     monkeypatch.setattr(Ledger, "log", appearing)
     report = run(formats=("voc",))
     assert (report.occupied, report.exit_code) == (1, 1) and (out / "img2.xml").read_text() == MINE
-    assert len(tree(out)) == 5
+    assert sum(name.endswith(".xml") for name in tree(out)) == 5
 
 
 def test_hand_made_files_of_formats_that_are_not_written_stay_when_formats_change(run: Annotate, out: Path) -> None:
@@ -409,13 +409,14 @@ def test_a_folder_of_many_images_is_checked_in_little_memory(tmp_path: Path) -> 
     code = (
         "import resource, sys; from pathlib import Path; from cvdetect.annotate.manifest.images import Manifest;"
         "from cvdetect.annotate.walk import Listed; from cvdetect.annotate.job import AnnotateJob;"
-        "from cvdetect.annotate.claims import check_outputs; from cvdetect.annotate.own import Left\n"
+        "from cvdetect.storage import LocalFolder; from cvdetect.annotate.claims import check_outputs;"
+        "from cvdetect.annotate.own import Left\n"
         f"out = Path({str(tmp_path)!r})\n"
         "with Manifest(out / 'm.sqlite') as manifest:\n"
         "    manifest.list_anew(Listed(f'{i // 100}/{i}.jpg', 1, 1) for i in range(20000))\n"
         "    job = AnnotateJob(images='x', out=out, formats=('jsonl',), review=True)\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "    assert not check_outputs(job, manifest, True, Left())\n"
+        "    assert not check_outputs(job, LocalFolder(out), manifest, True, Left())\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -16,7 +16,7 @@ from cvdetect.labels import BUILT_IN, LabelSet
 from tests.conftest import make_detections
 
 COCO80 = BUILT_IN["coco80"](0)
-FACTS = Facts(model="tiny", ran={"runtime": "opencv"}, images="photos")
+FACTS = Facts(model="tiny", ran={"runtime": "opencv"})
 
 # What file systems allow and formats trip over.
 NASTY = (

@@ -63,9 +63,9 @@ def test_the_files_evaluated_against_each_other_are_perfect(files: Path) -> None
     assert judge.stats[0] == pytest.approx(1)
 
 
-def test_detections_without_masks_have_no_segmentation(tmp_path: Path) -> None:
+def test_detections_without_masks_have_an_empty_segmentation_as_importers_want_one(tmp_path: Path) -> None:
     record = scene()
     WRITERS["coco"](tmp_path, Listed([replace(record, found=replace(record.found, masks=None))]), COCO80, FACTS)
     for one in json.loads((tmp_path / "instances.json").read_text())["annotations"]:
-        assert "segmentation" not in one
+        assert one["segmentation"] == []
         assert one["area"] == pytest.approx(one["bbox"][2] * one["bbox"][3])

@@ -387,7 +387,7 @@ def test_folders_that_hold_no_truth_are_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no label files"):
         read_truth(tmp_path, lambda _: (1, 1))
     (tmp_path / "labels/a.txt").write_text("")
-    with pytest.raises(SourceError, match=r"no data\.yaml or classes\.txt"):
+    with pytest.raises(SourceError, match=r"no data\.yaml, classes\.txt or obj\.names"):
         read_truth(tmp_path, lambda _: (1, 1))
     with pytest.raises(SourceError, match="the images are needed too"):
         read_truth(tmp_path)

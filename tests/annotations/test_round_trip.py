@@ -131,6 +131,7 @@ READERS: dict[str, tuple[Callable[[Path, Listed], Found], float, float]] = {
     "coco": (read_written_coco, 0.0101, 0),
     "voc": (read_written_voc, 1.5, 0),  # half a pixel by rounding, one more where a box gets its one pixel
     "yolo": (read_written_yolo, 0, 1e-6),
+    "yolo-darknet": (read_written_yolo, 0, 1e-6),
     "jsonl": (read_written_jsonl, 0.00501, 0),
     "csv": (read_written_csv, 0.00501, 0),
     "openimages": (read_written_openimages, 0, 0.51e-6),
@@ -148,7 +149,7 @@ def test_every_format_makes_the_round_trip() -> None:
 def test_what_was_written_is_read(name: str, case: tuple[Listed, LabelSet]) -> None:
     records, labels = case
     read, pixels, share = READERS[name]
-    if name in ("voc", "yolo") and not records.records:
+    if name in ("voc", "yolo", "yolo-darknet") and not records.records:
         return  # a folder without a label file is refused
     with tempfile.TemporaryDirectory() as folder:
         WRITERS[name](Path(folder), records, labels, FACTS)
@@ -168,6 +169,6 @@ def _survivors(name: str, one: ImageRecord) -> np.ndarray:
     size = xyxy[:, 2:] - xyxy[:, :2]
     if name == "coco":
         return np.array([all(round(float(v), 2) > 0 for v in row) for row in size], bool)
-    if name == "yolo":
+    if name in ("yolo", "yolo-darknet"):
         return np.array([all(round(float(v), 6) > 0 for v in row / one.wh) for row in size], bool)
     return np.ones(len(xyxy), bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.coco import image_ids
-from cvdetect.annotations.naming import escape_xml, fixed, output_stems, quote_yaml
-from cvdetect.annotations.record import ImageRecord
+from cvdetect.annotations.naming import escape_xml, fixed, output_stems
+from cvdetect.annotations.record import ImagePlace, ImageRecord
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import SinkError, SourceError
@@ -29,10 +30,12 @@ from cvdetect.labels import BUILT_IN, LabelSet
 from cvdetect.sinks.json_lines import as_record
 from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, some
 
+DARKNET_LISTS = ("train.txt", "obj.names", "obj.data")
 FILES = {
     "coco": {"instances.json", "results.json"},
-    "voc": {"a.xml", "b.xml", "c.xml"},
+    "voc": {"a.xml", "b.xml", "c.xml", "labelmap.txt", "ImageSets/Main/default.txt"},
     "yolo": {"labels/a.txt", "labels/b.txt", "labels/c.txt", "classes.txt", "data.yaml"},
+    "yolo-darknet": {"obj_train_data/a.txt", "obj_train_data/b.txt", "obj_train_data/c.txt", *DARKNET_LISTS},
     "openimages": {"openimages.csv"},
     "jsonl": {"detections.jsonl"},
     "csv": {"detections.csv"},
@@ -45,7 +48,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_formats_have_the_names_of_the_command_line() -> None:
-    assert list(WRITERS) == ["coco", "voc", "yolo", "openimages", "jsonl", "csv", "cvat"]
+    assert list(WRITERS) == ["coco", "voc", "yolo", "yolo-darknet", "openimages", "jsonl", "csv", "cvat"]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -94,7 +97,7 @@ class Breaking(Listed):
 def test_a_run_that_breaks_leaves_no_part_of_a_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gone"):
         WRITERS[name](tmp_path, Breaking(some().records), COCO80, FACTS)
-    assert set(tree(tmp_path)) <= {"a.xml", "labels/a.txt"}  # an image's own file is whole
+    assert set(tree(tmp_path)) <= {"a.xml", "labels/a.txt", "obj_train_data/a.txt"}  # an image's own file is whole
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -155,10 +158,10 @@ def test_an_empty_set_gives_files_that_say_so(name: str, tmp_path: Path) -> None
         assert json.loads(files["instances.json"])["images"] == []
     elif name == "cvat":
         assert ElementTree.fromstring(files["annotations.xml"]).findall("image") == []
-    elif name == "yolo":
-        assert set(files) == {"classes.txt", "data.yaml"}
+    elif name in ("yolo", "yolo-darknet", "voc"):
+        assert set(files) == {file for file in FILES[name] if Path(file).stem not in ("a", "b", "c")}
     else:
-        assert [data.count(b"\n") for data in files.values()] == {"voc": [], "jsonl": [0]}.get(name, [1])
+        assert [data.count(b"\n") for data in files.values()] == [{"jsonl": 0}.get(name, 1)]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_no_two_images_share_an_output(names: set[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/etc/x.png"])
-@pytest.mark.parametrize("fmt", ["voc", "yolo"])
+@pytest.mark.parametrize("fmt", ["voc", "yolo", "yolo-darknet"])
 def test_a_name_that_leads_out_of_the_folder_is_refused(fmt: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="leads out"):
         WRITERS[fmt](tmp_path, Listed([record(name)]), COCO80, FACTS)
@@ -212,8 +215,8 @@ def test_coco_category_ids_are_the_official_ones(tmp_path: Path) -> None:
     assert len(data["categories"]) == 80
     assert data["categories"][-1] == {"id": 90, "name": "toothbrush", "supercategory": ""}
     assert data["annotations"][0] == {
-        "id": 1, "image_id": 1, "category_id": 18, "bbox": [1.25, 2.5, 29.5, 37.6], "score": 0.9, "area": 1109.2,
-        "iscrowd": 0,
+        "id": 1, "image_id": 1, "category_id": 18, "bbox": [1.25, 2.5, 29.5, 37.6], "score": 0.9,
+        "segmentation": [], "area": 1109.2, "iscrowd": 0,
     }  # fmt: skip
 
 
@@ -282,21 +285,75 @@ def test_yolo_lines_have_six_decimals_and_the_score_when_asked(tmp_path: Path) -
     assert (tmp_path / "labels/c.txt").read_text().split()[-1] == "0.123456"
 
 
-def test_yolo_names_its_images_and_classes(tmp_path: Path) -> None:
-    facts = replace(FACTS, images='../my "photos"/#1: é')
-    WRITERS["yolo"](tmp_path, some(), COCO80, facts)
-    data = yaml.safe_load((tmp_path / "data.yaml").read_text("utf-8"))
-    assert {**data, "names": len(data["names"])} == {
-        "path": facts.images, "train": ".", "val": ".", "nc": 80, "names": 80,
-    }  # fmt: skip
-    assert (tmp_path / "classes.txt").read_text().splitlines() == data["names"]
+def data_yaml(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = yaml.safe_load((folder / "data.yaml").read_text("ascii"))
+    return found
 
 
-@given(st.text(st.characters(codec=None, exclude_categories=()), max_size=20))
-def test_yaml_gives_back_any_text(text: str) -> None:
-    written = quote_yaml(text)
-    assert "\n" not in written
-    assert yaml.safe_load(written.encode("utf-8", "backslashreplace").decode("utf-8")) == text
+@pytest.mark.parametrize("images", ["placed", "there"])
+def test_data_yaml_names_the_images_in_its_own_folder_and_nothing_that_importers_stumble_over(
+    images: ImagePlace, tmp_path: Path
+) -> None:
+    WRITERS["yolo"](tmp_path, some(), COCO80, replace(FACTS, images=images))
+    names = dict(enumerate((tmp_path / "classes.txt").read_text().splitlines()))
+    assert data_yaml(tmp_path) == {"train": "images", "val": "images", "names": names}
+    assert len(names) == 80
+
+
+def test_data_yaml_names_no_images_that_lie_elsewhere_or_whose_labels_would_not_be_found(tmp_path: Path) -> None:
+    WRITERS["yolo"](tmp_path / "elsewhere", some(), COCO80, FACTS)
+    clash = Listed([record("a.png"), record("a.jpg")])  # labels/a.png.txt: not where readers look for that of a.png
+    WRITERS["yolo"](tmp_path / "clash", clash, COCO80, replace(FACTS, images="there"))
+    WRITERS["yolo"](tmp_path / "placed", clash, COCO80, replace(FACTS, images="placed"))
+    assert [list(data_yaml(tmp_path / name)) for name in ("elsewhere", "clash", "placed")] == [
+        ["names"], ["names"], ["train", "val", "names"],
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=20), unique=True))
+def test_every_label_comes_back_from_data_yaml_as_the_text_it_is(labels: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        WRITERS["yolo"](Path(folder), Listed([]), LabelSet.from_names(labels), FACTS)
+        assert data_yaml(Path(folder)) == {"names": dict(enumerate(labels))}
+
+
+@pytest.mark.parametrize(
+    "label", ["yes", "no", "on", "y", "n", "null", "~", "1", "1.0", "1e3", "0x1f", "1:30", "=", "<<"]
+)
+def test_labels_stay_text_whatever_the_yaml_parser(label: str, tmp_path: Path) -> None:
+    WRITERS["yolo"](tmp_path, Listed([]), LabelSet.from_names([label]), FACTS)
+    assert f'  0: "{label}"' in (tmp_path / "data.yaml").read_text().splitlines()
+
+
+def test_darknets_lists_name_every_image_and_class_relative_to_their_folder(tmp_path: Path) -> None:
+    records = Listed([record("a.png", [[0, 0, 32, 24]], [16]), record("sub/b c.jpg"), record("a.jpg")])
+    WRITERS["yolo-darknet"](tmp_path, records, COCO80, replace(FACTS, yolo_conf=True))
+    assert (tmp_path / "train.txt").read_text().splitlines() == [
+        "obj_train_data/a.png.png", "obj_train_data/sub/b c.jpg", "obj_train_data/a.jpg.jpg",
+    ]  # fmt: skip
+    data = dict(line.split(" = ") for line in (tmp_path / "obj.data").read_text().splitlines())
+    assert data == {"classes": "80", "train": "train.txt", "names": "obj.names", "backup": "."}
+    assert (tmp_path / "obj.names").read_text().splitlines()[16] == "dog"
+    assert (tmp_path / "obj_train_data/sub/b c.txt").read_bytes() == b""
+    # Five numbers: Darknet takes a sixth for the next class.
+    assert (tmp_path / "obj_train_data/a.png.txt").read_text() == "16 0.250000 0.250000 0.500000 0.500000\n"
+
+
+def test_voc_lists_its_images_and_the_labels_that_a_label_map_can_hold(tmp_path: Path) -> None:
+    labels = LabelSet.from_names(["dog", "a: b", "cat"])
+    records = Listed([record("x/a.png", [[1, 1, 9, 9]], [7]), record("b.jpg")])
+    WRITERS["voc"](tmp_path, records, labels, FACTS)
+    assert (tmp_path / "ImageSets/Main/default.txt").read_text() == "x/a\nb\n"
+    lines = (tmp_path / "labelmap.txt").read_text().splitlines()
+    assert lines == ["# label:color_rgb:parts:actions", "dog:::", "cat:::", "class_7:::"]
+
+
+def test_voc_with_its_images_is_laid_out_as_vocs_own_data(tmp_path: Path) -> None:
+    records = Listed([record("x/a.png"), record("x/a.jpg")])
+    WRITERS["voc"](tmp_path, records, COCO80, replace(FACTS, images="placed"))
+    root = ElementTree.parse(tmp_path / "Annotations/x/a.png.xml").getroot()
+    assert [root.findtext(tag) for tag in ("folder", "filename")] == ["JPEGImages", "x/a.png.png"]
+    assert not list(tmp_path.glob("x"))
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
@@ -358,8 +415,9 @@ def names_in(name: str, out: Path) -> list[str]:
         return [str(e.get("name")) for e in ElementTree.parse(out / "annotations.xml").getroot().findall("image")]
     if name == "voc":
         return [str(ElementTree.parse(path).getroot().findtext("filename")) for path in out.rglob("*.xml")]
-    if name == "yolo":
-        return [path.name[:-4] + ".png" for path in (out / "labels").rglob("*.txt")]
+    if name in ("yolo", "yolo-darknet"):
+        labels = {"yolo": "labels", "yolo-darknet": "obj_train_data"}[name]
+        return [path.name[:-4] + ".png" for path in (out / labels).rglob("*.txt")]
     column = {"openimages": "ImageID", "csv": "source"}[name]
     with next(out.glob("*.csv")).open(newline="", encoding="utf-8") as stream:
         return [row[column] for row in csv.DictReader(stream)]
@@ -375,6 +433,6 @@ def test_every_name_that_a_file_can_have_comes_through(name: str, tmp_path: Path
 def test_names_that_are_not_utf_8_or_have_control_characters_do_not_stop_a_run(name: str, tmp_path: Path) -> None:
     odd = [os.fsdecode(b"latin-\xe9.png"), "bell\x07.png"]
     WRITERS[name](tmp_path, Listed([record(n, [[1, 2, 3, 4]]) for n in odd]), COCO80, FACTS)
-    exact = {"coco": odd, "jsonl": odd, "yolo": odd, "csv": ["latin-\\udce9.png", odd[1]]}
+    exact = {"coco": odd, "jsonl": odd, "yolo": odd, "yolo-darknet": odd, "csv": ["latin-\\udce9.png", odd[1]]}
     exact["openimages"] = exact["csv"]
     assert sorted(names_in(name, tmp_path)) == sorted(exact.get(name, ["latin-\\udce9.png", "bell\\x07.png"]))

@@ -21,7 +21,8 @@ from cvdetect.annotations.writers import WRITERS
 from tests.conftest import ROOT, Cli
 
 MAIN_FILES = {
-    "coco": "instances.json", "voc": "dog.xml", "yolo": "labels/dog.txt", "openimages": "openimages.csv",
+    "coco": "instances.json", "voc": "dog.xml", "yolo": "labels/dog.txt", "yolo-darknet": "obj_train_data/dog.txt",
+    "openimages": "openimages.csv",
     "jsonl": "detections.jsonl", "csv": "detections.csv", "cvat": "annotations.xml",
 }  # fmt: skip
 

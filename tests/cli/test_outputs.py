@@ -280,7 +280,12 @@ def video_of(run: Cli, target: str) -> None:
     assert run("video", "clip.avi", "--out", target, *MODEL).code == 0
 
 
+def stream_of(run: Cli, target: str) -> None:
+    assert run("video", "clip.avi", "--out", target, "--container", "mkv", *MODEL).code == 0
+
+
 WRITERS = [(lines_of, "x.jsonl"), (picture_of, "x.png"), (video_of, "x.avi")]
+STREAM_WRITERS = [(lines_of, "x.jsonl"), (picture_of, "x.png"), (stream_of, "x.avi")]
 
 
 @pytest.mark.parametrize(("write", "name"), WRITERS)
@@ -311,7 +316,7 @@ def test_a_file_keeps_its_mode_and_a_new_one_follows_the_umask(
     assert stat.S_IMODE(Path(f"new{name}").stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize(("write", "name"), WRITERS)
+@pytest.mark.parametrize(("write", "name"), STREAM_WRITERS)
 def test_a_named_pipe_is_written_to(run: Cli, write: Callable[[Cli, str], None], name: str) -> None:
     os.mkfifo(name)
     with reading(name) as got:
@@ -335,7 +340,7 @@ class reading:
         self.thread.join(30)
 
 
-@pytest.mark.parametrize(("write", "name"), WRITERS)
+@pytest.mark.parametrize(("write", "name"), STREAM_WRITERS)
 def test_a_device_is_written_to_and_stays_a_device(run: Cli, write: Callable[[Cli, str], None], name: str) -> None:
     device(name)
     before = os.lstat(name)

@@ -198,4 +198,5 @@ def test_an_overwrite_of_an_earlier_versions_parts(
         run(formats=("voc",))
     with pytest.raises(SinkError, match=r"another version.*another --out.*--overwrite"):
         run(resume=True)
-    assert run(formats=("voc",), overwrite=True).replaced == 5
+    labels_and_lists = 5 + 2  # an .xml an image, labelmap.txt and ImageSets
+    assert run(formats=("voc",), overwrite=True).replaced == labels_and_lists

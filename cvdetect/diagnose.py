@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "cv2_owners", "diagnose"]
 
-_CONTAINERS = (".avi", ".mp4", ".mkv", ".webm", ".mov")
-_CODECS = "XVID MJPG DIVX mp4v WMV1 WMV2 VP80 VP90 FFV1 avc1 H264 X264 hev1 AV01".split()
 _IMPORTERS = {
     "Darknet": "readNetFromDarknet",
     "TensorFlow": "readNetFromTensorflow",
@@ -143,21 +140,18 @@ def _screen() -> Iterator[Finding]:
 
 
 def _codecs() -> Iterator[Finding]:
-    """For each container, the FOURCCs whose writer really opens and really writes."""
-    with tempfile.TemporaryDirectory() as folder, _silent_stderr():
-        for suffix in _CONTAINERS:
-            working = [codec for codec in _CODECS if _writes(Path(folder) / f"x{suffix}", codec)]
-            yield Finding("video writing", suffix, ", ".join(working) or "none")
+    """What writes videos, and for each container the FOURCCs that it really writes here."""
+    from cvdetect import media
+    from cvdetect.sinks.video import CONTAINERS, writable
 
-
-def _writes(path: Path, codec: str) -> bool:
-    cv2 = _cv2()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25.0, (64, 48))
-    opened = bool(writer.isOpened())
-    if opened:
-        writer.write(np.zeros((48, 64, 3), np.uint8))
-    writer.release()
-    return opened and path.stat().st_size > 0
+    if media.available():
+        yield Finding("video writing", "by", f"PyAV {media.installed()}")
+    else:
+        yield Finding("video writing", "by", f"OpenCV: {media.why_absent()}, so {media.LOST}")
+    with _silent_stderr():
+        found = {suffix: ", ".join(writable(suffix)) or "none" for suffix in CONTAINERS}
+    for suffix, codecs in found.items():
+        yield Finding("video writing", suffix, codecs)
 
 
 class _silent_stderr:  # noqa: N801 - reads like contextlib's

@@ -6,9 +6,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-__all__ = ["LOST", "available", "why_absent"]
+__all__ = ["CURE", "LOST", "available", "installed", "why_absent"]
 
-LOST = "no H.264 and no sound; pip install 'cvdetect[video]' brings both"
+CURE = "pip install 'av>=17'"  # builds it where there is no wheel
+LOST = f"no H.264 and no sound; {CURE} brings both"
 _OLDEST = 17  # 15 and 16 decode BT.709 with BT.601's matrix: colours up to 25 of 255 off
 
 
@@ -22,13 +23,17 @@ def why_absent() -> str:
     return _too_old() or "PyAV is not installed"
 
 
+def installed() -> str:
+    """PyAV's version; empty where it is not there, or built from source without metadata."""
+    try:
+        return version("av")
+    except PackageNotFoundError:
+        return ""
+
+
 @cache
 def _too_old() -> str:
-    try:
-        installed = version("av")
-    except PackageNotFoundError:
-        return ""  # not there, or built from source without metadata: nothing speaks against it
-    major = installed.split(".", maxsplit=1)[0]
+    major = installed().split(".", maxsplit=1)[0]
     if major.isdecimal() and int(major) < _OLDEST:
-        return f"PyAV {installed} decodes HD colours wrongly and is not used"
+        return f"PyAV {installed()} decodes HD colours wrongly and is not used"
     return ""

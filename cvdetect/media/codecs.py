@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -117,6 +118,8 @@ def open_stream(
         time_base: seconds a tick of the stream's clock; None for 1 / rate.
         look: the colours and the shape of pixels that it states; None: none.
     """
+    if codec is _AV1:
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: its library prints past FFmpeg's log
     time_base = _time_base(codec, time_base)
     stream = container.add_stream(codec.encoder, rate=_with_small_terms(rate), options=dict(codec.options))
     stream.width, stream.height = wh

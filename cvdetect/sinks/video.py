@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 from cvdetect import media
 from cvdetect.cv import cv2
@@ -22,7 +25,7 @@ from cvdetect.targets import Target, not_written
 if TYPE_CHECKING:
     from cvdetect.media.sound import Sound
 
-__all__ = ["CONTAINERS", "STEADY", "VideoFile", "choose_codec", "container_of", "is_stream"]
+__all__ = ["CONTAINERS", "STEADY", "VideoFile", "choose_codec", "container_of", "is_stream", "writable"]
 
 CONTAINERS = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".ts")
 _GAP_S = 0.1  # sound that begins this much before the first picture loses its beginning where there are no times
@@ -44,9 +47,7 @@ def container_of(path: Path, asked: str | None) -> str:
         if asked is None or suffix not in STREAMED:
             raise UsageError(f"{path}: is a pipe or a device; a video written there needs --container mkv or ts")
         if not media.available():
-            raise UsageError(
-                f"{path}: OpenCV writes no video into a pipe; {media.why_absent()}, pip install 'cvdetect[video]'"
-            )
+            raise UsageError(f"{path}: a video into a pipe needs PyAV, and {media.why_absent()}: {media.CURE}")
     if suffix in CONTAINERS:
         return suffix
     if asked is not None:
@@ -69,31 +70,45 @@ def choose_codec(path: Path, asked: str | None, progress: Progress, container: s
     suffix = container_of(path, container)
     lost = f"{media.why_absent()}: {media.LOST}"
     if media.available():
-        from cvdetect.media.codecs import CODECS, default_codec, opens
+        from cvdetect.media.codecs import default_codec
 
-        usual, known = default_codec(suffix), list(CODECS)
-        works: Callable[[str, str], bool] = opens
+        usual = default_codec(suffix)
     else:
         progress.note(lost)
-        usual, known = _OPENCV_DEFAULTS.get(suffix, "XVID"), list(_OPENCV_CODECS)
-        works = _opencv_opens
+        usual = _OPENCV_DEFAULTS.get(suffix, "XVID")
     fourcc = asked or str(usual)
-    if not works(suffix, fourcc):
-        can = ", ".join(name for name in known if works(suffix, name))
+    if not _writer()[1](suffix, fourcc):
         hint = "" if media.available() else f" ({lost})"
+        can = ", ".join(writable(suffix))
         raise UsageError(f"--codec {fourcc}: cannot be written into {suffix} here; these can: {can}{hint}")
     return fourcc
+
+
+def writable(suffix: str) -> list[str]:
+    """The FOURCCs that can really be written into a container here, found out by writing."""
+    known, works = _writer()
+    return [fourcc for fourcc in known if works(suffix, fourcc)]
+
+
+def _writer() -> tuple[tuple[str, ...], Callable[[str, str], bool]]:
+    """The FOURCCs that PyAV, else OpenCV, knows, and what tries one in a container."""
+    if media.available():
+        from cvdetect.media.codecs import CODECS, opens
+
+        return tuple(CODECS), opens
+    return _OPENCV_CODECS, _opencv_opens
 
 
 def _opencv_opens(suffix: str, fourcc: str) -> bool:
     if len(fourcc) != 4:
         return False
-    path = temporary_beside(Path(f"probe{suffix}").absolute())
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 25.0, (128, 96))
-    opened = bool(writer.isOpened())
-    writer.release()
-    path.unlink(missing_ok=True)
-    return opened
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"x{suffix}"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 25.0, (128, 96))
+        if opened := bool(writer.isOpened()):
+            writer.write(np.zeros((96, 128, 3), np.uint8))
+        writer.release()
+        return opened and path.stat().st_size > 0
 
 
 class VideoFile:

@@ -88,7 +88,7 @@ def _check(name: str) -> None:
         return
     path = Path(name)
     if is_pipe(name):
-        raise SourceError(f"{name}: a video from a pipe needs PyAV; pip install 'cvdetect[video]'")
+        raise SourceError(f"{name}: a video from a pipe needs PyAV: {media.CURE}")
     if path.is_dir():
         raise SourceError(f"{name}: is a folder, expected a video; cvdetect annotate takes folders")
     if not path.exists():

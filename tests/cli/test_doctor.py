@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cvdetect import diagnose
+from cvdetect import diagnose, media
 from tests.conftest import Cli
 
 
@@ -12,6 +12,14 @@ def test_doctor_tells_versions_backends_codecs_and_models(cli: Cli) -> None:
     for word in ("OpenCV", "backends", "cpu", "fp32", "auto takes", ".avi", "XVID", ".webm", "VP80", "cores", "cache"):
         assert word in done.out
     assert done.err == ""
+
+
+def test_doctor_lists_the_codecs_that_video_takes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = cli("doctor").out
+    assert f"PyAV {media.installed()}" in out and "H264" in out and ".ts" in out
+    monkeypatch.setattr(media, "available", lambda: False)
+    done = cli("doctor")
+    assert done.code == 0 and "pip install 'av>=17'" in done.out and "H264" not in done.out and "XVID" in done.out
 
 
 def test_doctor_names_two_packages_that_own_the_same_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

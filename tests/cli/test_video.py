@@ -357,12 +357,12 @@ def test_without_pyav_opencv_serves_and_what_is_lost_is_told(
     monkeypatch.setattr(media, "available", lambda: False)
     done = cli("video", STREET, *fast, "--out", "out.avi", "--start", "1", "--end", "2", "--json", "o.jsonl")
     assert done.code == 0, done
-    assert "no H.264 and no sound" in done.err and "cvdetect[video]" in done.err
+    assert "no H.264 and no sound" in done.err and "pip install 'av>=17'" in done.err
     assert len(packets(Path("out.avi"), "video")) == 30
     frames = [json.loads(line)["frame"] for line in Path("o.jsonl").read_text().splitlines()]
     assert frames == list(range(30, 60))
     done = cli("video", STREET, *fast, "--out", "out.mp4", "--codec", "H264")
-    assert done.code == 2 and "mp4v" in done.err and "cvdetect[video]" in done.err
+    assert done.code == 2 and "mp4v" in done.err and "pip install 'av>=17'" in done.err
 
 
 def test_track_without_its_extra_is_told_before_anything_is_pulled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

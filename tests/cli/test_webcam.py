@@ -131,7 +131,7 @@ def test_a_file_plays_in_real_time_into_json_and_video(cli: Cli, small: list[str
 
 
 def test_a_video_with_times_of_its_own_keeps_those_of_the_frames(cli: Cli, small: list[str], samples: Path) -> None:
-    pytest.importorskip("av", reason="the extra [video] is not installed")
+    pytest.importorskip("av", reason="PyAV is not installed")
     done = cli(
         "webcam", "--url", samples / "street.mp4", *small, "--size", 640, "--json", "x.jsonl", "--out", "x.mp4",
         "--max-frames", 12,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cvdetect.detect_webcam.job import WebcamJob, check
 from cvdetect.detect_webcam.live import LiveRun
 from cvdetect.detect_webcam.slider import slider_for
@@ -82,5 +84,10 @@ def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
         reconnect=job.reconnect,
         max_frames=job.max_frames,
         duration_s=job.duration,
-        ends=job.url is not None and is_pipe(job.url),
+        ends=job.url is not None and _ends(job.url),
     )
+
+
+def _ends(url: str) -> bool:
+    """Whether the end of a stream is no break: that of a pipe, or of a file, though it may not state its length."""
+    return is_pipe(url) or os.path.isfile(url.removeprefix("file://"))  # noqa: PTH113 - of any length

@@ -13,7 +13,7 @@ from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Image, StreamInfo
 from cvdetect.redact import redact_name
-from cvdetect.sniff import describe_foreign
+from cvdetect.sniff import not_a_video
 from cvdetect.sources.capture import OpenStream
 from cvdetect.sources.unreachable import why_unreachable
 
@@ -117,12 +117,11 @@ def _check_file(path: str, name: str) -> None:
         return  # a pipe: what it gives is seen once
     try:
         with Path(path).open("rb") as file:
-            head = file.read(512)
+            head = file.read(4096)
     except OSError as error:
         raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
-    foreign = "an empty file" if not head else describe_foreign(head)
-    if foreign:
-        raise SourceError(f"{name}: is {foreign}, not a video")
+    if foreign := not_a_video(head, path):
+        raise SourceError(f"{name}: {foreign}")
 
 
 class _OpenCVStream:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.errors import SourceError, UsageError
+from cvdetect.sources.kinds import HEAD, kind_of
 from cvdetect.targets import own_descriptor
 
 __all__ = ["Piped", "file_name", "is_piped", "read_pipes", "shown"]
@@ -21,11 +22,10 @@ Piped = dict[str, "NDArray[np.uint8] | SourceError"]
 
 _MOST = 1 << 30  # bytes; no image that OpenCV decodes has more
 _PIECE = 1 << 20
-# What the first bytes of each format that OpenCV writes are, and its suffix.
-_SUFFIXES = (
-    (b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif"),
-    (b"\0\0\0\x0cjP", ".jp2"), (b"GIF8", ".gif"),
-)  # fmt: skip
+# The suffix of each kind that OpenCV writes.
+_SUFFIXES = {
+    "jpeg": ".jpg", "bmp": ".bmp", "tiff": ".tif", "jp2": ".jp2", "gif": ".gif", "webp": ".webp", "avif": ".avif"
+}  # fmt: skip
 
 
 def is_piped(name: str) -> bool:
@@ -60,10 +60,8 @@ def file_name(name: str, piped: Piped) -> str:
     if name not in piped:
         return name
     number, data = own_descriptor(name), piped[name]
-    head = b"" if isinstance(data, SourceError) else data[:16].tobytes()
-    suffix = next((suffix for magic, suffix in _SUFFIXES if head.startswith(magic)), None)
-    if suffix is None:
-        suffix = ".webp" if head[8:12] == b"WEBP" else ".avif" if head[4:12] == b"ftypavif" else ".png"
+    kind = None if isinstance(data, SourceError) else kind_of(data[:HEAD].tobytes())
+    suffix = _SUFFIXES.get(kind or "", ".png")
     return f"{'stdin' if number in (None, 0) else f'pipe{number}'}{suffix}"
 
 

@@ -71,9 +71,7 @@ def open_video(name: str, start: float = 0.0, end: float | None = None, *, with_
 
 
 def usual_stem(name: str) -> str:
-    """What outputs of an input are called where nothing is said: its file name without suffix, or what it is."""
-    if "://" in name:
-        return Path(name.split("?", maxsplit=1)[0].rstrip("/")).stem or "stream"
+    """What the output of an input that is no address is called: its file name without suffix, or what it is."""
     if name == "-" or is_pipe(name):
         return "stream" if name != "-" else "stdin"
     stem = Path(name).stem

@@ -243,7 +243,7 @@ def test_without_pyav_a_pipe_is_refused_with_the_cure(
     monkeypatch.setattr(media, "available", lambda: False)
     os.mkfifo("in.ts")
     done = cli("video", "in.ts", *fast, "--json", "-")
-    assert done.code == 4 and "needs PyAV" in done.err
+    assert done.code == 4 and "needs PyAV: pip install 'av>=17'" in done.err
 
 
 @pytest.mark.parametrize(("installed", "used"), [("16.1.0", False), ("15.0.0", False), ("17.0.0", True)])
@@ -262,3 +262,12 @@ def test_webcam_reads_a_pipe_to_its_end(cli: Cli, fast: list[str]) -> None:
     done = run(["webcam", "--url", "-", "--no-window", "--json", "-", *fast], source.read_bytes())
     assert done.returncode == 0, done.stderr
     assert done.stdout and b"trying again" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["raw.mjpeg", "raw.h264", "list.m3u8"])
+def test_webcam_ends_with_a_file_that_states_no_length(name: str, cli: Cli, fast: list[str]) -> None:
+    more = {"raw.mjpeg": ["-f", "mjpeg"], "raw.h264": ["-c", "copy", "-an"], "list.m3u8": ["-c", "copy", "-f", "hls"]}
+    remux(name, "-t", "1", *more[name])
+    done = cli("webcam", "--url", name, "--no-window", "--json", "-", *fast)
+    assert done.code == 0 and done.out, done
+    assert "trying again" not in done.err

@@ -262,7 +262,7 @@ def test_a_browser_shows_the_picture_and_the_figures(page: Page, tmp_path: Path)
     quiet = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
     quiet += " --disable-component-update --disable-sync --window-size=1000,700 --timeout=3000"
     try:
-        for _ in range(2):  # a picture that is never complete: the browser may look before its first part
+        for _ in range(6):  # a picture that is never complete: the browser may look before its first part
             subprocess.run(
                 [browser, *quiet.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", page.url],
                 capture_output=True, check=True, timeout=60,

@@ -307,7 +307,7 @@ class TextFile:
         if self._standard:
             return
         try:
-            with suppress(BrokenPipeError):  # told when it was written
+            with suppress(BrokenPipeError):  # reported when it was written
                 self._stream.close()
             if self._temporary is not None and self._written:
                 finish(self._temporary, self._path)

@@ -50,7 +50,7 @@ def check_outputs(job: AnnotateJob, root: Folder, manifest: Manifest, met: bool,
 
 
 def _traces(manifest: Manifest) -> Callable[[str], bool] | None:
-    """Whether a killed run may have left pictures of an image that no row tells of; None: it has told of all."""
+    """Whether a killed run may have left pictures of an image that no row names; None: it has named all."""
     return manifest.waits if manifest.fact("untold") else None
 
 

@@ -138,7 +138,7 @@ class PictureOutputs:
     def _place(self, picture: Made, row: Written, look: Look | None) -> Written:
         """Write a picture unless it is there already → its row with its stamp.
 
-        A run that is killed may leave pictures that no row tells of (`Rows.log_pictures`): those are known by content.
+        A run that is killed may leave pictures that no row names (`Rows.log_pictures`): those are known by content.
         """
         folder = self.folders[picture.kind]
         if look is not None and look.own is not None and look.own.digest == row.digest:

@@ -193,7 +193,7 @@ def _begin(
     about = About(detector.name, detector.ran.as_json(), detector.labels)
     blurred_classes(job.blur, about.labels)
     told = _folders_told(manifest, job.folders())
-    # Where a put a picture, or a word with this process, would be too dear to tell of each before it is written.
+    # Where a put a picture, or a word with this process, would cost too much to record each before it is written.
     untold = job.out_folder.remote or job.engine == "ray"
     if job.resume and manifest.fact("options") is not None:
         about = _same_runtime(job, About.from_json(manifest.fact("about")), about, progress)

@@ -159,7 +159,7 @@ def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Ta
 
 
 def _is_image(root: Folder, name: str) -> bool:
-    """By the suffix; only where that tells nothing are the first bytes looked at."""
+    """By the suffix; only where that decides nothing are the first bytes looked at."""
     says = suffix_says(name)
     return says == "image" or (says == "unknown" and kind_of(root.beginning(name, HEAD)) is not None)
 

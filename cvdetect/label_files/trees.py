@@ -179,4 +179,4 @@ def _check_count(node: Any, listed: Listed, name: str) -> None:
     count = len(listed) if isinstance(listed, dict) else len(listed[0])
     stated = getattr(node, "value", None)
     if isinstance(stated, str) and stated.isdecimal() and int(stated) != count:
-        raise ModelFileError(f"{name}: says nc: {stated}, but names {count} classes: one of them is wrong")
+        raise ModelFileError(f"{name}: states nc: {stated}, but names {count} classes: one of them is wrong")

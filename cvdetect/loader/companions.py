@@ -109,7 +109,7 @@ def label_file(path: Path, progress: Progress) -> Path:
     except ModelFileError:  # reported when it is read for the model
         return data.names
     if data.classes not in (None, count):
-        progress.warn(f"{path}: says classes = {data.classes}, but {data.names} has {count} names; taking the names")
+        progress.warn(f"{path}: states classes = {data.classes}, but {data.names} has {count} names; taking the names")
     return data.names
 
 

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["counts_by_packets", "skip_packets"]
 
 # Where each packet is one frame. Elsewhere (AVI with packed B-frames, fields in a transport stream, VP8 with frames
-# that are not shown) only decoding tells how many frames there are.
+# that are not shown) only decoding shows how many frames there are.
 _FORMATS = {"mov", "matroska", "flv"}
 _CODECS = {"h264", "hevc", "av1", "vp9", "mjpeg"}
 

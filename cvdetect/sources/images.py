@@ -69,7 +69,7 @@ def _bytes(path: Path) -> _Bytes:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is an image, by its suffix, or where that tells nothing by its first bytes."""
+    """Whether a file is an image, by its suffix, or where that decides nothing by its first bytes."""
     says = suffix_says(path.name)
     if says != "unknown":
         return says == "image"

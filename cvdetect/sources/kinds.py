@@ -23,7 +23,8 @@ _NOT_READ = ".cur .djvu .emf .eps .jxl .jxr .svg .svgz .wdp .wmf .xcf"
 RAW_SUFFIXES = frozenset(_RAW.split())
 IMAGE_SUFFIXES = frozenset(_READ.split()) | RAW_SUFFIXES | frozenset(_NOT_READ.split())
 _VIDEO = (
-    ".3g2 .3gp .asf .avi .f4v .flv .h264 .h265 .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv"
+    ".264 .265 .3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .h265 .hevc .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 "
+    ".mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m"
 )
 VIDEO_SUFFIXES = frozenset(_VIDEO.split())
 # What is passed over without a look. Every other suffix, and none, is decided by the first bytes.
@@ -40,7 +41,7 @@ Says = Literal["image", "other", "unknown"]
 
 
 def suffix_says(name: str) -> Says:
-    """What the name's suffix tells of a file: "unknown" asks for its first bytes."""
+    """What a file is by the suffix of its name; "unknown" asks for its first bytes."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
     if suffix in IMAGE_SUFFIXES:
         return "image"

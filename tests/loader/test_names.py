@@ -228,7 +228,7 @@ def test_a_data_file_serves_for_names_and_its_count_is_checked(tmp_path: Path) -
     (tmp_path / "obj.data").write_text("classes = 3\nvalid = t.txt\nnames = a.names\n")
     told = Told()
     assert load(ModelChoice(cfg=cfg, names=tmp_path / "obj.data"), told).labels.label(1) == "pear"
-    assert any("says classes = 3, but" in w and "has 2 names" in w for w in told.warnings)
+    assert any("states classes = 3, but" in w and "has 2 names" in w for w in told.warnings)
 
 
 @pytest.mark.parametrize("option", ["--cfg", "--graph", "--onnx", "--tflite", "--prototxt", "--model", "-w"])

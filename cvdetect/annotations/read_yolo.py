@@ -21,11 +21,12 @@ from cvdetect.annotations.record import Truth, TruthImage
 from cvdetect.errors import ModelFileError, SourceError
 from cvdetect.label_files import parse_label_file
 
-__all__ = ["SizeOf", "read_yolo", "yolo_labels"]
+__all__ = ["SizeOf", "class_files", "read_yolo", "yolo_labels"]
 
 # The relative stem of a label file -> width and height of its image in pixels
 SizeOf = Callable[[str], tuple[int, int]]
 
+_CLASS_FILES = ("data.yaml", "classes.txt", "obj.names")
 _LABEL_FOLDERS = ("labels", "obj_train_data")
 _SLACK = 0.001  # what six decimals and a tool's own rounding can add to a share of 1
 
@@ -60,13 +61,18 @@ def yolo_labels(folder: Path) -> Path | None:
     return next((folder / name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
 
 
+def class_files(folder: Path) -> list[Path]:
+    """The files that name the classes of the label files in a folder; the first of them counts."""
+    root = yolo_labels(folder) or folder
+    places = (root, *list(root.absolute().parents)[:2])
+    return [place / name for place in places for name in _CLASS_FILES if (place / name).is_file()]
+
+
 def _class_names(root: Path) -> list[str]:
-    for folder in (root, *list(root.absolute().parents)[:2]):
-        for name in ("data.yaml", "classes.txt"):
-            if (folder / name).is_file():
-                return _names_in(folder / name)
-        if (folder / "obj.names").is_file():  # Darknet's: one a line, whatever it looks like
-            return [line.strip() for line in read_text(folder / "obj.names").rstrip().splitlines()]
+    for path in class_files(root)[:1]:
+        if path.name == "obj.names":  # Darknet's: one a line, whatever it looks like
+            return [line.strip() for line in read_text(path).rstrip().splitlines()]
+        return _names_in(path)
     raise wrong(root, "", "there is no data.yaml, classes.txt or obj.names in it or above it that names the classes")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cvdetect.annotations.read_yolo import class_files
 from cvdetect.annotations.readers import read_results, read_truth
 from cvdetect.annotations.record import Truth
 from cvdetect.errors import SourceError, UsageError
@@ -130,6 +131,7 @@ def _inputs(job: EvalJob) -> Iterator[Path]:
             yield from (file for file in path.rglob("*") if is_input(file) and not _own(job, file))
         elif path is not None:
             yield path
+    yield from class_files(job.truth) if job.truth.is_dir() else ()
     yield from model_inputs(job.model)
 
 

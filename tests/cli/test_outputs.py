@@ -238,6 +238,14 @@ def test_json_of_an_image_sequence_replaces_none_of_its_images(run: Cli) -> None
         refused(run, 2, "video", pattern, "--json", "f2.png", *MODEL)
 
 
+@pytest.mark.parametrize(("folder", "name"), [("", "obj.names"), ("", "data.yaml"), ("obj_train_data", "classes.txt")])
+def test_what_names_the_classes_of_a_truth_is_an_input(run: Cli, folder: str, name: str) -> None:
+    Path("set/obj_train_data").mkdir(parents=True)
+    Path("set/obj_train_data/photo.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    Path("set", name).write_text("names: [thing]\n" if name == "data.yaml" else "thing\n")
+    refused(run, 2, "eval", "--truth", f"set/{folder}", "--images", ".", "--json", f"set/{name}", *MODEL)
+
+
 def test_no_segment_of_a_playlist_is_replaced(run: Cli) -> None:
     Path("hls").mkdir()
     for name in ("0.mp4", "1.mp4", "2.mp4"):

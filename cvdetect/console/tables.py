@@ -47,7 +47,7 @@ def print_table(
     """Print a table on standard output.
 
     Where a table is too wide it loses its frame; then text wraps; then columns are left out, which is reported; then
-    the others go below each other in several tables, each with the first column again; at last every row becomes a list.
+    the others go below each other in several tables, each with the first column again; at last each row becomes a list.
 
     Args:
         headers: one a column; marks in front of it: ">" aligns to the right, in "~" text may wrap, "-" may be left out.

@@ -29,5 +29,8 @@ def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
             yield Path(choice.name)
         with suppress(CvdetectError):
             spec, store = resolve(choice, Silent()), Store(choice.cache)
-            yield from (store.path_of(spec, file) for file in spec.files)
+            paths = [store.path_of(spec, file) for file in spec.files]
+            yield from paths
+            if any(file.found for file in spec.files):  # the names may have been found by way of Darknet's .data
+                yield from (path.with_suffix(".data") for path in paths)
     yield from (shipped_models(), user_models())

@@ -246,6 +246,21 @@ def test_what_names_the_classes_of_a_truth_is_an_input(run: Cli, folder: str, na
     refused(run, 2, "eval", "--truth", f"set/{folder}", "--images", ".", "--json", f"set/{name}", *MODEL)
 
 
+@pytest.mark.parametrize("taken", ["tiny.names", "tiny.txt", "tiny.data", "lists/obj.names"])
+def test_what_is_taken_beside_a_model_is_an_input(run: Cli, taken: str) -> None:
+    names = Path("m/tiny.names").read_bytes()
+    Path("m/tiny.names").unlink()
+    if taken in ("tiny.data", "lists/obj.names"):
+        Path("m/lists").mkdir()
+        Path("m/lists/obj.names").write_bytes(names)
+        Path("m/tiny.data").write_text("names = lists/obj.names\n")
+    else:
+        Path("m", taken).write_bytes(names)
+    for args in (["--cfg", "m/tiny.cfg"], ["--weights", "m/tiny.weights"]):
+        refused(run, 2, "image", "photo.png", "--no-save", *args, "--json", f"m/{taken}")
+    refused(run, 2, "image", "photo.png", "--no-save", "--cfg", "m/tiny.cfg", "--json", "m/tiny.weights")
+
+
 def test_no_segment_of_a_playlist_is_replaced(run: Cli) -> None:
     Path("hls").mkdir()
     for name in ("0.mp4", "1.mp4", "2.mp4"):

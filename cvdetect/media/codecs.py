@@ -15,6 +15,8 @@ from cvdetect.media.colour import tag
 
 __all__ = ["CODECS", "FORMATS", "Codec", "default_codec", "open_stream", "opens", "steady_rate"]
 
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings, and more, on standard error; 1: errors alone
+
 # FFmpeg's muxer of each suffix.
 FORMATS = {
     ".avi": "avi",
@@ -118,8 +120,6 @@ def open_stream(
         time_base: seconds a tick of the stream's clock; None for 1 / rate.
         look: the colours and the shape of pixels that it states; None: none.
     """
-    if codec is _AV1:
-        os.environ.setdefault("SVT_LOG", "1")  # errors only: its library prints past FFmpeg's log
     time_base = _time_base(codec, time_base)
     stream = container.add_stream(codec.encoder, rate=_with_small_terms(rate), options=dict(codec.options))
     stream.width, stream.height = wh

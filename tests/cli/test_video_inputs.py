@@ -237,6 +237,15 @@ def test_a_server_without_ranges_is_read_through(server: str, cli: Cli, fast: li
     assert [json.loads(line)["frame"] for line in done.out.splitlines()] == list(range(30, 45)), done
 
 
+@pytest.mark.parametrize("name", ["raw.mjpeg", "raw.h264", "list.m3u8"])
+def test_webcam_ends_with_a_file_that_states_no_length(name: str, cli: Cli, fast: list[str]) -> None:
+    more = {"raw.mjpeg": ["-f", "mjpeg"], "raw.h264": ["-c", "copy", "-an"], "list.m3u8": ["-c", "copy", "-f", "hls"]}
+    remux(name, "-t", "1", *more[name])
+    done = cli("webcam", "--url", name, "--no-window", "--json", "-", *fast)
+    assert done.code == 0 and done.out, done
+    assert "trying again" not in done.err
+
+
 def test_without_pyav_a_pipe_is_refused_with_the_cure(
     cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,12 +271,3 @@ def test_webcam_reads_a_pipe_to_its_end(cli: Cli, fast: list[str]) -> None:
     done = run(["webcam", "--url", "-", "--no-window", "--json", "-", *fast], source.read_bytes())
     assert done.returncode == 0, done.stderr
     assert done.stdout and b"trying again" not in done.stderr
-
-
-@pytest.mark.parametrize("name", ["raw.mjpeg", "raw.h264", "list.m3u8"])
-def test_webcam_ends_with_a_file_that_states_no_length(name: str, cli: Cli, fast: list[str]) -> None:
-    more = {"raw.mjpeg": ["-f", "mjpeg"], "raw.h264": ["-c", "copy", "-an"], "list.m3u8": ["-c", "copy", "-f", "hls"]}
-    remux(name, "-t", "1", *more[name])
-    done = cli("webcam", "--url", name, "--no-window", "--json", "-", *fast)
-    assert done.code == 0 and done.out, done
-    assert "trying again" not in done.err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -28,8 +30,6 @@ from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
-from cvdetect.sources.lists import played_files
-from cvdetect.sources.sequence import sequence_of
 from cvdetect.sources.video import VideoSource, every, open_video, usual_stem, with_end
 from cvdetect.targets import names_a_folder
 
@@ -163,11 +163,11 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
 
 
 def _files_of(name: str) -> Iterator[str | Path]:
-    """The files of an input: its own, those of an image sequence, those that a playlist names."""
-    path = name.removeprefix("file://")
-    yield path
-    yield from sequence_of(name) or ()
-    yield from played_files(path)
+    """The files of an input: its own, or those of an image sequence (``%05d.jpg``, ``*.jpg``)."""
+    yield name.removeprefix("file://")
+    pattern = re.sub(r"%0?\d*d", "*", name)
+    if glob.has_magic(pattern):
+        yield from glob.iglob(pattern)  # noqa: PTH207 - names as they were typed
 
 
 def _output(job: VideoJob) -> Path | None:

@@ -119,11 +119,11 @@ class Guard:
 def _identities(names: Iterable[str | Path]) -> Iterator[tuple[_Identity, str]]:
     for name in names:
         try:
-            status = os.fstat(0) if str(name) == "-" else os.stat(name)  # noqa: PTH116
+            status = os.stat(name)  # noqa: PTH116
         except (OSError, ValueError):
             continue
         if not stat.S_ISCHR(status.st_mode):  # a terminal is read and written
-            yield _identity(status), "on standard input" if str(name) == "-" else str(name)
+            yield _identity(status), str(name)
 
 
 def _identity(status: os.stat_result) -> _Identity:

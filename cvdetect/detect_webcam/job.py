@@ -16,7 +16,6 @@ from cvdetect.redact import redact_name
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.page import Address, check_port, need_server, parse_address
 from cvdetect.sinks.video import choose_codec
-from cvdetect.sources.lists import played_files
 from cvdetect.sources.live import device_name
 
 __all__ = ["WebcamJob", "check"]
@@ -94,7 +93,8 @@ def check(job: WebcamJob) -> Address | None:
     if job.out is not None:
         choose_codec(Path(job.out), None, Silent(), job.container)
     outputs = {"--out": job.out, "--json": job.json}
-    source = [] if job.url is None else [job.url.removeprefix("file://")]
-    inputs: Iterator[str | Path] = chain(source, *map(played_files, source), model_inputs(job.model))
+    inputs: Iterator[str | Path] = chain(
+        [] if job.url is None else [job.url.removeprefix("file://")], model_inputs(job.model)
+    )
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return serve

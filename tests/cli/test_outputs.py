@@ -261,29 +261,6 @@ def test_what_is_taken_beside_a_model_is_an_input(run: Cli, taken: str) -> None:
     refused(run, 2, "image", "photo.png", "--no-save", "--cfg", "m/tiny.cfg", "--json", "m/tiny.weights")
 
 
-def test_no_segment_of_a_playlist_is_replaced(run: Cli) -> None:
-    Path("hls").mkdir()
-    for name in ("0.mp4", "1.mp4", "2.mp4"):
-        shutil.copy("clip.avi", f"hls/{name}")
-    Path("hls/list.m3u8").write_text('#EXTM3U\n#EXT-X-MAP:URI="0.mp4"\n#EXTINF:1,\n1.mp4\n')
-    Path("main.m3u8").write_text("#EXTM3U\nhls/list.m3u8\n\nhls/2.mp4\n")
-    for number in range(3):
-        refused(run, 2, "video", "main.m3u8", "--out", f"hls/{number}.mp4", *MODEL)
-        refused(run, 2, "webcam", "--url", "main.m3u8", "--no-window", "--out", f"hls/{number}.mp4", *MODEL)
-
-
-@pytest.mark.parametrize(("command", "name"), [("image", "photo.png"), ("video", "clip.avi")])
-def test_a_file_on_standard_input_is_an_input_too(run: Cli, command: str, name: str) -> None:
-    before = os.dup(0)
-    with Path(name).open("rb") as file:
-        os.dup2(file.fileno(), 0)
-    try:
-        assert "standard input" in refused(run, 2, command, "-", "--out", name, *MODEL)
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
-
-
 @pytest.mark.parametrize(
     ("inputs", "out", "written"),
     [

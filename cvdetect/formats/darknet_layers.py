@@ -142,8 +142,9 @@ def _kind(reader: SectionReader, *, run: bool) -> LayerKind:
         return PASSED_OVER[kind]
     if kind in _UNSUPPORTED:
         reader.fail(_UNSUPPORTED[kind])
-    near = difflib.get_close_matches(kind, [*KINDS, *_UNSUPPORTED], 1)
-    hint = f"did you mean [{near[0]}]?" if near else f"OpenCV runs {', '.join(KINDS)}"
+    known = {name.lower(): name for name in (*KINDS, *_UNSUPPORTED)}
+    near = difflib.get_close_matches(kind.lower(), known, 1)
+    hint = f"did you mean [{known[near[0]]}]?" if near else f"OpenCV runs {', '.join(KINDS)}"
     reader.fail(f"is no kind of section that OpenCV knows; {hint}")
 
 

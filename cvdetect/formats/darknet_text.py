@@ -127,8 +127,11 @@ class SectionReader:
         return tuple(self._atoi(key, item) for item in items)
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """The option as finite numbers between commas; () where it is missing."""
-        items = _COMMENT.sub("", self.text(key)).removesuffix(",")
+        """The option as finite numbers between commas; () where it is missing.
+
+        Anchors end at "#" for Darknet, not at ";" (parser.c, parse_yolo): of "14;23" it reads 14.
+        """
+        items = self.text(key).partition("#")[0].removesuffix(",")
         return tuple(self._atof(key, item) for item in items.split(",")) if items else ()
 
     def _atoi(self, key: str, text: str) -> int:
@@ -152,13 +155,13 @@ def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str,
     Returns the sections in order, and one note on each line that counts less than its writer may think (keys given
     twice, keys without a value). Raises ModelFileError for a line that is no header, option or comment.
     """
-    foreign = describe_foreign(text[:4096].encode("utf-8", "replace"), text_expected=True)
+    foreign = describe_foreign(text[:4096].rstrip("\x1a").encode("utf-8", "replace"), text_expected=True)
     if foreign:
         raise ModelFileError(f"{name}: not a Darknet cfg but {foreign}; get the .cfg file itself")
     sections: list[Section] = []
     notes: list[str] = []
     options: dict[str, Option] = {}
-    for number, raw in enumerate(text.split("\n"), start=1):
+    for number, raw in enumerate(text.rstrip("\x1a").split("\n"), start=1):
         line = _DROPPED.sub("", raw)
         if not line or line[0] in "#;":
             continue

@@ -286,6 +286,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
             NET + "[convolutionel]\n",
             "a.cfg:5: [convolutionel] is no kind of section that OpenCV knows; did you mean [con",
         ),
+        (NET + "[YOLO]\n", "OpenCV knows; did you mean [yolo]?"),
         (NET + "[zzz]\n", "OpenCV runs convolutional, maxpool,"),
         (
             NET + CONV.replace("leaky", "silu"),

@@ -334,6 +334,19 @@ def test_what_darknet_does_not_read_is_noted_with_the_nearest_key(text: str, not
     assert any(note in one for one in notes)
 
 
+def test_only_a_hash_ends_anchors_as_in_darknet() -> None:
+    """AlexeyAB's parse_yolo counts commas up to "#", and its atof reads 20 of "20;30"."""
+
+    def anchors(text: str) -> object:
+        return parse_cfg(NET + CONV + HEAD.replace("9,12, 23,34", text), "a.cfg").heads[0].anchors
+
+    assert anchors("10,20;30,40,50") == anchors("10,20,40,50") != anchors("10,20 # 30,40,50")
+
+
+def test_the_end_of_a_dos_text_changes_nothing() -> None:
+    assert parse_cfg(NET + CONV + HEAD + "\x1a", "a.cfg").notes == parse_cfg(NET + CONV + HEAD, "a.cfg").notes
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -85,12 +85,18 @@ class LabelFile:
     def _misfit(self, classes: int) -> str:
         if isinstance(self.listed, dict):
             low, high = min(self.listed), max(self.listed)
-            said = f"numbers {len(self.listed)} names from {low} to {high}, but the model has {classes} classes"
+            said = f"numbers {_count(len(self.listed), 'name')} from {low} to {high}"
             count = high - low + 1
         else:
             count = len(self.listed[0])
-            said = f"has {count} names, but the model has {classes} classes"
-        return f"{said}: {_reason(count - classes)}"
+            said = f"has {_count(count, 'name')}"
+        gaps = isinstance(self.listed, dict) and len(self.listed) == classes
+        reason = f"number them from 0 to {classes - 1}, in the model's order" if gaps else _reason(count - classes)
+        return f"{said}, but the model has {_count(classes, 'class')}: {reason}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{('es' if what.endswith('s') else 's') * (number != 1)}"
 
 
 def _named(names: Mapping[int, str]) -> dict[int, str]:

@@ -20,7 +20,12 @@ _NUMBER_LAST = re.compile(r"(\S.*?)\s*[:=,;\t|]\s*(\d{1,6})\s*,?$")
 _QUOTED = re.compile(r"""\s*(["'])(.*)\1\s*,?\s*$""")
 _SETTING = re.compile(r"[A-Za-z_\"'][\w .\"'-]*?(\s*[:=](?![:=/])\s*\S|:$)")
 _NUMBERS_ONLY = re.compile(r"\s*[-+]?[\d.]+(?:e-?\d+)?(?:[\s,;]+[-+]?[\d.]+(?:e-?\d+)?)+\s*", re.IGNORECASE)
-_MARKUP = re.compile(r"\s*(\[\w+\]|</?\w+[^>]*>|[{}\[\]]+,?|(import|from|def|class|return)\s.*[:\w]|#!.*|---)\s*$")
+# Code, not names such as "class A" or "import car".
+_CODE = (
+    r"import\s+(os|sys|re|json|time|math|cv2|numpy|torch|\w+\.\w+|\w+\s+as\s+\w+)\b.*|from\s+\S+\s+import\s.*|"
+    r"def\s+\w+\s*\(.*|class\s+\w+\s*(\(.*)?:|return\s.*[()\[\]=].*"
+)
+_MARKUP = re.compile(rf"\s*(\[\w+\]|</?\w+[^>]*>|[{{}}\[\]]+,?|{_CODE}|#!.*|---)\s*$")
 _COLUMN_OF_NUMBERS = {"id", "index", "idx", "class_id", "classid", "number", "label_id", "category_id", "no"}
 _COLUMN_OF_NAMES = (
     "display_name", "displayname", "name", "class_name", "classname", "label_name", "label", "class", "category",
@@ -102,7 +107,8 @@ def _by_number(
     numbers = [pair[0] for pair in pairs]
     if 2 * len(pairs) <= len(content) or not _counts(numbers):
         return None
-    if len(pairs) > 1 and len({pair[1] for pair in pairs}) == 1:  # "1 euro", "2 euro": the number is of the name
+    unique = len({pair[1] for pair in pairs})
+    if len(pairs) > 1 and (unique == 1 or 2 * unique < len(pairs)):  # "1 dot", "2 dots": the number is of the name
         return None
     if len(pairs) < len(content):
         missing = next(line for line, match in zip(content, found, strict=True) if not match)
@@ -166,7 +172,8 @@ def _check(content: Sequence[str], name: str) -> None:
     if markup:
         raise _no_list(name, f"it has the line {markup[:40]!r}")
     settings = [line for line in content if _SETTING.match(line)]
-    if len(settings) > 1 and 2 * len(settings) >= len(content):
+    keys = {re.split("[:=]", line)[0].strip() for line in settings}  # "light: red", "light: green" are names
+    if len(keys) > 1 and 2 * len(settings) >= len(content):
         raise _no_list(name, f"it has settings, such as {settings[0][:40]!r}")
     for separator in "\t,":
         counts = {line.rstrip(separator).count(separator) for line in content}

@@ -77,7 +77,8 @@ def _by_count(opened: Opened, model: str, progress: Progress) -> LabelSet:
         return LabelSet({}, {}, 0)
     known = for_class_count(opened.classes)
     if known is None:
-        last = f", …, class_{first + opened.classes - 1}" if opened.classes > 1 else ""
+        between = ", …, " if opened.classes > 2 else ", "
+        last = f"{between}class_{first + opened.classes - 1}" if opened.classes > 1 else ""
         progress.warn(
             f"{model}: no label file for its {_count(opened.classes)}, naming "
             f"{'them' if last else 'it'} class_{first}{last}; --names sets {'them' if last else 'it'}"
@@ -111,7 +112,7 @@ def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
     if file.encoding != "UTF-8":
         tell = progress.note if file.sure else progress.warn
         tell(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
-    names = _coco_in_90(file, opened.classes) or file.by_class(opened.classes)
+    names = _coco(file, opened.classes) or file.by_class(opened.classes)
     unnamed = (opened.classes or 0) - max(names, default=-1) - 1
     if unnamed > 0 and file.kind == "label map":
         progress.warn(f"{path}: names {_count(len(names))} of the model's {opened.classes}")
@@ -127,11 +128,18 @@ def _example(file: LabelFile) -> str:
     return next((f" ({name})" for name in file.names if not name.isascii()), "")
 
 
-def _coco_in_90(file: LabelFile, classes: int | None) -> dict[int, str]:
-    """COCO's 80 or 91 names in the places that TensorFlow's models of 90 and 91 classes have for them, else {}."""
-    ids = coco_ids(file.names) if classes in (90, 91) else []
+def _coco(file: LabelFile, classes: int | None) -> dict[int, str]:
+    """COCO's 80 or 91 names in the places that models of 80, 90 and 91 classes have for them, else {}.
+
+    A list may number them by COCO's category ids, which have gaps; a model of 80 classes has none.
+    """
+    listed = file.listed
+    names = [listed[number] for number in sorted(listed)] if isinstance(listed, dict) else file.names
+    ids = coco_ids(names) if classes in (80, 90, 91) else []
+    if classes == 80:
+        return dict(enumerate(names)) if len(ids) == 80 else {}
     places = ids if len(ids) == 80 else range(1, len(ids) + 1)
-    return {i - 1: name for i, name in zip(places, file.names, strict=False) if i and i <= (classes or 0)}
+    return {i - 1: name for i, name in zip(places, names, strict=False) if i and i <= (classes or 0)}
 
 
 def thresholds(options: DetectOptions, labels: LabelSet, default: float) -> Thresholds:

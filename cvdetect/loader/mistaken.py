@@ -59,7 +59,8 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
         raise ModelFileError(f"{path}: is {UNREAD_FORMATS[unread]}")
     found = _first(_KINDS, head)
     what = _NAMES.get(found) if found else None
-    if found is None and role not in ("names", "config") and (what := _first(_LABELS, head)):  # see `read_graph`
+    labels = {} if role == "names" else {what: _LABELS[what] for what in _LABELS if role != "config" or what == _DATA}
+    if found is None and (what := _first(labels, head)):  # of label maps as a text graph: see `read_graph`
         found = "names"
     if found is None or found == role:
         return
@@ -117,8 +118,9 @@ _KINDS: Mapping[Role, Callable[[bytes], bool]] = {
     "caffemodel": _is_caffemodel,
     "graph": _is_graph,
 }
+_DATA = "a Darknet .data file"
 _LABELS: Mapping[str, Callable[[bytes], bool]] = {
-    "a Darknet .data file": lambda head: is_darknet_data(head.decode("utf-8", "replace")),
+    _DATA: lambda head: is_darknet_data(head.decode("utf-8", "replace")),
     "a label map": _begins(rb"item\s*:?\s*\{"),
     "a data.yaml with class names": lambda head: (
         b"\0" not in head and re.search(rb"^(names|nc)[ \t]*:", head, re.MULTILINE) is not None

@@ -100,6 +100,7 @@ NO_NAMES = {
     "boxes": ("0 0.5 0.5 0.1 0.2\n1 0.2 0.2 0.1 0.1\n", "numbers only"),
     "text graph": ("node {\n  name: 'x'\n}\n", "node has no place in a label map"),
     "settings": ("task: detect\nmode: train\nmodel: yolov8n.pt\n", "has settings"),
+    "source, classes": ("class Cat:\n    legs = 4\n", "the line 'class Cat:'"),
     "source": ("import os\nprint(1)\n", "the line 'import os'"),
     "a table without heading": ("/m/01,cat\n/m/02,dog\n", "table without a heading"),
     "long lines": ("a word " * 50 + "\nb\n", "has 349 characters"),
@@ -133,8 +134,10 @@ def test_what_is_no_label_file_is_refused_in_one_sentence(kind: str) -> None:
         ("a\nb\n", 3, "has 2 names, but the model has 3 classes: .* lines are missing"),
         ("a\nb\nc\n", 2, "has 3 names, but the model has 2 classes: .* one line is no class"),
         ("a\nb\nc\nd\n", 2, "has 4 names, but the model has 2 classes: .* lines that are no classes"),
-        ("0 a\n1 b\n4 c\n", 3, "numbers 3 names from 0 to 4, but the model has 3 classes"),
-        ("item { id: 3 name: 'a' }", 2, "numbers 1 names from 3 to 3, but the model has 2"),
+        ("0 a\n1 b\n4 c\n", 3, "numbers 3 names from 0 to 4, but the model has 3 classes: number them from 0 to 2"),
+        ("a\n", 2, "has 1 name, but the model has 2 classes"),
+        ("a\nb\n", 1, "has 2 names, but the model has 1 class: "),
+        ("item { id: 3 name: 'a' }", 2, "numbers 1 name from 3 to 3, but the model has 2"),
     ],
 )
 def test_another_number_of_names_than_classes_is_an_error_with_both_counts(
@@ -163,10 +166,16 @@ def test_gaps_and_placeholders_leave_classes_without_names() -> None:
 @pytest.mark.parametrize(
     "content",
     ["3 euro\n5 euro\n10 euro", "1 euro\n2 euro\n5 euro", "0-2\n4-6\n8-12", "0\n1\n2", "car 1\ncar 2\nlorry",
-     "9-ball\n8-ball\ncue", "no\nyes\n1e5", "T-shirt\nhot dog\n4x4", "1 hearts\n1 spades\n1 clubs"],
+     "9-ball\n8-ball\ncue", "no\nyes\n1e5", "T-shirt\nhot dog\n4x4", "1 hearts\n1 spades\n1 clubs",
+     "class A\nclass B\nclass C", "light: red\nlight: green\nlight: amber", "import car\nfrom Rome\nreturn ticket"],
 )  # fmt: skip
 def test_numbers_may_belong_to_the_names(content: str) -> None:
     assert list(names(content, 3).values()) == content.split("\n")
+
+
+def test_numbers_that_leave_hardly_any_names_apart_belong_to_the_names() -> None:
+    dice = ["1 dot", "2 dots", "3 dots", "4 dots", "5 dots", "6 dots"]
+    assert list(names("\n".join(dice), 6).values()) == dice
 
 
 def test_yaml_takes_names_as_they_are_written() -> None:

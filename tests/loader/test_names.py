@@ -142,7 +142,10 @@ def test_a_data_sets_names_are_never_taken_in_silence(classes: int, whose: str, 
     assert f"own: no label file, taking its {classes} classes for {whose}; --names sets others" in told.notes
 
 
-@pytest.mark.parametrize(("classes", "words"), [(1, "its 1 class, naming it class_0;"), (3, "class_0, …, class_2;")])
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(1, "its 1 class, naming it class_0;"), (2, "class_0, class_1;"), (3, "class_0, …, class_2;")],
+)
 def test_other_models_are_warned_of_with_the_labels_that_they_get(classes: int, words: str, tmp_path: Path) -> None:
     told = Told()
     labels = load(ModelChoice(cfg=darknet(tmp_path, classes)), told).labels
@@ -160,6 +163,15 @@ def test_cocos_names_keep_cocos_category_ids(names: list[str], tmp_path: Path) -
     assert [labels.category_id(i) for i in (0, 16, 79)] == [1, 18, 90]
     (tmp_path / "x.names").write_text("\n".join(["person", "dog", *names[2:]]))
     assert not load(ModelChoice(cfg=darknet(tmp_path, 80), names=tmp_path / "x.names")).labels.category_ids
+
+
+def test_cocos_names_may_be_numbered_by_their_category_ids_for_a_model_of_80_classes(tmp_path: Path) -> None:
+    ids = BUILT_IN["coco91"](0).category_ids.values()
+    (tmp_path / "x.names").write_text("".join(f"{i} {name}\n" for i, name in zip(ids, COCO, strict=True)))
+    labels = load(ModelChoice(cfg=darknet(tmp_path, 80), names=tmp_path / "x.names")).labels
+    assert [(labels.label(i), labels.category_id(i)) for i in (0, 16, 79)] == [
+        ("person", 1), ("dog", 18), ("toothbrush", 90)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["80 names", "91 names", "with placeholders", "label map"])
@@ -229,6 +241,13 @@ def test_a_data_file_serves_for_names_and_its_count_is_checked(tmp_path: Path) -
     told = Told()
     assert load(ModelChoice(cfg=cfg, names=tmp_path / "obj.data"), told).labels.label(1) == "pear"
     assert any("states classes = 3, but" in w and "has 2 names" in w for w in told.warnings)
+
+
+def test_a_data_file_as_text_graph_is_sent_to_names(cli: Cli, samples: Path) -> None:
+    Path("a.pb").write_bytes(b"\n\x0a")
+    Path("obj.data").write_text("classes = 2\nvalid = t.txt\nnames = a.names\n")
+    done = cli("image", samples / "dog.jpg", "--graph", "a.pb", "--config", "obj.data", "--no-save")
+    assert done.code == 3 and "is a Darknet .data file" in done.err and "give it as --names" in done.err
 
 
 @pytest.mark.parametrize("option", ["--cfg", "--graph", "--onnx", "--tflite", "--prototxt", "--model", "-w"])

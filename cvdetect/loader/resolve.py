@@ -104,7 +104,7 @@ def _from_registry(choice: ModelChoice) -> ModelSpec:
 def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     """A spec for files that no yaml names; it is called after the stem of its main file."""
     for role, path in _given(choice).items():  # before companions are looked for
-        check_format(role, path)
+        check_format(role, _existing(path))
     paths, usual = _paths(choice, progress)
     if choice.names:
         paths["names"] = choice.names

@@ -119,6 +119,11 @@ def test_a_size_that_does_not_fit_is_a_usage_error_that_size_cures(cli: Cli, tmp
     assert "cut short" in cli("image", photo, "--cfg", cfg, "--weights", weights, "--size", 64).err
 
 
+def test_a_cfg_that_is_not_there_is_reported_before_its_weights(cli: Cli, tmp_path: Path, photo: Path) -> None:
+    outcome = cli("image", photo, "--cfg", tmp_path / "none.cfg")
+    assert outcome.code == 3 and f"{tmp_path / 'none.cfg'}: no such file" in outcome.err
+
+
 def test_without_heads_it_is_no_detector(cli: Cli, tmp_path: Path, photo: Path) -> None:
     cfg, weights = write_model(tmp_path, body=BODY.partition("[yolo]")[0])
     outcome = cli("image", photo, "--cfg", cfg, "--weights", weights)

@@ -195,7 +195,7 @@ def test_names_beside_the_files_are_taken_else_the_warning_counts_as_the_labels_
     told = Told()
     labels = Detector.load(ModelChoice(prototxt=tiny), progress=told).labels
     assert (labels.label(1), labels.label(2)) == ("class_1", "class_2")
-    assert any("its 2 classes, naming them class_1, …, class_2;" in warning for warning in told.warnings)
+    assert any("its 2 classes, naming them class_1, class_2;" in warning for warning in told.warnings)
     tiny.with_suffix(".names").write_text(
         "item { name: 'none_of_the_above' label: 0 }\nitem { name: 'a' label: 1 }\nitem { name: 'b' label: 2 }\n"
     )

@@ -40,6 +40,8 @@ def detect_webcam(
     slider = slider_for(job.model, job.detect)  # finds out, too, whether there is such a model
     has_window = _has_window(job, progress)
     with _camera(job, controls, progress) as camera:
+        for remark in camera.info.remarks:
+            progress.warn(f"{job.name}: {remark}")
         detect = slider.detect if has_window else _without_window(job, controls)
         detector = Detector.load(job.model, detect, job.run, progress)
         progress.detail(f"{detector.name} runs on {detector.ran}")

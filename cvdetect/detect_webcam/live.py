@@ -84,9 +84,8 @@ class LiveRun:
         if job.json is not None:
             sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
         if job.out is not None:
-            sinks.append(
-                live_video(Path(job.out), self._renderer(), self._camera.info.rate, self._progress, job.container)
-            )
+            info, path = self._camera.info, Path(job.out)
+            sinks.append(live_video(path, self._renderer(), info.rate, self._progress, job.container, info.look))
         if serve is not None:
             sinks.append(Page(serve, self._renderer(), self._facts, self._progress))
         return sinks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import IO, Any
@@ -12,15 +13,20 @@ from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.media.pipe import Pipe
 from cvdetect.media.whole import index_at_end, missing_bytes
 
-__all__ = ["SPOOL_LIMIT", "open_input"]
+__all__ = ["SPOOL_LIMIT", "TIMEOUTS", "open_input"]
 
 SPOOL_LIMIT = 16 << 30  # bytes of an MP4 from a pipe that are kept in a temporary file
-_TIMEOUT_S = (10.0, 15.0)  # to open, to read: for addresses; files do not need it
+TIMEOUTS = (10.0, 15.0)  # seconds to open, to read: for addresses; files do not need it
 _PIECE = 1 << 16
 
 
-def open_input(name: str, pipe: Pipe | None) -> Any:
+def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float] = TIMEOUTS) -> Any:
     """A PyAV input container.
+
+    Args:
+        name: as the user typed it.
+        pipe: its bytes, where it is one.
+        timeouts: seconds to open an address, and to wait for each of its packets.
 
     Raises:
         SourceNotFound: no such file.
@@ -30,7 +36,7 @@ def open_input(name: str, pipe: Pipe | None) -> Any:
         if pipe is not None:
             return av.open(_stream_or_spool(pipe), format=_format(pipe.peek(4)))
         if "://" in name:
-            return av.open(name, timeout=_TIMEOUT_S)
+            return av.open(name, options=_transport(name), timeout=timeouts)
         with Path(name).open("rb") as file:
             kind = _format(file.read(4))
         return av.open(f"file:{name}", format=kind)  # so that "a:b.mp4" names no protocol
@@ -38,6 +44,17 @@ def open_input(name: str, pipe: Pipe | None) -> Any:
         raise SourceNotFound(f"{name}: no such file") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{name}: {_why_unreadable(name, error)}") from error
+
+
+def _transport(address: str) -> dict[str, str]:
+    """FFmpeg's options for an address: RTSP over TCP, as over UDP lost packets spoil the picture.
+
+    The environment variable that people know from OpenCV ("rtsp_transport;udp|max_delay;500000") has the last word.
+    """
+    options = {"rtsp_transport": "tcp"} if address.lower().startswith(("rtsp://", "rtsps://")) else {}
+    asked = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+    pairs = (pair.partition(";") for pair in asked.split("|") if ";" in pair)
+    return options | {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _format(head: bytes) -> str | None:

@@ -13,7 +13,7 @@ import av
 from cvdetect.errors import SourceError
 from cvdetect.frame import Frame, Image, StreamInfo
 from cvdetect.media.codecs import steady_rate
-from cvdetect.media.inputs import open_input
+from cvdetect.media.inputs import TIMEOUTS, open_input
 from cvdetect.media.pipe import Pipe, is_pipe
 from cvdetect.media.seek import counts_by_packets, skip_packets
 from cvdetect.media.sound import Sound
@@ -44,6 +44,7 @@ class AvReader:
         start: seconds at which to start.
         end: seconds at which to end (not included); None for all.
         with_sound: put the sound of the same part into `sound`.
+        timeouts: seconds to open an address, and to wait for each of its packets.
 
     Attributes:
         sound: the packets of all audio tracks so far; None where there are none or none are wanted.
@@ -61,8 +62,10 @@ class AvReader:
         end: float | None = None,
         *,
         with_sound: bool = True,
+        timeouts: tuple[float, float] = TIMEOUTS,
     ) -> None:
         self._name = name
+        self._timeouts = timeouts
         self._pipe: Pipe | None = None
         self._start, self._end = Fraction(start), None if end is None else Fraction(end)
         self._with_sound = with_sound
@@ -78,7 +81,7 @@ class AvReader:
         self._pipe = Pipe(self._name) if is_pipe(self._name) else None
         if self._pipe and (foreign := not_a_video(self._pipe.peek(), self._name, piped=True)):
             raise SourceError(f"{self._name}: {foreign}")
-        self._container = open_input(self._name, self._pipe)
+        self._container = open_input(self._name, self._pipe, self._timeouts)
         try:
             self._prepare()
         except BaseException:

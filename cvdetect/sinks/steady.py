@@ -8,7 +8,7 @@ from pathlib import Path
 from cvdetect import media
 from cvdetect.detections import Detections
 from cvdetect.events import Progress
-from cvdetect.frame import Frame
+from cvdetect.frame import Frame, Look
 from cvdetect.sinks import Sink
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.video import STEADY, VideoFile, container_of
@@ -20,12 +20,18 @@ _TIME_BASE = Fraction(1, 90_000)  # seconds, the clock of MPEG streams
 
 
 def live_video(
-    path: Path, renderer: Renderer, rate: Fraction, progress: Progress, container: str | None = None
+    path: Path,
+    renderer: Renderer,
+    rate: Fraction,
+    progress: Progress,
+    container: str | None = None,
+    look: Look | None = None,
 ) -> Sink:
     """A video file that plays as fast as life: with the frames' own times where the container has them, else steady."""
-    if container_of(path, container) in STEADY or not media.available():
-        return Steady(VideoFile(path, renderer, rate, container=container, progress=progress), rate)
-    return VideoFile(path, renderer, rate, time_base=_TIME_BASE, container=container, progress=progress)
+    steady = container_of(path, container) in STEADY or not media.available()
+    time_base = None if steady else _TIME_BASE
+    file = VideoFile(path, renderer, rate, time_base=time_base, container=container, look=look, progress=progress)
+    return Steady(file, rate) if steady else file
 
 
 class Steady:

@@ -15,7 +15,6 @@ __all__ = ["Camera", "pauses"]
 
 _TICK_S = 0.1  # how soon a wish to stop is heard
 _STEADY_S = 5.0  # a connection that held so long has earned all its tries again
-_CUT = 0.9  # a file that ends before this share of the frames it claims is cut short
 
 
 def pauses(tries: int, first_s: float = 0.5, longest_s: float = 30.0) -> Iterator[float]:
@@ -107,10 +106,10 @@ class Camera:
             elif reason := self._capture.ended:
                 if self._ends and reason == ENDED:
                     return
-                error = self._cut(reason) if self.info.frames else self._mend(reason)
+                error = self._cut(reason) if self.info.frames is not None else self._mend(reason)
                 if error:
                     yield Failed(self._name, error)
-                if error or self.info.frames:
+                if error or self.info.frames is not None:
                     return
 
     def _is_over(self) -> bool:
@@ -136,12 +135,7 @@ class Camera:
 
     def _cut(self, reason: str) -> SourceError | None:
         """What a file lacks at its end."""
-        read, claimed = self._next_index or 0, self.info.frames or 0
-        if reason != ENDED:
-            return SourceError(f"{self._name}: {reason}")
-        if read >= claimed * _CUT:
-            return None
-        return SourceError(f"{self._name}: is cut short: {read} of {claimed} frames could be read")
+        return None if reason == ENDED else SourceError(f"{self._name}: {reason}")
 
     def _mend(self, reason: str) -> SourceError | None:
         """Connect again, with growing pauses; what went wrong where all tries were in vain."""

@@ -30,6 +30,10 @@ class Stream(Protocol):
 
     info: StreamInfo
 
+    @property
+    def cut(self) -> str | None:
+        """At the end of one that is not live: why fewer pictures came than there should be; None where all came."""
+
     def read(self) -> tuple[Image, float] | None:
         """The next picture and its time in the stream in seconds; None at the end, or where no more comes."""
 
@@ -159,7 +163,7 @@ class Capture:
             waits.append(time.monotonic() - begin)
         # A decoder that gave up waiting first gives the pictures it held back, then says that it is at the end.
         silent = live and max(waits, default=0.0) >= 0.9 * self._timeout_s
-        self._tell_end(self._silence() if silent else ENDED)
+        self._tell_end(self._silence() if silent else (not live and stream.cut) or ENDED)
 
     def _tell_open(self, info: StreamInfo) -> None:
         with self._changed:

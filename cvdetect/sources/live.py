@@ -1,26 +1,33 @@
-"""Opens cameras, addresses and files as live streams, with OpenCV."""
+"""Opens cameras with OpenCV, addresses and files with PyAV where it is installed, else with OpenCV, as live streams."""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cvdetect import media
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
-from cvdetect.frame import Image, StreamInfo
+from cvdetect.frame import Frame, Image, StreamInfo
 from cvdetect.redact import redact_name
 from cvdetect.sniff import not_a_video
-from cvdetect.sources.capture import OpenStream
+from cvdetect.sources.capture import OpenStream, Stream
 from cvdetect.sources.unreachable import why_unreachable
+
+if TYPE_CHECKING:
+    from cvdetect.media.reader import AvReader
 
 __all__ = ["cameras_that_open", "device_name", "device_opener", "url_opener"]
 
 _USUAL_RATE = Fraction(30)
 _SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's rate instead
+_CUT = 0.9  # for OpenCV, a file that ends before this share of the frames it claims is cut short
 
 
 def device_name(number: int) -> str:
@@ -87,14 +94,34 @@ def _why_no_device(number: int) -> str:
     return f"{path} is there but gives no pictures (another program has it, or it is no camera)"
 
 
-def _open_url(url: str, timeout_s: float) -> _OpenCVStream:
+def _open_url(url: str, timeout_s: float) -> Stream:
     name = redact_name(url)
     remote = "://" in url and not url.startswith("file:")
+    if not remote:
+        url = url.removeprefix("file://")
+        _check_file("/dev/stdin" if url == "-" else url, name)
+    return _open_with_av(url, name, timeout_s) if media.available() else _open_with_opencv(url, name, timeout_s)
+
+
+def _open_with_av(url: str, name: str, timeout_s: float) -> _AvStream:
+    from cvdetect.media.reader import AvReader
+
+    # A tenth of the time to open is left to find out why that fails.
+    reader = AvReader(url, with_sound=False, timeouts=(timeout_s * 0.9, timeout_s))
+    try:
+        return _AvStream(reader.__enter__(), Path(url).is_file())
+    except SourceError as error:
+        could_not_open = "://" in url and error.__cause__ is not None
+        why = why_unreachable(url) if could_not_open else str(error).removeprefix(f"{url}: ").replace(url, name)
+        raise type(error)(f"{name}: {why}") from error
+
+
+def _open_with_opencv(url: str, name: str, timeout_s: float) -> _OpenCVStream:
+    remote = "://" in url
     if url == "-":
         url = "/dev/stdin"
-    if not remote:
-        _check_file(url.removeprefix("file://"), name)
-        url = f"file:{url}" if ":" in url and not url.startswith("file:") else url
+    if not remote and ":" in url:
+        url = f"file:{url}"
     limits = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(timeout_s * 900)),  # a tenth is left to find out why
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(timeout_s * 1000)),
@@ -124,6 +151,35 @@ def _check_file(path: str, name: str) -> None:
         raise SourceError(f"{name}: {foreign}")
 
 
+class _AvStream:
+    """A `Stream` of PyAV: upright, in square pixels, with the right colours, as `video` reads it.
+
+    A file has an end, also where it does not say how many frames it has (raw H.264).
+    """
+
+    def __init__(self, reader: AvReader, is_file: bool) -> None:
+        self._reader = reader
+        self._frames: Iterator[Frame] = iter(reader)
+        rate = reader.info.rate
+        sane = _SANE_RATES[0] <= rate <= _SANE_RATES[-1]
+        frames = reader.info.frames or (0 if is_file else None)
+        self.info = replace(reader.info, rate=rate.limit_denominator(1001) if sane else _USUAL_RATE, frames=frames)
+
+    @property
+    def cut(self) -> str | None:
+        """At the end of a file: what it lacks."""
+        return self._reader.cut
+
+    def read(self) -> tuple[Image, float] | None:
+        """The next picture and its time in the stream."""
+        frame = next(self._frames, None)
+        return None if frame is None else (frame.image, frame.time_s or 0.0)
+
+    def close(self) -> None:
+        """Close the file or connection."""
+        self._reader.__exit__()
+
+
 class _OpenCVStream:
     """A `Stream` of ``cv2.VideoCapture``; it is upright, as OpenCV applies a container's rotation."""
 
@@ -135,6 +191,14 @@ class _OpenCVStream:
         claimed = -1.0 if live else capture.get(cv2.CAP_PROP_FRAME_COUNT)
         finite = math.isfinite(claimed) and claimed >= 1
         self.info = StreamInfo((width, height), self._rate(), frames=int(claimed) if finite else None)
+
+    @property
+    def cut(self) -> str | None:
+        """At the end of a file: how many of the frames it claims are missing."""
+        claimed = self.info.frames
+        if claimed is None or self._read >= claimed * _CUT:
+            return None
+        return f"is cut short: {self._read} of {claimed} frames could be read"
 
     def _rate(self) -> Fraction:
         rate = self._capture.get(cv2.CAP_PROP_FPS)

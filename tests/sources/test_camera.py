@@ -34,6 +34,7 @@ class Fake:
 
     def __init__(self, rate: float, count: int = 10**9, *, claims: int | None = None, hangs: float = 0.0) -> None:
         self.info = StreamInfo((6, 4), Fraction(rate).limit_denominator(1000), frames=claims)
+        self.cut: str | None = None
         self.rate, self.count, self.hangs = rate, count, hangs
         self.given = 0
         self.closed = threading.Event()
@@ -230,7 +231,9 @@ def test_a_pause_holds_a_file() -> None:
 
 
 def test_a_file_that_is_cut_short_is_told_after_what_could_be_read() -> None:
-    with Camera(opening(Fake(500, 10, claims=50)), "clip", Controls()) as camera:
+    short = Fake(500, 10, claims=50)
+    short.cut = "is cut short: 10 of 50 frames could be read"
+    with Camera(opening(short), "clip", Controls()) as camera:
         frames, failed = split(list(camera))
     assert frames
     assert str(failed[0].error) == "clip: is cut short: 10 of 50 frames could be read"
@@ -338,7 +341,7 @@ def test_a_camera_that_is_not_there_names_those_that_open(monkeypatch: pytest.Mo
     [
         (b"Dear reader,\n" * 30, "plain text"),
         (b"", "an empty file"),
-        (b"\0\0\0\x20ftypisom" + bytes(500), "OpenCV can"),
+        (b"\0\0\0\x20ftypisom" + bytes(500), "not a video that"),
     ],
 )
 def test_a_file_that_is_no_video(content: bytes, why: str, tmp_path: Path) -> None:
@@ -350,7 +353,7 @@ def test_a_file_that_is_no_video(content: bytes, why: str, tmp_path: Path) -> No
 
 def test_a_real_file_says_its_rate_and_frames(samples: Path) -> None:
     stream = url_opener(str(samples / "street.mp4"), 5)()
-    assert stream.info == StreamInfo((640, 480), Fraction(30000, 1001), frames=120)
+    assert (stream.info.wh, stream.info.rate, stream.info.frames) == ((640, 480), Fraction(30000, 1001), 120)
     times = [got[1] for got in (stream.read(), stream.read()) if got]
     stream.close()
     assert times == pytest.approx([0, 1001 / 30000], abs=1e-4)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.events import Progress, Silent
+from cvdetect.frame import MAX_PIXELS
 from cvdetect.labels import LabelSet
 from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
@@ -21,7 +22,7 @@ from cvdetect.sinks.pictures import Crops, PictureFiles, check_suffix, output_na
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.images import check_inputs, expand, read_images, several_possible
+from cvdetect.sources.images import check_inputs, check_max_pixels, expand, read_images, several_possible
 from cvdetect.sources.lists import is_list_file
 from cvdetect.sources.pipes import Piped, file_name, read_pipes
 from cvdetect.targets import names_a_folder
@@ -45,6 +46,7 @@ class ImageJob:
         json: a file for JSON Lines, "-" for standard output.
         crops: a folder for a picture of each detection.
         blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
+        max_pixels: larger pictures are not decoded; they fail.
     """
 
     inputs: tuple[str, ...]
@@ -57,6 +59,7 @@ class ImageJob:
     json: str | Path | None = None
     crops: Path | str | None = None
     blur: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
 
@@ -72,6 +75,7 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
         ModelError: the model or backend cannot be had.
         SinkError: an output cannot be written.
     """
+    check_max_pixels(job.max_pixels)
     names = expand(job.inputs)
     check_inputs(names)
     piped = read_pipes(names)
@@ -86,7 +90,7 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
     sinks += [make(detector.labels, paths if job.save else {}) for make in extra]
     progress.begin("detecting", len(names), "images")
     try:
-        return run(read_images(names, piped), detectors, sinks, progress)
+        return run(read_images(names, piped, job.max_pixels), detectors, sinks, progress)
     finally:
         progress.end()
 

@@ -51,7 +51,7 @@ DOORS = {
     "scipy": {"tracking"},
     "fsspec": {"storage"},
     "ray": {"annotate"},
-    "imagesize": {"annotate"},
+    "imagesize": {"sources"},
     "pillow_heif": {"sources"},
 }
 CV_ROOMS = {"sources", "preprocess", "network", "suppress", "sinks", "diagnose"}

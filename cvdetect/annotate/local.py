@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.annotate.ahead import AT_ONCE, ahead
-from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Outcome
@@ -26,6 +25,7 @@ from cvdetect.events import Controls, Progress
 from cvdetect.frame import Frame
 from cvdetect.pipeline import Detects, Flow, Summary, run
 from cvdetect.sources.decode import Picture, decode
+from cvdetect.sources.dimensions import check_wh, stated_wh
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.images import read_picture_file
 from cvdetect.storage import Folder, LocalFolder
@@ -186,11 +186,10 @@ def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = 
     if isinstance(root, LocalFolder):
         path = root.path / name
         size, wh = _look_at(path)
-        _check_wh(shown, wh, max_pixels)
+        check_wh(shown, wh, max_pixels)
         _check_size(shown, size, max_pixels)
         return read_picture_file(path, max_pixels)
     data = _fetched(root, name, max_pixels) if data is None else data
-    _check_wh(shown, stated_wh(BytesIO(data)), max_pixels)
     return decode(np.frombuffer(data, np.uint8), shown, max_pixels)
 
 
@@ -200,15 +199,8 @@ def _fetched(root: Folder, name: str, max_pixels: int) -> bytes:
     _check_size(root.shown(name), size, max_pixels)
     if size == len(data):
         return data
-    _check_wh(root.shown(name), stated_wh(BytesIO(data)), max_pixels)
+    check_wh(root.shown(name), stated_wh(BytesIO(data)), max_pixels)
     return root.read(name)
-
-
-def _check_wh(shown: str, wh: tuple[int, int] | None, max_pixels: int) -> None:
-    if wh is not None and wh[0] * wh[1] > max_pixels:
-        raise SourceError(
-            f"{shown}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} (--max-pixels raises it)"
-        )
 
 
 def _check_size(shown: str, size: int, max_pixels: int) -> None:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import detecting, drawing, split
+from cvdetect.cli.options import detecting, drawing, max_pixels, split
 from cvdetect.storage.urls import is_url
 
 __all__ = ["command"]
@@ -66,7 +66,7 @@ def _given(settings: Settings) -> frozenset[str]:
 @click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
 @click.option("--workers", type=int, metavar="N", help="Networks side by side.  [default: what is usually fastest]")
 @click.option("--batch", type=int, default=1, show_default=True, metavar="N", help="Images through a network at once.")
-@click.option("--max-pixels", type=int, default=200_000_000, show_default=True, metavar="N", help="Larger images fail.")
+@max_pixels
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
     help="Where it runs: on this machine, or on a Ray cluster (extra [ray]).",

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing
+from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing, max_pixels
 from cvdetect.errors import UsageError
 from cvdetect.printable import json_text
 
@@ -21,7 +21,9 @@ __all__ = ["command"]
 
 _FOR_WORST = frozenset({"worst_dir", "blur", "line_width", "font_scale", "hide_scores"})
 # All that acts on a results file; the others need a model.
-_WITH_PREDICTIONS = _FOR_WORST | frozenset("images truth predictions at plots json worst conf classes".split())
+_WITH_PREDICTIONS = _FOR_WORST | frozenset(
+    "images max_pixels truth predictions at plots json worst conf classes".split()
+)
 
 _NARROW = 12  # columns of a confusion matrix in the terminal
 
@@ -37,6 +39,7 @@ _NARROW = 12  # columns of a confusion matrix in the terminal
 @click.option("--json", type=OUT_FILE, help="Write all figures as one JSON object; - is standard output.")
 @click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N", help="Write the N worst pictures.")
 @click.option("--worst-dir", type=OUT_FOLDER, metavar="DIR", default="worst", show_default=True, help="For --worst.")
+@max_pixels
 @drawing
 @detecting("eval", scoring=True)
 @click.pass_context

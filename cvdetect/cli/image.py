@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER, detecting, drawing
+from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER, detecting, drawing, max_pixels
 
 __all__ = ["command"]
 
@@ -21,6 +21,7 @@ __all__ = ["command"]
 @click.option("--show", is_flag=True, help="Show each picture in a window; q or Esc ends.")
 @click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object an image; - is standard output.")
 @click.option("--crops", type=OUT_FOLDER, help="A folder for a picture of each detection.")
+@max_pixels
 @drawing
 @detecting("image")
 @click.pass_obj

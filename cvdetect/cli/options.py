@@ -25,7 +25,7 @@ from cvdetect.options import (
 )
 from cvdetect.targets import is_standard_output
 
-__all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "split"]
+__all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "max_pixels", "split"]
 
 
 class _OutputFile(click.Path):
@@ -179,6 +179,14 @@ def drawing(function: Command) -> Command:
         return function(style=style, blur=split(given.pop("blur")), **given)
 
     return _with_options(_DRAW, call, function)
+
+
+def max_pixels(function: Command) -> Command:
+    """Add how large a picture may be; the function gets `max_pixels`."""
+    option = click.option(
+        "--max-pixels", type=int, default=200_000_000, show_default=True, metavar="N", help="Larger images fail."
+    )
+    return option(function)
 
 
 def _with_options(options: list[Any], call: Command, function: Command) -> Command:

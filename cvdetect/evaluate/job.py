@@ -23,12 +23,13 @@ from cvdetect.evaluate.running import Looked, look
 from cvdetect.evaluate.worst import Gallery, check_worst, write_worst
 from cvdetect.events import Progress, Silent
 from cvdetect.files import write_text
+from cvdetect.frame import MAX_PIXELS
 from cvdetect.labels import LabelSet
 from cvdetect.loader.inputs import model_inputs
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions, check_share
 from cvdetect.outputs import Guard, Output
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sources.images import is_image_file
+from cvdetect.sources.images import check_max_pixels, is_image_file
 from cvdetect.targets import check_regular
 
 __all__ = ["EvalJob", "evaluate"]
@@ -54,6 +55,7 @@ class EvalJob:
         json: a file for all figures as one JSON object.
         worst: how many pictures with the worst misses to write into the folder `worst_dir`.
         blur: names of the truth's classes to pixelate there, or "all".
+        max_pixels: larger pictures are not decoded; they count as unreadable.
         style: how boxes look there.
     """
 
@@ -70,6 +72,7 @@ class EvalJob:
     worst: int = 0
     worst_dir: Path | str = "worst"
     blur: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
 
@@ -83,13 +86,13 @@ def evaluate(job: EvalJob, progress: Progress = Silent()) -> Report:  # noqa: B0
         SinkError: an output cannot be written.
     """
     _check(job)
-    folder = PictureFolder(job.images) if job.images else None
+    folder = PictureFolder(job.images, job.max_pixels) if job.images else None
     truth = read_truth(job.truth, folder.size if folder else None)
     _tell(truth, job.truth, progress)
     pictures = pair_pictures(truth.images, folder, progress) if folder else {}
     _check_own_names(job, pictures)
     if job.predictions is None:
-        looked = look(truth, pictures, job.model, _detecting(job), job.multi_label, job.run, progress)
+        looked = look(truth, pictures, job.model, _detecting(job), job.multi_label, job.run, progress, job.max_pixels)
     else:
         looked = _results(job, truth, job.predictions, progress)
     report = judge(truth, looked, _counts(truth, looked, folder, pictures), job.at, progress)
@@ -103,6 +106,7 @@ def _check(job: EvalJob) -> None:
         raise UsageError("give --images, the folder that the truth's images are in, or --predictions")
     if job.at is not None:
         check_share(job.at, "--at")
+    check_max_pixels(job.max_pixels)
     require_pycocotools()
     if job.plots is not None:
         check_plots()
@@ -206,6 +210,6 @@ def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
     if job.plots is not None:
         write_plots(Path(job.plots), report)
     if job.worst:
-        write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style), report, pictures)
+        write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style, job.max_pixels), report, pictures)
     if job.json is not None:
         write_text(job.json, report.to_json())

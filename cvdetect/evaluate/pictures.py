@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from cvdetect.annotations.record import TruthImage
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.events import Progress
+from cvdetect.frame import MAX_PIXELS
 from cvdetect.natural_order import natural_key
-from cvdetect.sources.images import is_image_file, read_image
+from cvdetect.sources.images import is_image_file, read_picture_file
 
 __all__ = ["PictureFolder", "examples", "pair_pictures"]
 
@@ -25,11 +26,12 @@ class PictureFolder:
         SourceError: the folder is not there, cannot be read, or holds no picture.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_pixels: int = MAX_PIXELS) -> None:
         if not folder.exists():
             raise SourceNotFound(f"{folder}: no such folder")
         if not folder.is_dir():
             raise SourceError(f"{folder}: is a file; --images takes the folder that the pictures are in")
+        self._max_pixels = max_pixels
         found = [path for path in folder.rglob("*") if is_image_file(path) and path.is_file()]
         if not found:
             raise SourceError(f"{folder}: holds no pictures")
@@ -67,7 +69,7 @@ class PictureFolder:
         """
         path = self.find(name)
         try:
-            height, width = read_image(path).shape[:2] if path else (1, 1)
+            height, width = read_picture_file(path, self._max_pixels).image.shape[:2] if path else (1, 1)
         except SourceError:
             return 1, 1  # told when it is its turn to be looked at
         return width, height

@@ -15,6 +15,7 @@ from cvdetect.evaluate.collecting import Collector
 from cvdetect.evaluate.naming import Pairing, pair_labels
 from cvdetect.evaluate.pictures import examples
 from cvdetect.events import Progress
+from cvdetect.frame import MAX_PIXELS
 from cvdetect.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.pipeline import run
 from cvdetect.sources.images import read_images
@@ -51,12 +52,14 @@ def look(
     multi_label: bool | None,
     options: RunOptions,
     progress: Progress,
+    max_pixels: int = MAX_PIXELS,
 ) -> Looked:
     """Detect in every picture; of each only the detections' numbers are kept.
 
     Args:
         pictures: position in the truth → file.
         multi_label: None: where the model allows it.
+        max_pixels: larger pictures are not read.
 
     Raises:
         SourceError: no picture could be read, or model and truth have no class in common.
@@ -71,7 +74,8 @@ def look(
     sink = Collector(truth.images, order, pairing, first.labels)
     progress.begin("detecting", len(order), "images")
     try:
-        summary = run(read_images([str(path) for path in pictures.values()]), detectors, [sink], progress)
+        frames = read_images([str(path) for path in pictures.values()], max_pixels=max_pixels)
+        summary = run(frames, detectors, [sink], progress)
     finally:
         progress.end()
     if not sink.done:

@@ -14,11 +14,11 @@ from cvdetect.evaluate.boards import Floats, Ints
 from cvdetect.evaluate.confusion import left_over
 from cvdetect.evaluate.matching import RIGHT
 from cvdetect.evaluate.report import Judged, Report
-from cvdetect.frame import Image
+from cvdetect.frame import MAX_PIXELS, Image
 from cvdetect.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 from cvdetect.sinks.pictures import write_picture
-from cvdetect.sources.images import read_image
+from cvdetect.sources.images import read_picture_file
 
 __all__ = ["Gallery", "check_worst", "worst_images", "write_worst"]
 
@@ -46,6 +46,7 @@ class Gallery:
     folder: Path
     blur: tuple[str, ...] = ()
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    max_pixels: int = MAX_PIXELS
 
 
 def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) -> list[Path]:
@@ -61,7 +62,8 @@ def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) 
     written = []
     for place, image in enumerate(worst_images(report.judged, report.at, sorted(pictures))[: gallery.count], start=1):
         path = gallery.folder / f"{place:0{digits}d}_{pictures[image].stem}.jpg"
-        write_picture(path, _drawn(report, image, read_image(pictures[image]), blur, gallery.style))
+        picture = read_picture_file(pictures[image], gallery.max_pixels).image
+        write_picture(path, _drawn(report, image, picture, blur, gallery.style))
         written.append(path)
     return written
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cvdetect.errors import SourceError
 from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.media.tone import HDR_NAMES, HLG
 from cvdetect.sniff import describe_foreign
+from cvdetect.sources.dimensions import check_wh, stated_wh
 from cvdetect.sources.eight_bits import eight_bits, expose, fraction_bits, opaque, sdr
 from cvdetect.sources.heif import NEEDED, read_heif
 from cvdetect.sources.heif_boxes import heif_colours, heif_orientation, heif_profile
@@ -75,12 +77,13 @@ def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     """The bytes of an image file, whatever its suffix → the image; `name` is used in errors.
 
     Raises:
-        SourceError: it is no image, of a kind that is not read, or damaged.
+        SourceError: it is no image, of a kind that is not read, damaged, or larger than `max_pixels`.
     """
     whole = data.tobytes()
     if not whole:
         raise SourceError(f"{name}: is empty")
     kind = _kind(whole, name)
+    check_wh(name, stated_wh(BytesIO(whole)), max_pixels)
     try:
         raw = _decoder(kind)(_File(data, whole, kind, max_pixels))
         image = opaque(_shown(raw, kind), raw.premultiplied)

@@ -22,6 +22,7 @@ from cvdetect.targets import check_regular, own_descriptor
 
 __all__ = [
     "check_inputs",
+    "check_max_pixels",
     "expand",
     "is_image_file",
     "natural_key",
@@ -43,7 +44,7 @@ def read_image(path: str | Path) -> Image:
 
     Raises:
         SourceNotFound: no such file.
-        SourceError: it cannot be read, or is not a picture.
+        SourceError: it cannot be read, is not a picture, or has more than 200 million pixels.
         UsageError: it is a named pipe, a socket or a device.
     """
     return read_picture_file(path).image
@@ -66,6 +67,12 @@ def _bytes(path: Path) -> _Bytes:
         raise SourceNotFound(f"{path}: no such file") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def check_max_pixels(max_pixels: int) -> None:
+    """Raise UsageError where no picture could be so small."""
+    if max_pixels < 1:
+        raise UsageError(f"--max-pixels {max_pixels}: at least 1 is needed")
 
 
 def is_image_file(path: Path) -> bool:
@@ -144,6 +151,7 @@ def _matches(text: str) -> list[str]:
 def read_images(
     names: Sequence[str],
     piped: Mapping[str, _Bytes | SourceError] = MappingProxyType({}),
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Frame | Failed]:
     """Each file as a frame, or as `Failed` where it cannot be read; `piped` holds what came through pipes."""
     for index, name in enumerate(names):
@@ -151,7 +159,7 @@ def read_images(
             came = piped.get(name)
             if isinstance(came, SourceError):
                 raise came
-            picture = read_picture_file(name) if came is None else decode(came, shown(name), MAX_PIXELS)
+            picture = read_picture_file(name, max_pixels) if came is None else decode(came, shown(name), max_pixels)
             yield picture.frame(name, index)
         except SourceError as error:
             yield Failed(name, error)

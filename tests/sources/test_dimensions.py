@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.annotate.dimensions import stated_wh
 from cvdetect.annotate.local import read_picture
 from cvdetect.errors import SourceError
+from cvdetect.sources.dimensions import stated_wh
+from cvdetect.sources.images import read_picture_file
 from cvdetect.storage import LocalFolder
 
 
@@ -86,3 +87,11 @@ def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Pa
         stream.truncate(1 << 40)  # sparse: it takes no room
     with pytest.raises(SourceError, match="more than a picture"):
         read_picture(LocalFolder(path.parent), path.name, 1_000_000)
+
+
+def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(".png"))
+    assert read_picture_file(path, 53 * 37).image.shape == (37, 53, 3)
+    with pytest.raises(SourceError, match=r"a\.png: says it has 53x37 pixels, over the limit of 1,960 .*--max-pixels"):
+        read_picture_file(path, 53 * 37 - 1)

@@ -8,9 +8,10 @@ from typing import IO
 
 import imagesize
 
+from cvdetect.errors import SourceError
 from cvdetect.sources.kinds import HEAD, kind_of
 
-__all__ = ["stated_wh"]
+__all__ = ["check_wh", "stated_wh"]
 
 # Radiance's and PFM's headers are text.
 _IN_WORDS = {
@@ -35,6 +36,18 @@ def stated_wh(stream: IO[bytes]) -> Wh | None:
         width, height = imagesize.get(stream, exif_rotation=False)
         return (abs(width), abs(height)) if (width, height) != (-1, -1) else None
     return _fixed(head, kind)
+
+
+def check_wh(shown: str, wh: tuple[int, int] | None, max_pixels: int) -> None:
+    """Refuse what `stated_wh` says of a picture that is called `shown`.
+
+    Raises:
+        SourceError: it has more than `max_pixels`.
+    """
+    if wh is not None and wh[0] * wh[1] > max_pixels:
+        raise SourceError(
+            f"{shown}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} (--max-pixels raises it)"
+        )
 
 
 def _largest_item(start: bytes) -> Wh | None:

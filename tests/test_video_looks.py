@@ -150,6 +150,32 @@ def test_full_range_and_bt2020_are_kept(tmp_path: Path) -> None:
     assert_colour(first(out), RGB, within=3 if hasattr(Interpolation, "ACCURATE_RND") else 9)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "matrix"), [(".avi", "XVID", 5), (".avi", "WMV2", 5), (".ts", "XVID", 5), (".mov", "MP4V", 9)]
+)
+def test_where_colours_or_range_cannot_be_stated_they_are_the_usual_ones(
+    tmp_path: Path, suffix: str, codec: str, matrix: int
+) -> None:
+    clip = make(tmp_path / "a.mp4", coded(RGB, 9, True), (320, 240), tags=(9, 9, 14), full=2)
+    _, out = copied(clip, tmp_path / f"o{suffix}", codec)
+    with av.open(str(out)) as container:
+        frame = next(container.decode(video=0))
+        means = np.array([np.frombuffer(plane, np.uint8)[: frame.width // 2].mean() for plane in frame.planes])
+    assert np.abs(decoded(means, matrix, full=False) - RGB).max() <= 9
+    assert_colour(first(out), RGB, within=9)
+
+
+def test_a_transport_stream_of_a_few_packets_is_written(tmp_path: Path) -> None:
+    _, out = copied(make(tmp_path / "a.mp4", coded(RGB, 5, False)), tmp_path / "o.ts", "XVID")
+    assert out.stat().st_size > 0
+
+
+def test_encoders_are_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    clip = make(tmp_path / "a.mp4", coded(RGB, 1, False), (320, 240))
+    copied(clip, tmp_path / "o.mkv", "AV01")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_copy_of_a_video_with_colours_of_its_own_has_their_means(tmp_path: Path, shared: Path) -> None:
     clip = shared / "data" / "cases" / "media" / "c_hd709.mp4"
     _, out = copied(clip, tmp_path / "o.mp4")

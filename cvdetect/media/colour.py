@@ -24,6 +24,8 @@ _RGB, _BT2020 = 0, 9
 _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
 _HOLDS_SHAPE = (".mp4", ".m4v", ".mov")  # in the container
+_HOLD_COLOURS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1")  # in the pictures' own headers
+_STATES_NO_COLOURS = (".avi", ".ts")
 _HOLD_SHAPE = ("mpeg4", "libx264", "libx265")  # in the pictures' own headers
 # Without rounding each copy is darker by 1.5 levels; PyAV 17 cannot ask for it.
 _ACCURATE = Interpolation.BILINEAR | getattr(Interpolation, "ACCURATE_RND", 0)
@@ -111,14 +113,20 @@ def from_bgr(image: Image, pix_fmt: str, look: Look) -> Any:
 def as_written(look: Look, suffix: str, encoder: str, wh: tuple[int, int]) -> Look:
     """What a container and an encoder can hold of it.
 
-    JPEG is always BT.601 in full range (JFIF 1.02), VP8 always BT.601 (RFC 6386, 9.2). Where the shape of pixels has no
-    place they are made square, that is, the frames have the size `wh` at which they are shown.
+    JPEG is always BT.601 in full range (JFIF 1.02), VP8 always BT.601 (RFC 6386, 9.2). Where colours cannot be stated
+    (MPEG-4 Part 2 or WMV in AVI) they are those that players take a video of that size for; QuickTime states no range.
+    Where the shape of pixels has no place they are made square, that is, the frames have the size `wh` at which they
+    are shown.
     """
-    if encoder in ("mjpeg", "libvpx"):
-        look = replace(look, matrix=BT601, full_range=encoder == "mjpeg")
     if suffix not in _HOLDS_SHAPE and encoder not in _HOLD_SHAPE:
         look = replace(look, stored_wh=wh, pixel_shape=Fraction(1))
-    return look
+    if encoder in ("mjpeg", "libvpx"):
+        return replace(look, matrix=BT601, full_range=encoder == "mjpeg")
+    if encoder in _HOLD_COLOURS:
+        return look
+    if suffix in _STATES_NO_COLOURS:
+        return replace(usual_look(look.stored_wh), pixel_shape=look.pixel_shape)
+    return replace(look, full_range=False) if suffix == ".mov" else look
 
 
 def stored(image: Image, look: Look) -> Image:

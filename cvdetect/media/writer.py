@@ -195,7 +195,10 @@ class _Unseekable:
         self._stream.close()
 
 
-def count_frames(path: Path) -> int:
-    """How many video frames a finished file holds, by its packets."""
-    with av.open(f"file:{path}") as container:
+def count_frames(path: Path, suffix: str) -> int:
+    """How many video frames a finished file of that container holds, by its packets.
+
+    FFmpeg does not recognise a transport stream of a few packets, so it is not left to guess.
+    """
+    with av.open(f"file:{path}", format=FORMATS[suffix]) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)

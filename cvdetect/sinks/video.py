@@ -230,7 +230,7 @@ class VideoFile:
             self._progress.note(f"{self._path}: {encoder.changes}")
         if self._temporary is None:
             return
-        held = _count(self._temporary)
+        held = _count(self._temporary, self._suffix)
         finish(self._temporary, self._path)
         if held != encoder.written:
             raise SinkError(
@@ -253,12 +253,12 @@ def _open_stream(path: Path) -> IO[bytes]:
     return os.fdopen(number, "wb", buffering=0)
 
 
-def _count(path: Path) -> int:
+def _count(path: Path, suffix: str) -> int:
     """How many frames a finished file really holds."""
     if media.available():
         from cvdetect.media.writer import count_frames
 
-        return count_frames(path)
+        return count_frames(path, suffix)
     capture = cv2.VideoCapture(str(path))
     held = 0
     while capture.grab():

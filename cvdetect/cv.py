@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cvdetect.errors import MissingPackage
 
-__all__ = ["NEEDS", "cv2", "import_cure", "version_cure"]
+__all__ = ["NEEDS", "cv2", "import_cure", "quiet", "version_cure"]
 
 NEEDS = "opencv-python>=4.13,<5"
 _FLOOR, _CEILING = (4, 13), (5, 0)  # below, cv2.utils.logging is missing; OpenCV 5 has no importer for Darknet
@@ -61,3 +64,21 @@ if _cure := version_cure(getattr(_cv2, "__version__", None)):
 cv2: Any = _cv2  # its type stubs change from release to release
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+_quieting = threading.Lock()
+_quiet_threads: list[int] = []  # those that ask for it, as often as they do
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps OpenCV's own lines off the screen while what goes wrong is told in one sentence; in any thread."""
+    logging = cv2.utils.logging
+    with _quieting:
+        _quiet_threads.append(threading.get_ident())
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        with _quieting:
+            _quiet_threads.remove(threading.get_ident())
+            if not _quiet_threads:
+                logging.setLogLevel(logging.LOG_LEVEL_ERROR)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.cv import NEEDS, cv2
+from cvdetect.cv import NEEDS, cv2, quiet
 from cvdetect.errors import BackendError, MissingPackage, ModelFileError
 from cvdetect.network.backends import choose
 from cvdetect.network.base import Ran
@@ -102,14 +101,14 @@ def read_darknet(cfg: str, weights: Bytes, name: str, outputs: Sequence[str], op
 def read_tensorflow(graph: Bytes, config: str, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
     """A TensorFlow frozen graph from its content and its OpenCV text graph ("" where it needs none)."""
     text = np.frombuffer(config.encode(), np.uint8)
-    with _quiet():
+    with quiet():
         net = _read(name, cv2.dnn.readNetFromTensorflow, graph, *([text] if config else []))
     return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
 
 
 def read_onnx(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
     """An ONNX model from its content; `outputs` are the names of its graph's outputs."""
-    with _quiet():
+    with quiet():
         net = _read(name, cv2.dnn.readNetFromONNX, model)
     return OpenCVNetwork(net, outputs, options)
 
@@ -130,21 +129,9 @@ def read_caffe(
 
 def read_tflite(model: Bytes, name: str, outputs: Sequence[str], options: RunOptions) -> OpenCVNetwork:
     """A TensorFlow Lite model from its content; empty `outputs` take all unconnected ones."""
-    with _quiet():
+    with quiet():
         net = _read(name, cv2.dnn.readNetFromTFLite, model)
     return OpenCVNetwork(net, outputs or net.getUnconnectedOutLayersNames(), options)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps OpenCV's own lines off the screen while what it throws is told in one sentence."""
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def _read(name: str, reader: Any, *buffers: Bytes) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect import media
-from cvdetect.cv import cv2
+from cvdetect.cv import cv2, quiet
 from cvdetect.errors import SourceError
 from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.media.tone import HDR_NAMES, HLG
@@ -37,6 +37,7 @@ _BY_SUFFIX = {".tga": "tga", ".jls": "jls"}
 # A block of 8x8 pixels takes a bit at the very least; a file with less is one whose end is missing.
 _MOST_JPEG_PIXELS = 8 * 64  # a byte
 _BT2020 = 9
+_ONE_KIND = ("avif", "gif", "png", "webp")  # of which all variants are read
 _DNG_VERSION, _TOP_SAMPLE, _EXTRA_SAMPLES = 50706, 281, 338
 _Bytes = NDArray[np.uint8]
 
@@ -85,7 +86,8 @@ def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     kind = _kind(whole, name)
     check_wh(name, stated_wh(BytesIO(whole)), max_pixels)
     try:
-        raw = _decoder(kind)(_File(data, whole, kind, max_pixels))
+        with quiet():
+            raw = _decoder(kind)(_File(data, whole, kind, max_pixels))
         image = opaque(_shown(raw, kind), raw.premultiplied)
     except cv2.error as error:  # e.g. more pixels than OpenCV's limit
         raise SourceError(f"{name}: cannot be decoded: {' '.join(str(error.err or error).split())}") from error
@@ -241,7 +243,9 @@ def _several(raw: _Raw, whole: bytes, kind: str | None) -> tuple[str, ...]:
 def _why_undecodable(name: str, head: bytes) -> str:
     if Path(name).suffix.lower() in VIDEO_SUFFIXES:
         return f"is a video; run cvdetect video '{name}'"
-    if kind_of(head) is not None:
-        return "is cut short or damaged: the picture cannot be decoded"
+    kind = kind_of(head)
+    if kind is not None:
+        other = "" if kind in _ONE_KIND else f", or a variant of {kind.upper()} that is not read"
+        return f"is cut short or damaged{other}: the picture cannot be decoded"
     foreign = describe_foreign(head)
     return f"is {foreign}, not a picture" if foreign else "is not a picture that OpenCV can decode"

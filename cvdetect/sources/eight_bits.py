@@ -20,6 +20,7 @@ def eight_bits(samples: NDArray[Any], top: int | None = None) -> NDArray[np.uint
 
     `top` is the sample that means white. Files of 16 bits often hold 10, 12 or 14 and do not state it: it is then the
     largest of the least of 8, 10, 12, 14, 16, 24 and 32 bits that hold all samples. Less than 0 is black.
+    Where each sample holds the same byte twice, 8 bits were spread over 16, however dark the image is.
     """
     if samples.ndim == 3 and samples.shape[2] == 4 and samples.dtype != np.uint8:  # alpha has a depth of its own
         return np.dstack([eight_bits(samples[:, :, :3], top), eight_bits(samples[:, :, 3], top)])
@@ -27,6 +28,8 @@ def eight_bits(samples: NDArray[Any], top: int | None = None) -> NDArray[np.uint
     if top is None or largest > top:
         if samples.dtype == np.uint8:
             return samples
+        if samples.dtype == np.uint16 and not (samples % 257).any():
+            return np.asarray(samples >> 8, np.uint8)
         top = (1 << next((bits for bits in _DEPTHS if largest < 1 << bits), 32)) - 1
     return np.asarray(np.clip(samples, 0, None) * np.float32(255 / top) + np.float32(0.5)).astype(np.uint8)
 

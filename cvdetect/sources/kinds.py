@@ -49,6 +49,7 @@ def suffix_says(name: str) -> Says:
 
 
 _MAGICS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff\xf7", "jls"),
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"GIF87a", "gif"),

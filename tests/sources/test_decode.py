@@ -6,6 +6,7 @@ import io
 import struct
 import sys
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -297,3 +298,22 @@ def test_texts_that_begin_like_an_image_are_none() -> None:
 def test_a_pam_file_is_read() -> None:
     header = b"P7\nWIDTH 36\nHEIGHT 24\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
     np.testing.assert_array_equal(rgb(header + RGB.tobytes()), RGB)
+
+
+def test_a_dark_image_of_16_bits_that_were_8_stays_dark() -> None:
+    dark = np.arange(0, 60, dtype=np.uint16).reshape(6, 10) * 257
+    done, data = cv2.imencode(".png", dark)
+    assert done
+    assert np.array_equal(decode(data, "dark.png").image[:, :, 0], dark >> 8)
+
+
+def test_jpeg_ls_is_known_by_its_content_and_damage_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    grey = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)
+    encoder = av.CodecContext.create("jpegls", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "gray", Fraction(1, 25)
+    packet = encoder.encode(av.VideoFrame.from_ndarray(grey, format="gray"))[0]
+    assert np.array_equal(decode(np.frombuffer(bytes(packet), np.uint8), "no_suffix").image[:, :, 0], grey)
+    _, bmp = cv2.imencode(".bmp", grey)
+    with pytest.raises(SourceError, match="cut short or damaged, or a variant of BMP that is not read"):
+        decode(bmp[:1500], "a.bmp")
+    assert capfd.readouterr() == ("", "")

@@ -20,9 +20,10 @@ from cvdetect.sources.kinds import VIDEO_SUFFIXES
 if TYPE_CHECKING:
     from cvdetect.media.sound import Sound
 
-__all__ = ["RATE", "ImageSequence", "sequence_of"]
+__all__ = ["RATE", "ImageSequence", "first_frame", "sequence_of"]
 
 RATE = Fraction(25)  # frames a second, FFmpeg's for images
+_NEAR = Fraction(1, 2000)  # seconds
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
 
@@ -51,6 +52,15 @@ def sequence_of(name: str) -> list[str] | None:
     return found
 
 
+def first_frame(time_s: float, rate: Fraction) -> int:
+    """The first of frames 0, 1 / rate, 2 / rate, … that does not lie before a time.
+
+    A time typed in thousandths means the frame there: 0.2 s is frame 5 of 25 a second, though the nearest number that
+    a computer has for it is a little more.
+    """
+    return max(0, math.ceil((Fraction(time_s) - _NEAR) * rate))
+
+
 def _numbered(pattern: Path) -> list[str]:
     """Files whose name is the pattern with a number in it, by that number."""
     before, after = _NUMBER.split(pattern.name, maxsplit=1)[0], _NUMBER.split(pattern.name, maxsplit=1)[-1]
@@ -75,8 +85,8 @@ class ImageSequence:
 
     def __init__(self, name: str, files: list[str], start: float, end: float | None) -> None:
         self._name, self._files = name, files
-        first = math.ceil(Fraction(start) * RATE)
-        last = len(files) if end is None else min(len(files), math.ceil(Fraction(end) * RATE))
+        first = first_frame(start, RATE)
+        last = len(files) if end is None else min(len(files), first_frame(end, RATE))
         self._places = range(first, last)
         self._unread: list[SourceError] = []
         self.cut: str | None = None

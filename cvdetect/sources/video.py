@@ -17,7 +17,7 @@ from cvdetect.frame import Frame, StreamInfo
 from cvdetect.media.pipe import is_pipe
 from cvdetect.sniff import not_a_video
 from cvdetect.sources.failed import Failed
-from cvdetect.sources.sequence import ImageSequence, sequence_of
+from cvdetect.sources.sequence import ImageSequence, first_frame, sequence_of
 
 if TYPE_CHECKING:
     from cvdetect.media.sound import Sound
@@ -119,7 +119,7 @@ class _OpenCVVideo:
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self._rate = Fraction(rate).limit_denominator(1001) if math.isfinite(rate) and rate > 0 else Fraction(25)
         claimed = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._index = self._skip(math.ceil(self._start * self._rate))
+        self._index = self._skip(first_frame(self._start, self._rate))
         done, self._image = self._capture.read()
         if not done:
             raise SourceError(f"{self._name}: holds no frame that can be decoded in that range")
@@ -145,7 +145,7 @@ class _OpenCVVideo:
             self.cut = f"is cut short: {self._index} of {claimed} frames could be read"
 
     def _is_over(self) -> bool:
-        return self._end is not None and self._index >= self._end * self._rate
+        return self._end is not None and self._index >= first_frame(self._end, self._rate)
 
 
 def every(frames: Iterable[Frame], n: int) -> Iterator[Frame]:

@@ -12,9 +12,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cvdetect import media
+from cvdetect.cv import cv2
 from cvdetect.media import pipe
 from tests.conftest import ROOT, Cli
 
@@ -271,3 +273,28 @@ def test_webcam_reads_a_pipe_to_its_end(cli: Cli, fast: list[str]) -> None:
     done = run(["webcam", "--url", "-", "--no-window", "--json", "-", *fast], source.read_bytes())
     assert done.returncode == 0, done.stderr
     assert done.stdout and b"trying again" not in done.stderr
+
+
+@pytest.mark.parametrize(("start", "end"), [("0.2", "0.6"), ("0.28", "0.56"), ("0.04", "0.12"), ("0", "0.001")])
+def test_images_of_a_sequence_are_cut_to_the_frame(start: str, end: str, cli: Cli, fast: list[str]) -> None:
+    for number in range(16):
+        cv2.imwrite(f"f{number:03}.png", np.full((48, 64, 3), number * 10, np.uint8))
+    done = cli("video", "f%03d.png", *fast, "--start", start, "--end", end, "--json", "-")
+    assert done.code == 0, done
+    frames = [json.loads(line)["frame"] for line in done.out.splitlines()]
+    assert frames == list(range(round(float(start) * 25), max(1, round(float(end) * 25))))
+
+
+@pytest.mark.parametrize(("start", "end"), [("0.28", "0.56"), ("0.2", "0.6")])
+def test_without_pyav_videos_are_cut_to_the_frame(
+    start: str, end: str, cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = cv2.VideoWriter("in.avi", cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
+    for number in range(16):
+        writer.write(np.full((48, 64, 3), number * 10, np.uint8))
+    writer.release()
+    monkeypatch.setattr(media, "available", lambda: False)
+    done = cli("video", "in.avi", *fast, "--start", start, "--end", end, "--json", "-")
+    assert done.code == 0, done
+    frames = [json.loads(line)["frame"] for line in done.out.splitlines()]
+    assert frames == list(range(round(float(start) * 25), round(float(end) * 25)))

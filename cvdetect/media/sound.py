@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Sound", "Track"]
+__all__ = ["Sound", "Track", "duration"]
 
 _FINE = Fraction(1, 1000)  # seconds a tick
 _PRIMING = Fraction(1, 10)  # seconds
@@ -70,7 +70,7 @@ class Sound:
             if packet.dts is None:
                 return
         stamp = packet.pts if packet.pts is not None else packet.dts
-        self._due[packet.stream.index] = stamp + _duration(packet)
+        self._due[packet.stream.index] = stamp + duration(packet)
         time = stamp * packet.time_base
         if self._until is not None and time >= self._until:
             self._unfinished.discard(packet.stream.index)
@@ -101,8 +101,8 @@ class Sound:
         return taken
 
 
-def _duration(packet: Any) -> int:
-    """How long a packet lasts, in ticks."""
+def duration(packet: Any) -> int:
+    """How long a packet of sound lasts, in ticks."""
     if packet.duration:
         return int(packet.duration)
     codec = packet.stream.codec_context

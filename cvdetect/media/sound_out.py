@@ -11,13 +11,15 @@ import av
 import numpy as np
 
 from cvdetect.events import Progress
-from cvdetect.media.sound import Sound, Track
+from cvdetect.media.silence import silent_packet
+from cvdetect.media.sound import Sound, Track, duration
 
 __all__ = ["SoundWriter"]
 
 # What players of each container expect, by codec; the rest is re-encoded, though FFmpeg could put some of it there.
 _MP4 = "aac mp3 mp2 ac3 eac3 dts alac opus flac".split()
 _PCM = "pcm_s16le pcm_s24le pcm_s32le pcm_f32le pcm_u8 pcm_alaw pcm_mulaw".split()
+_FRAMED = ("aac", "mp3", "mp2", "ac3", "flac")  # a packet is a frame
 _HELD: dict[str, list[str] | None] = {
     "mp4": _MP4,
     "mov": None,  # None: whatever FFmpeg can put there
@@ -33,6 +35,7 @@ _RATES = {
 _USUAL_RATE = 48000
 _BIT_RATE = 80_000  # a channel
 _LATE_S = 0.03  # a gap or an overlap in sound up to this is jitter
+_CLOCK = Fraction(1, 90_000)  # seconds
 _LONGEST_SILENCE_S = 3600.0
 
 
@@ -117,20 +120,48 @@ class _Copied:
         self._stream = container.add_stream_from_template(_template(track, container.format.name))
         _describe(self._stream, track)
         self._shift_s = shift_s
-        self._started = shift_s is None
+        self._end: float | None = None  # seconds: where the last packet ends; None before the first
+        self._lacking = 0.0  # seconds of silence that would have been less than a packet
+        self._silence: Any = None
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """The packet, with its new track; without times, those before the first picture are left out."""
+        """The packet, with its new track; in a container without times those before the first picture are left out, and
+        gaps are filled with silence."""
         if packet is None:
             return
-        if not self._started:
-            lasts = packet.duration or 0
+        if self._shift_s is not None:
+            begin, lasts = float(packet.pts * packet.time_base), self._lasts(packet)
             # A packet that only starts the decoder stays: without it the first samples would be damaged.
-            if (packet.pts + lasts / 2) * packet.time_base < (self._shift_s or 0.0) and not packet.is_discard:
+            if self._end is None and begin + lasts / 2 < self._shift_s and not packet.is_discard:
                 return
-            self._started = True
+            if self._end is not None and begin > self._end + _LATE_S and self.track.codec in (*_FRAMED, *_PCM):
+                yield from self._filled(self._end, begin)
+            self._end = begin + lasts
         packet.stream = self._stream
         yield packet
+
+    def _lasts(self, packet: Any) -> float:
+        """Seconds of sound in a packet; MP4 has a packet last until the next one, behind a gap, too."""
+        stated, source = float(duration(packet) * packet.time_base), self.track.stream
+        if self.track.codec in _FRAMED and source.container.format.name.startswith("mov"):
+            whole = source.codec_context.frame_size / source.codec_context.sample_rate
+            return min(stated, whole) if whole else stated
+        return stated
+
+    def _filled(self, begin: float, end: float) -> Iterator[Any]:
+        """Packets of silence between two times in seconds."""
+        self._silence = self._silence or silent_packet(self.track.stream)
+        data, lasts = self._silence
+        wanted = min(end - begin, _LONGEST_SILENCE_S) + self._lacking
+        number = int(min(wanted, end - begin) / lasts + 0.01)
+        self._lacking = wanted - number * lasts
+        for place in range(number):
+            packet = av.Packet(data)
+            packet.time_base = _CLOCK
+            packet.pts = packet.dts = round((begin + place * lasts) / _CLOCK)
+            packet.duration = round(lasts / _CLOCK)
+            packet.stream = self._stream
+            yield packet
 
 
 class _Recoded:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cvdetect.media.sound_out import SoundWriter, _Copied
-from tests.media.conftest import Make, av, offsets, through
+from tests.media.conftest import Make, av, beeps, offsets, through
 
 SOUNDS = {
     "mp3.avi": (["-c:v", "mpeg4", "-c:a", "libmp3lame"], {".mp4": "mp3", ".avi": "mp3", ".webm": "opus", ".ts": "mp3"}),
@@ -74,3 +74,20 @@ def test_sound_that_cannot_be_put_there_is_left_out_with_a_warning(
 def test_the_shared_case(shared: Path, tmp_path: Path) -> None:
     passed = through(shared / "data/cases/media/xvidmp3.avi", tmp_path / "out.mp4")
     assert codecs(passed.out) == ["mp3"] and not passed.told and passed.cut is None
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "aac"), ("a.flv", "aac"), ("a.mkv", "libmp3lame"), ("a.mkv", "ac3"), ("a.mkv", "flac"),
+        ("a.mkv", "pcm_s16le"), ("a.mov", "pcm_alaw"), ("a.mkv", "mp2"),
+    ],
+)  # fmt: skip
+def test_a_gap_in_copied_sound_is_silence_where_there_are_no_times(
+    name: str, codec: str, clip: Make, tmp_path: Path
+) -> None:
+    gap = ["-af", "aselect='not(between(t,0.5,1.5))'", "-ar", "44100"]
+    source = clip(name, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", codec, *gap)
+    passed = through(source, tmp_path / "out.avi")
+    assert not passed.told and len(beeps(passed.out)) == 1
+    assert offsets(passed.out) == pytest.approx(offsets(source), abs=0.05)

@@ -26,7 +26,6 @@ from cvdetect.sniff import not_a_video
 
 __all__ = ["AvReader"]
 
-_DAMAGE = (av.error.InvalidDataError, av.error.UndefinedError)
 _USUAL_RATE = Fraction(25)
 _NEAR = Fraction(1, 2000)  # seconds; a time typed in thousandths means the frame there
 _SIZED = ("mov", "matroska", "avi", "asf")  # formats that state how many bytes they have
@@ -96,7 +95,7 @@ class AvReader:
         self._stream.thread_type = "SLICE" if untimed else "AUTO"
         self._rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or _USUAL_RATE)
         self._timeline = Timeline(self._container.format.name)
-        self._near = min(_NEAR, (self._stream.time_base or _NEAR) / 2)
+        self._near = min(_NEAR, 1 / (2 * self._rate))
         self._zero = self._find_zero()
         self._stamps = Stamps(self._container.format.name, self._stream.time_base, self._zero, self._rate)
         if self._with_sound and (tracks := self._audio_tracks()):
@@ -197,7 +196,9 @@ class AvReader:
         A cut file ends for FFmpeg where its first track ends; the picture may go on, then the others are passed over.
         """
         try:
-            yield from self._container.demux()
+            yield from self._demux_all()
+        except IndexError:  # PyAV at the end of a file in which FFmpeg found a further track on the way (FLV, MPEG-PS)
+            pass
         except av.error.InvalidDataError as error:
             self.cut = f"reading broke off: {error.strerror}"
         except (av.error.FFmpegError, OSError) as error:  # the network, the disk
@@ -210,6 +211,9 @@ class AvReader:
                 stream.discard = av.stream.Discard.all
         with suppress(av.error.FFmpegError):
             yield from self._container.demux(self._stream)
+
+    def _demux_all(self) -> Iterator[Any]:
+        yield from self._container.demux()
 
     def _lacks_bytes(self) -> int:
         local = self._pipe is None and "://" not in self._name
@@ -245,7 +249,7 @@ class AvReader:
             self._stamps.feed(packet)
             try:
                 frames = packet.decode()
-            except _DAMAGE:
+            except av.error.FFmpegError:  # which one is up to the decoder: DV says EPERM, raw video EINVAL
                 self._damaged += 1
                 continue
             tail.note(frames)
@@ -263,7 +267,7 @@ class AvReader:
         """What the decoder has held back."""
         try:
             frames = self._stream.codec_context.decode(None)
-        except (*_DAMAGE, EOFError):
+        except (av.error.FFmpegError, EOFError):
             self._damaged += 1
             frames = []
         tail.note(frames)

@@ -14,7 +14,7 @@ _MATROSKA = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 # Boxes that begin an MP4 or QuickTime file (ISO/IEC 14496-12, QuickTime File Format).
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid", b"sidx"}
-_NEEDED_BOXES = {b"mdat", b"moov", b"moof"}
+_NEEDED_BOXES = {b"mdat", b"moov", b"moof", b"sidx", b"styp"}
 
 
 def missing_bytes(path: Path) -> int:

@@ -228,3 +228,15 @@ def test_the_shared_cases(shared: Path, tmp_path: Path) -> None:
             assert abs(times[-1] - times[0] - passed.frames[-1][1] + passed.frames[0][1]) < 0.04
     passed = through(cases / "long.ts", tmp_path / "out.mp4", 2.0, 3.0)
     assert [n for n, _ in passed.frames] == list(range(50, 75))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "frames"), [(0.042, 0.125, [1, 2]), (0.0417, 0.0834, [1]), (0.083, 0.084, [2])]
+)
+def test_a_time_in_thousandths_means_the_frame_there(
+    start: float, end: float, frames: list[int], remux: Make, tmp_path: Path
+) -> None:
+    """Frames 1, 2 and 3 of 24000/1001 a second are at 0.0417, 0.0834 and 0.1251 s."""
+    source = remux("film.mp4", "-f", "lavfi", "-i", "testsrc=s=64x48:r=24000/1001:d=1", *X264)
+    with open_video(str(source), start, end) as video:
+        assert [frame.index for frame in video] == frames

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cvdetect.media.reader import AvReader
 from cvdetect.media.whole import index_at_end, missing_bytes
 from cvdetect.sources.video import open_video
 from tests.media.conftest import Make, through
@@ -21,6 +23,8 @@ CUT = {
     "a.avi": ["-c:v", "libx264", "-bf", "2"],
     "a.flv": ["-c:v", "libx264"],
     "a.wmv": ["-c:v", "wmv2"],
+    "raw.avi": ["-c:v", "rawvideo", "-pix_fmt", "bgr24"],
+    "dv.avi": ["-c:v", "dvvideo", "-s", "720x576", "-pix_fmt", "yuv420p"],
 }
 
 
@@ -48,6 +52,17 @@ def test_a_cut_file_gives_all_there_is_and_says_so(name: str, remux: Make, tmp_p
         frames, cut = read(part)
         assert frames == counted(part)
         assert cut is not None and cut.startswith("is cut short")
+
+
+def test_a_track_that_ffmpeg_finds_on_the_way_is_no_error(remux: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyAV raises IndexError at the end of such a file; whether it does depends on what lies in its memory."""
+
+    def all_packets(reader: AvReader) -> Iterator[object]:
+        yield from reader._container.demux()
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(AvReader, "_demux_all", all_packets)
+    assert read(remux("a.flv", *PICTURE, "-c:v", "libx264")) == (75, None)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])

@@ -298,3 +298,9 @@ def test_without_pyav_videos_are_cut_to_the_frame(
     assert done.code == 0, done
     frames = [json.loads(line)["frame"] for line in done.out.splitlines()]
     assert frames == list(range(round(float(start) * 25), round(float(end) * 25)))
+
+
+def test_codecs_keep_their_own_notes_off_standard_error(fast: list[str]) -> None:
+    done = run(["video", STREET, "--out", "out.mp4", "--codec", "VP80", *fast])
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) <= 3, done.stderr.decode()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -30,6 +27,7 @@ from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
+from cvdetect.sources.read_along import files_of
 from cvdetect.sources.video import VideoSource, every, open_video, usual_stem, with_end
 from cvdetect.targets import names_a_folder
 
@@ -157,17 +155,9 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
         option = "--codec" if job.codec else "--container"
         raise UsageError(f"{option} goes with --out: no video is written")
     outputs = {"--out": out, "--json": job.json}
-    inputs = chain(_files_of(job.input), model_inputs(job.model))
+    inputs = chain(files_of(job.input), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return out
-
-
-def _files_of(name: str) -> Iterator[str | Path]:
-    """The files of an input: its own, or those of an image sequence (``%05d.jpg``, ``*.jpg``)."""
-    yield name.removeprefix("file://")
-    pattern = re.sub(r"%0?\d*d", "*", name)
-    if glob.has_magic(pattern):
-        yield from glob.iglob(pattern)  # noqa: PTH207 - names as they were typed
 
 
 def _output(job: VideoJob) -> Path | None:

@@ -6,6 +6,7 @@ Every option of every command that names a file or folder to write passes here, 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cvdetect.targets import Target, is_standard_output
 __all__ = ["Guard", "Output", "claimed_by"]
 
 _OWN = ".cvdetect"  # a run of annotate keeps its manifest there
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # `Path` makes one slash of two
 _Identity = tuple[int, int]
 
 
@@ -40,8 +42,8 @@ class Guard:
     """What a run reads, so that nothing of it is written over.
 
     Args:
-        inputs: every file that is read: media, lists, model files, label files, truths. Looked at only where an output
-            exists already. Addresses, and what is not there, do no harm.
+        inputs: every file that is read: media, lists, model files, label files, truths; "-" is standard input. Looked
+            at only where an output exists already. Addresses, and what is not there, do no harm.
     """
 
     def __init__(self, inputs: Iterable[str | Path]) -> None:
@@ -119,11 +121,11 @@ class Guard:
 def _identities(names: Iterable[str | Path]) -> Iterator[tuple[_Identity, str]]:
     for name in names:
         try:
-            status = os.stat(name)  # noqa: PTH116
+            status = os.fstat(0) if str(name) == "-" else os.stat(name)  # noqa: PTH116
         except (OSError, ValueError):
             continue
         if not stat.S_ISCHR(status.st_mode):  # a terminal is read and written
-            yield _identity(status), str(name)
+            yield _identity(status), "on standard input" if str(name) == "-" else str(name)
 
 
 def _identity(status: os.stat_result) -> _Identity:
@@ -142,7 +144,7 @@ def _both(output: Output, other: Output) -> str:
 
 
 def _check_path(output: Output) -> None:
-    if "://" in str(output.path) and not os.path.exists(Path(output.path).parent):  # noqa: PTH110 - of any length
+    if _ADDRESS.match(str(output.path)) and not os.path.exists(Path(output.path).parent):  # noqa: PTH110 - of any length
         raise UsageError(f"{output.path}: is an address, but {output.option} writes files; give a path")
 
 

@@ -29,7 +29,7 @@ def not_written(path: Path | str, error: OSError) -> SinkError:
     """Why `path` could not be written: `UnfitName` where its name alone is the reason."""
     kind = UnfitName if error.errno in UNFIT else SinkError
     why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
-    return kind(f"{path}: cannot be written: {why}")
+    return kind(f"{'standard output' if str(path) == '-' else path}: cannot be written: {why}")
 
 
 def names_a_folder(path: str | Path) -> bool:

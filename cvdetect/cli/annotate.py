@@ -19,6 +19,8 @@ class _Folder(click.Path):
     """A path, or an address (``s3://bucket/labels``), which stays a string."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty", param, ctx)
         return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
 
 

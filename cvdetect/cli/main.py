@@ -13,7 +13,7 @@ from types import FrameType
 import click
 
 from cvdetect import __version__
-from cvdetect.errors import CvdetectError, SinkError, SourceError
+from cvdetect.errors import CvdetectError, SinkError, SourceError, UsageError
 from cvdetect.printable import encodable, printable, write_safely
 from cvdetect.redact import redact
 
@@ -100,6 +100,8 @@ def cli(
     Every option can come from the environment too: CVDETECT_IMAGE_CONF=0.3 is --conf 0.3 of the command image.
     """
     settings.quiet, settings.verbose, settings.offline = quiet, verbose, offline
+    if cache_dir and "://" in cache_dir:
+        raise UsageError(f"--cache-dir {cache_dir}: is an address, expected a folder")
     settings.models, settings.cache_dir = models, cache_dir
 
 

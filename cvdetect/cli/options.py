@@ -28,7 +28,17 @@ from cvdetect.targets import is_standard_output
 __all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "max_pixels", "split"]
 
 
-class _OutputFile(click.Path):
+class _Output(click.Path):
+    """What is written; an empty text, as of a variable that is not set, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text as a path."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _OutputFile(_Output):
     """A file to write; names of standard output, such as /dev/stdout, become "-"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -38,7 +48,7 @@ class _OutputFile(click.Path):
 # What an option names. Every output goes through `cvdetect.outputs`; it stays as it was typed, because a slash at its
 # end makes it a folder.
 PATH = click.Path(path_type=Path)
-OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), click.Path(), click.Path()
+OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), _Output(), _Output()
 Command = Callable[..., Any]
 
 # What `bench` takes more than once.

@@ -17,6 +17,8 @@ from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.page import Address, check_port, need_server, parse_address
 from cvdetect.sinks.video import choose_codec
 from cvdetect.sources.live import device_name
+from cvdetect.sources.read_along import files_of
+from cvdetect.targets import names_a_folder
 
 __all__ = ["WebcamJob", "check"]
 
@@ -91,10 +93,10 @@ def check(job: WebcamJob) -> Address | None:
         need_server()
         check_port(serve)
     if job.out is not None:
+        if names_a_folder(job.out):
+            raise UsageError(f"{job.out}: is a folder, expected a file name")
         choose_codec(Path(job.out), None, Silent(), job.container)
     outputs = {"--out": job.out, "--json": job.json}
-    inputs: Iterator[str | Path] = chain(
-        [] if job.url is None else [job.url.removeprefix("file://")], model_inputs(job.model)
-    )
+    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return serve

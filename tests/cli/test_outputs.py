@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -379,6 +381,55 @@ def device(name: str) -> None:
         Path(name).open("wb").close()
     except OSError:
         pytest.skip("no device can be made here")
+
+
+def test_a_file_on_standard_input_is_an_input(run: Cli) -> None:
+    for source, *args in (("photo.png", "image", "-", "-o"), ("clip.avi", "video", "-", "--out")):
+        link = f"other{Path(source).suffix}"
+        os.link(source, link)
+        for target in (source, link):
+            before = snapshot()
+            command = [sys.executable, "-m", "cvdetect", *args, target, *MODEL]
+            with Path(source).open("rb") as stream:
+                done = subprocess.run(command, stdin=stream, capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "input on standard input itself" in done.stderr
+            assert snapshot() == before
+
+
+def test_a_playlist_is_read_with_all_it_names(run: Cli) -> None:
+    shutil.copy("clip.avi", "one.ts")
+    Path("key.bin").write_bytes(bytes(16))
+    segment = '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="key.bin"\n#EXTINF:1,\none.ts\n#EXT-X-ENDLIST\n'
+    Path("low.m3u8").write_text(segment)
+    Path("all.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n")
+    for target in ("one.ts", "key.bin", "low.m3u8", "all.m3u8"):
+        assert "is the input" in refused(run, 2, "video", "all.m3u8", *MODEL, "--json", target)
+        webcam = ["webcam", "--url", "all.m3u8", "--no-window", *MODEL]
+        assert "is the input" in refused(run, 2, *webcam, "--json", target)
+
+
+@pytest.mark.parametrize(("command", "option"), [*FILES, *FOLDERS])
+def test_an_address_or_nothing_is_no_output(run: Cli, command: str, option: str) -> None:
+    args = [*(FILES | FOLDERS)[command, option], option]
+    for scheme in ("rtsp", "file", "s3") if command != "annotate" else ():  # which writes into stores
+        error = refused(run, 2, *args, f"{scheme}://user:hunter2@host/x.mp4")
+        assert "hunter2" not in error
+    done = run(*args, "")
+    assert done.code == 2 and "the path is empty" in done.err
+    assert not list(Path().glob("*:"))
+
+
+def test_a_live_video_goes_into_no_folder(run: Cli) -> None:
+    Path("there.mp4").mkdir()
+    for target in ("new.mp4/", "new/", "there.mp4"):
+        assert "is a folder" in refused(run, 2, *WEBCAM, "--out", target)
+
+
+def test_the_cache_is_at_no_address(run: Cli) -> None:
+    error = refused(run, 2, "--cache-dir", "http://user:hunter2@host/x", "models", "path", "yolov3-tiny")
+    assert "is an address" in error
+    assert "hunter2" not in error
 
 
 def test_several_outputs_may_go_to_one_null_device(run: Cli) -> None:

@@ -152,7 +152,8 @@ def listed_paths(inputs: Inputs) -> Iterator[str]:
         return
     try:
         with _open(inputs.text) as stream:
-            yield from map(os.fsdecode, names_of(stream))
+            shown = "standard input" if inputs.text == "-" else inputs.text[1:]
+            yield from map(os.fsdecode, names_of(stream, shown))
     except FileNotFoundError:
         raise SourceNotFound(f"{inputs.text[1:]}: no such list of images") from None
     except SourceError:

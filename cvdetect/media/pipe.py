@@ -65,7 +65,9 @@ class Pipe:
 
 
 def _standard_input() -> int:
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin is None:
+        raise SourceError("-: standard input is closed; pipe a video into it, e.g. cvdetect video - < in.mp4")
+    if sys.stdin.isatty():
         raise UsageError("-: standard input is a terminal; pipe a video into it, e.g. cvdetect video - < in.mp4")
     return 0
 

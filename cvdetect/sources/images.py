@@ -127,9 +127,11 @@ def _listed(path: str) -> list[str]:
         check_regular(path, "a list of images")
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - a name as it was typed
-            names = [os.fsdecode(name) for name in names_of(stream)]
+            names = [os.fsdecode(name) for name in names_of(stream, path)]
     except FileNotFoundError:
         raise SourceNotFound(f"{path}: no such list of images") from None
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"{path}: the list cannot be read: {error.strerror or error}") from error
     if not names:

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
+from cvdetect.errors import SourceError
+from cvdetect.sources.kinds import HEAD, kind_of
+
 __all__ = ["is_list_file", "names_of"]
 
 _PIECE = 1 << 16  # bytes of a list read at once
@@ -16,13 +19,22 @@ def is_list_file(text: str) -> bool:
     return text.startswith("@") and len(text) > 1 and not os.path.exists(text)  # noqa: PTH110 - of any length
 
 
-def names_of(stream: IO[bytes]) -> Iterator[bytes]:
-    """The names of a list, piece by piece, none of them empty; what parts them is decided by the first piece."""
-    return (name for name in _split(stream) if name)
+def names_of(stream: IO[bytes], shown: str) -> Iterator[bytes]:
+    """The names of a list, piece by piece, none of them empty; what parts them is decided by the first piece.
+
+    Args:
+        shown: what the list is called in messages.
+
+    Raises:
+        SourceError: it is an image.
+    """
+    return (name for name in _split(stream, shown) if name)
 
 
-def _split(stream: IO[bytes]) -> Iterator[bytes]:
+def _split(stream: IO[bytes], shown: str) -> Iterator[bytes]:
     rest = stream.read(_PIECE)
+    if kind_of(rest[:HEAD]) is not None:
+        raise SourceError(f"{shown}: is an image, expected a list of images, one a line")
     separator = b"\0" if b"\0" in rest else b"\n"
     while True:
         *whole, rest = rest.split(separator)

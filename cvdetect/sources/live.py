@@ -119,6 +119,8 @@ def _open_with_av(url: str, name: str, timeout_s: float) -> _AvStream:
 def _open_with_opencv(url: str, name: str, timeout_s: float) -> _OpenCVStream:
     remote = "://" in url
     if url == "-":
+        if sys.stdin is None:
+            raise SourceError("-: standard input is closed; pipe a video into it")
         url = "/dev/stdin"
     if not remote and ":" in url:
         url = f"file:{url}"

@@ -103,6 +103,17 @@ def test_a_list_that_cannot_be_read_is_one_sentence(place: Cli) -> None:
         assert done.code == code and len(done.err.strip().splitlines()) == 1 and "Error" not in done.err, done
 
 
+def test_an_image_is_no_list(place: Cli) -> None:
+    for args in (("image", "@photo.png"), ("annotate", "@photo.png", "--out", "out")):
+        done = place("-q", *args, *MODEL)
+        assert done.code == 4 and done.err == "error: photo.png: is an image, expected a list of images, one a line\n"
+    with Path("photo.png").open("rb") as image:
+        command = [sys.executable, "-m", "cvdetect", "-q", "annotate", "-", "--out", "out", *MODEL]
+        done = subprocess.run(command, stdin=image, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4 and done.stderr.startswith("error: standard input: is an image"), done
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize(
     "name", ["a:b.png", "http:photo.png", "12:30.png", "-dash.png", "--help.png", "a?token=b.png", "user:me@home.png"]
 )

@@ -90,6 +90,14 @@ def test_no_video_on_standard_input(data: bytes, words: str, cli: Cli, fast: lis
     assert done.returncode == 4 and words in done.stderr.decode() and not done.stdout
 
 
+@pytest.mark.parametrize("command", [["video", "-"], ["webcam", "--no-window", "--url", "-"]])
+def test_a_closed_standard_input_is_one_sentence(command: list[str], cli: Cli, fast: list[str]) -> None:
+    line = [sys.executable, "-m", "cvdetect", "-q", *command, *fast, "--json", "found.jsonl"]
+    done = subprocess.run(["bash", "-c", '"$@" <&-', "bash", *line], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 4 and not done.stdout
+    assert b"standard input is closed" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_a_named_pipe_is_waited_for(cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo("pipe.ts")
     source = remux("in.ts").read_bytes()

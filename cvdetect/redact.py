@@ -20,10 +20,23 @@ _LONGEST = 2048  # characters of a word that may be an address; the rest of a lo
 _WORDS = frozenset(
     "auth authorization code credential credentials hash hdnea hdnts hdntl hmac jwt key keys loginpas oauth otp pas "
     "pass passcode passphrase passwd password pin policy psk psw pw pwd sas secret session sessionid sid sig sign "
-    "signature ticket tkn token wmsauthsign".split()
+    "signature streamid ticket tkn token wmsauthsign".split()
 )
 # The same within keys that are written in one word: accesstoken, userpassword, awsaccesskeyid.
-_PIECES = ("passw", "passphrase", "secret", "token", "signature", "credential", "apikey", "accesskey", "authkey")
+_PIECES = (
+    "passw",
+    "passphrase",
+    "secret",
+    "token",
+    "signature",
+    "credential",
+    "apikey",
+    "accesskey",
+    "authkey",
+    "sessid",
+    "sessionid",
+    "userpwd",
+)
 # Where "key=" and the like are ordinary words: in a path (``/code=fr/``), and in prose.
 _PLAINEST = ("password", "passwd", "pwd", "secret", "token", "apikey", "accesskey", "credential")
 
@@ -36,6 +49,10 @@ _PAIR = re.compile(
     r"(?P<mark>[?&;#/]|%(?:25)*(?:3[fF]|26|3[bB]|23)|(?<=[a-z0-9])_)"
     r"(?P<key>(?:[^\s?&;#=/'\"<>%]|%(?!(?:25)*(?:3[dDfF]|26|3[bB]|23|2[fF])))+)"
     r"(?P<equals>=|%(?:25)*3[dD])"
+)
+_SPACED = re.compile(  # a password with spaces; what begins as a port does is none
+    r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/?#@:]{0,200}:)"
+    r"(?!\d*(?:[\s/?#]|: ))[^\s/?#@\n][^/?#@\n]{0,80}@(?=[\w\[])"
 )
 _VALUE = re.compile(r"(?:[^\s&;#'\"<>`|]|['\"<>`|](?=[\w%@]))*")
 _BARE = re.compile(
@@ -59,6 +76,7 @@ def redact(text: str) -> str:
         return text
     if _exists(text):
         return text
+    text = _SPACED.sub(rf"\g<start>{HIDDEN}@", text)
     text = _HEADER.sub(rf"\1 {HIDDEN}", text)
     text = _PLAIN.sub(_hide_plain, text)
     return "".join(_redact_word(word) for word in re.split(r"(\s+)", text))
@@ -161,7 +179,7 @@ def _redact_pairs(word: str) -> str:
             value = _value(pair["equals"]).match(word, position)
             if value and value[0]:
                 parts.append(HIDDEN)
-                position = value.end()
+                position = value.end() - value[0].endswith(":")  # the colon of a message
     return "".join([*parts, word[position:]])
 
 

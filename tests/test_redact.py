@@ -176,3 +176,36 @@ def test_errors_hold_no_secret() -> None:
 )
 def test_file_names_are_derived_from_what_is_no_secret(address: str, stem: str) -> None:
     assert stem_of_address(address) == stem
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://user:hunter 2@camera/x",
+        "rtsp://user:my hunter2 @[::1]:554/x",
+        "srt://host:9000?streamid=read:live:user:hunter2",
+        "http://host/x?PHPSESSID=hunter2",
+        "http://host/x;jsessionid=hunter2",
+        "http://host/x?userpwd=user:hunter2",
+    ],
+)
+def test_secrets_with_spaces_and_in_further_keys_are_hidden(address: str) -> None:
+    shown = redact(f"{address}: cannot be read: no route")
+    assert "hunter" not in shown
+    assert shown.endswith(": cannot be read: no route")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host:8080 is not there: write to me@host.org",
+        "http://host: no route; write to me@host.org",
+        "rtsp://host:554/x and user@host",
+    ],
+)
+def test_an_address_in_prose_ends_at_its_space(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_the_colon_after_a_hidden_value_stays() -> None:
+    assert redact("http://host/x?token=abc: refused") == "http://host/x?token=***: refused"

@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from typing import IO
 
-__all__ = ["encodable", "json_text", "printable", "write_safely"]
+__all__ = ["encodable", "is_utf8", "json_text", "printable", "write_safely"]
 
 _HANDLER = "cvdetect"
 _ASCII = {
@@ -42,6 +42,11 @@ def _escape(char: str) -> str:
 def encodable(text: str, encoding: str) -> str:
     """`text` as a stream of this encoding will show it: what it lacks is replaced by ASCII, or escaped."""
     return text if text.isascii() else text.encode(encoding, _HANDLER).decode(encoding, "replace")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold it: not a file's name in another encoding."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def json_text(text: str, stream: IO[str]) -> str:

@@ -121,7 +121,9 @@ def _hide_plain(found: re.Match[str]) -> str:
 def _redact_word(word: str) -> str:
     if not word or word.isspace() or _names_a_file(word):
         return word
-    if len(word) > _LONGEST and any(sign in word for sign in "@=%"):
+    if not any(sign in word for sign in "@=%"):
+        return word
+    if len(word) > _LONGEST:
         word = f"{word[:_LONGEST]}…"
     return _BARE.sub(_hide_bare, _redact_pairs(_redact_userinfo(word)))
 

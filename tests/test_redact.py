@@ -154,6 +154,7 @@ def test_any_text_is_taken(text: str) -> None:
 
 
 def test_a_long_word_takes_no_long_time() -> None:
+    assert redact("rtsp://a:" * 20000) == "rtsp://a:" * 20000
     for word in ("a:" * 100_000 + "@b", "rtsp://u:p@h" * 10_000, "?a=" * 50_000, "%3A" * 50_000, "x" * 200_000 + "@"):
         assert len(redact(word)) < 5_000 or "@" not in word
 

@@ -18,6 +18,7 @@ from cvdetect.errors import SinkError, UsageError
 from cvdetect.events import Progress, Silent
 from cvdetect.files import check_writable, finish, temporary_beside
 from cvdetect.frame import Frame, Image, Look
+from cvdetect.printable import is_utf8
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.resampled import Encoder, Resampled
 from cvdetect.targets import Target, not_written
@@ -271,6 +272,8 @@ class _OpenCVEncoder:
     """OpenCV's own writer, which drops frames in silence unless it is watched."""
 
     def __init__(self, path: Path, name: Path, fourcc: str, wh: tuple[int, int], rate: float) -> None:
+        if not is_utf8(str(path)):  # OpenCV 4.14 crashes
+            raise SinkError(f"{name}: the name is not UTF-8, and OpenCV cannot write it; give another one")
         self._writer: Any = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), rate, wh)
         if not self._writer.isOpened():
             raise SinkError(f"{name}: OpenCV cannot open it as {fourcc} {wh[0]}x{wh[1]}")

@@ -15,6 +15,7 @@ from cvdetect import media
 from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Frame, Image, StreamInfo
+from cvdetect.printable import is_utf8
 from cvdetect.redact import redact_name
 from cvdetect.sniff import not_a_video
 from cvdetect.sources.capture import OpenStream, Stream
@@ -142,6 +143,8 @@ def _check_file(path: str, name: str) -> None:
         raise SourceError(f"{name}: is a folder, expected a video file or an address")
     if not Path(path).exists():
         raise SourceNotFound(f"{name}: no such file (an address starts with rtsp:// or http://)")
+    if not is_utf8(path):  # OpenCV 4.14 crashes
+        raise SourceError(f"{name}: its name is not UTF-8, and OpenCV cannot open it; rename it")
     if not Path(path).is_file():
         return  # a pipe: what it gives is seen once
     try:

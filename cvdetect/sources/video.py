@@ -15,6 +15,7 @@ from cvdetect.cv import cv2
 from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.frame import Frame, StreamInfo
 from cvdetect.media.pipe import is_pipe
+from cvdetect.printable import is_utf8
 from cvdetect.sniff import not_a_video
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.sequence import ImageSequence, first_frame, sequence_of
@@ -111,6 +112,8 @@ class _OpenCVVideo:
         self.remarks: list[str] = []
 
     def __enter__(self) -> _OpenCVVideo:
+        if not is_utf8(self._name):  # OpenCV 4.14 crashes
+            raise SourceError(f"{self._name}: its name is not UTF-8, and OpenCV cannot open it; rename it")
         self._capture: Any = cv2.VideoCapture(
             f"file:{self._name}" if ":" in self._name and "://" not in self._name else self._name
         )

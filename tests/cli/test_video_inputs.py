@@ -98,6 +98,13 @@ def test_a_closed_standard_input_is_one_sentence(command: list[str], cli: Cli, f
     assert b"standard input is closed" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_a_live_video_whose_name_is_not_utf_8_is_one_sentence(cli: Cli, fast: list[str]) -> None:
+    name = os.fsdecode(b"\xff.mp4")
+    shutil.copy(STREET, name)
+    done = cli("-q", "webcam", "--no-window", "--url", name, *fast, "--json", "-")
+    assert (done.code, done.out) == (4, "") and "is not UTF-8" in done.err
+
+
 def test_a_named_pipe_is_waited_for(cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo("pipe.ts")
     source = remux("in.ts").read_bytes()

@@ -30,6 +30,7 @@ __all__ = [
     "finish",
     "not_written",
     "place",
+    "take_after",
     "temporary_beside",
     "watch_files",
     "whole_file",
@@ -179,7 +180,7 @@ def finish(temporary: Path, path: Path, follow: bool = True) -> None:
 
 def _rename(temporary: Path, target: Target) -> None:
     if target.status is not None:
-        _take_after(temporary, target.status)
+        take_after(temporary, target.status)
     target.path.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.replace(target.path)
@@ -190,7 +191,7 @@ def _rename(temporary: Path, target: Target) -> None:
         temporary.unlink()
 
 
-def _take_after(temporary: Path, status: os.stat_result) -> None:
+def take_after(temporary: Path, status: os.stat_result) -> None:
     """Give the mode, and where that is allowed the owner and group, of the file that is replaced."""
     own = temporary.stat()
     for user, group in ((status.st_uid, -1), (-1, status.st_gid)):

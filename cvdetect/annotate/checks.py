@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from itertools import combinations
 
 from cvdetect.annotate.inputs import Inputs
@@ -14,7 +14,7 @@ from cvdetect.errors import SinkError, SourceError, UsageError
 from cvdetect.outputs import claimed_by
 from cvdetect.storage import Folder, LocalFolder
 
-__all__ = ["check_job", "output_identities", "picture_identities"]
+__all__ = ["check_job", "identities"]
 
 ENGINES = ("local", "ray")
 
@@ -73,14 +73,9 @@ def _check_unclaimed(kind: str, folder: Folder, out: Folder) -> None:
         raise UsageError(f"--{kind} {folder}: lies in {owner}, which holds the results of another run; choose another")
 
 
-def output_identities(job: AnnotateJob) -> frozenset[Hashable]:
-    """The identities of the folders that are written to, as far as they are there."""
-    return picture_identities(job) | {found for folder in [job.out_folder] if (found := _identity(folder))}
-
-
-def picture_identities(job: AnnotateJob) -> frozenset[Hashable]:
-    """The identities of those that get images, under names that inputs may have."""
-    return frozenset(found for folder in job.folders().values() if (found := _identity(folder)))
+def identities(folders: Iterable[Folder]) -> frozenset[Hashable]:
+    """The identities of those of the folders that are there."""
+    return frozenset(found for folder in folders if (found := _identity(folder)))
 
 
 def _identity(folder: Folder) -> Hashable:

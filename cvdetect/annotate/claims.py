@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Written
+from cvdetect.annotate.originals import Originals
 from cvdetect.annotate.own import Left, Look, OwnFiles
 from cvdetect.annotate.planned import each_planned, possible_crops
 from cvdetect.annotate.refused import refusal
+from cvdetect.errors import UsageError
 from cvdetect.storage import Folder
 
 __all__ = ["check_outputs"]
@@ -31,13 +33,15 @@ def check_outputs(job: AnnotateJob, root: Folder, manifest: Manifest, met: bool,
         edited: takes the files of single images that were edited since an earlier run wrote them; these are kept.
 
     Raises:
-        UsageError: there are files that are not the run's own, and it must not replace them.
+        UsageError: there are files that are not the run's own, and it must not replace them; or inputs, which it never
+            replaces.
         SourceError: a folder cannot be read.
     """
     begun = manifest.fact("options") is not None and not job.overwrite
     folders: Mapping[str, Folder] = {"out": job.out_folder, **job.folders()}
     own = OwnFiles(manifest, folders, once=True)
-    check = _Check(own, manifest, job.overwrite, _traces(manifest) if begun else None, edited)
+    originals = Originals(job, root, manifest)
+    check = _Check(own, manifest, originals, job.overwrite, _traces(manifest) if begun else None, edited)
     each_planned(job, root, manifest, met, check.take)
     check.flush()
     if "crops" in folders:
@@ -58,6 +62,7 @@ def _traces(manifest: Manifest) -> Callable[[str], bool] | None:
 class _Check:
     own: OwnFiles
     manifest: Manifest
+    originals: Originals
     overwrite: bool
     traces: Callable[[str], bool] | None
     edited: Left
@@ -85,13 +90,25 @@ class _Check:
         if not is_file and (image is not None and self._ours(look)):
             return  # a folder of ours is called like another image's file: that image fails, or the file goes
         if is_file and self.overwrite:
+            self._check_original(look.key)
             self.claims.append(Written(look.key, "", "", look.found.size, look.found.stamp))
         elif look.edited and image is not None:
             self.edited.add(look.key, self.own.shown(look.key))
         elif not (is_file and image is not None and self._left_by_kill(look, image)):
+            self._check_original(look.key)
             self.count += 1
             if len(self.refused) < _NAMED:
                 self.refused.append((self.own.shown(look.key), look))
+
+    def _check_original(self, key: str) -> None:
+        kind, _, path = key.partition("/")
+        original = self.originals.at(self.own.folders[kind], path)
+        if original is not None:
+            option, shown = kind if kind in ("draw", "crops") else "out", self.own.shown(key)
+            called = "" if shown == original else f" {original}"
+            raise UsageError(
+                f"{shown}: is the input{called} itself, which is never written over; give another --{option}"
+            )
 
     def _ours(self, look: Look) -> bool:
         """Whether a folder has a file of ours, or is the path of one."""

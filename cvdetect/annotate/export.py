@@ -17,6 +17,7 @@ from cvdetect.annotate.about import About
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.manifest.images import Manifest
 from cvdetect.annotate.manifest.outcome import Written
+from cvdetect.annotate.originals import Originals
 from cvdetect.annotate.own import FileTally, Look, OwnFiles, rows_of_files
 from cvdetect.annotate.pictures import why_unfit
 from cvdetect.annotate.placing import export_folders, image_paths, image_place, stage_images
@@ -52,7 +53,7 @@ def export(job: AnnotateJob, manifest: Manifest, about: About, root: Folder, fil
     shutil.rmtree(staging, ignore_errors=True)
     try:
         shared = _write(job, manifest, about, root, staging, files.unfit)
-        _PutDown(manifest, staging, job.out_folder, files).run(shared)
+        _PutDown(manifest, staging, job.out_folder, Originals(job, root, manifest), files).run(shared)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -134,10 +135,11 @@ def _write_failures(path: Path, failures: Iterable[tuple[str, str]], unfit: Mapp
 class _PutDown:
     """Moves the files of `staging` into `out`; each has its row in the manifest before it has its place."""
 
-    def __init__(self, manifest: Manifest, staging: Path, out: Folder, files: FileTally) -> None:
+    def __init__(self, manifest: Manifest, staging: Path, out: Folder, originals: Originals, files: FileTally) -> None:
         self._manifest = manifest
         self._staging = staging
         self._out = out
+        self._originals = originals
         self._own = OwnFiles(manifest, {"out": out}, once=True)
         self._tally = files
         self._number = manifest.next_export()
@@ -155,13 +157,22 @@ class _PutDown:
         names = _files(self._staging)
         while some := list(islice(names, _TOGETHER)):
             unfit |= self._move(some)
-        for key in self._own.remove(self._manifest.stale(self._number)):
+        for key in self._own.remove(self._stale()):
             self._tally.edited.add(key, self._own.shown(key))
             self._manifest.keep([key], self._number)
         unfit = self._move(list(unfit)) if unfit else unfit  # where the stale ones were in the way
         if unfit:
             raise next(iter(unfit.values()))
         self._manifest.end_export(self._number)
+
+    def _stale(self) -> Iterator[str]:
+        """What earlier exports have besides; a copy that is all that is left of an image has become the user's."""
+        for key in self._manifest.stale(self._number):
+            if self._originals.at(self._out, key.partition("/")[2]) is None:
+                yield key
+            else:
+                self._manifest.disown([key])
+                self._tally.originals.add(key, self._own.shown(key))
 
     def _check(self, shared: set[str]) -> None:
         looks = [look for look in self._own.look(f"out/{path}" for path in sorted(shared)) if not look.free]

@@ -158,12 +158,14 @@ class FileTally:
         edited: files that were edited since an earlier run wrote them, and stayed.
         occupied: files that somebody has put, meanwhile, where an image's own file was to be; they stayed.
         replaced: a user's files that were replaced, as ``--overwrite`` allows.
+        originals: files of earlier runs that inputs lead to by now; they stayed.
     """
 
     unfit: dict[str, str] = field(default_factory=dict)
     edited: Left = field(default_factory=Left)
     occupied: Left = field(default_factory=Left)
     replaced: Left = field(default_factory=Left)
+    originals: Left = field(default_factory=Left)
 
     def take(self, own: OwnFiles, outcome: Outcome) -> None:
         """Count what came of the pictures of an image."""

@@ -118,7 +118,13 @@ def _stage(job: AnnotateJob, root: Folder, name: str, path: str, staged: Path) -
 
 
 def _stage_on_disk(source: Path, staged: Path, target: Path, link: bool) -> None:
-    """An earlier copy stays as it is; where a copy is to become a link, or the reverse, what is there goes first."""
+    """An earlier copy stays as it is; where a copy is to become a link, or the reverse, what is there goes first.
+
+    Where the image itself has become a link to its earlier copy, that is all there is of it, and stays.
+    """
+    if source == target.parent.resolve() / target.name:
+        _link(source, staged, target)
+        return
     if _is_copy(target, source):
         if not link:
             staged.hardlink_to(target)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cvdetect.annotate.about import About
-from cvdetect.annotate.checks import check_job, output_identities, picture_identities
+from cvdetect.annotate.checks import check_job, identities
 from cvdetect.annotate.claims import check_outputs
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
@@ -25,6 +25,7 @@ from cvdetect.annotate.own import FileTally, OwnFiles
 from cvdetect.annotate.placing import export_folders
 from cvdetect.annotate.restore import restore_pictures
 from cvdetect.annotate.settle import decisions, settle
+from cvdetect.annotate.unentered import unentered
 from cvdetect.annotate.walk import Tally, list_pictures, nothing_found, passed_over
 from cvdetect.detector import Detector, load_detectors
 from cvdetect.events import Progress, Silent
@@ -120,14 +121,20 @@ def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progre
     """Look which images there are."""
     tally = Tally()
     progress.note(f"looking for images in {redact_name(inputs.text)}")
-    if not manifest.list_anew(list_pictures(inputs, output_identities(job), tally, picture_identities(job))):
+    # Pictures of an earlier run that go when this one begins are no images to be annotated.
+    written = [("out", job.out_folder), *job.folders().items(), *_folders_before(manifest).items()]
+    outputs = identities(folder for _, folder in written)
+    if not manifest.list_anew(list_pictures(inputs, outputs, tally, identities(job.folders().values()))):
         raise nothing_found(inputs, tally)
     for reason in tally.unreadable:
         progress.error(reason)
     for name in tally.loops:
         progress.note(f"{inputs.root.shown(name)}: is not entered: it leads back to one of its own parents")
-    if tally.ignored:
-        progress.note(passed_over(tally))
+    if told := passed_over(tally):
+        progress.note(told)
+    for name, number in unentered(inputs, tally.outputs, written, manifest):
+        images = "1 image" if number == 1 else f"{number} images"
+        progress.warn(f"{name}: is not entered, as results are written there: {images} passed over")
     return tally
 
 
@@ -243,6 +250,7 @@ def _export(
         ("files were edited since an earlier run wrote them, and are kept", files.edited),
         ("files were put by somebody where this run's own were to be, and are kept", files.occupied),
         ("files that cvdetect did not make, or that were edited since, were replaced", files.replaced),
+        ("files of an earlier run are what images lead to by now, and are kept", files.originals),
     ):
         if left:
             progress.warn(f"{len(left)} {told}: {left}")

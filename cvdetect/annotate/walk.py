@@ -18,7 +18,7 @@ from cvdetect.errors import SourceError, UsageError
 from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
 from cvdetect.storage import Entry, Folder
 
-__all__ = ["Listed", "Tally", "list_pictures", "nothing_found", "passed_over"]
+__all__ = ["Listed", "Tally", "images_below", "list_pictures", "nothing_found", "passed_over"]
 
 _TOGETHER = 256  # listed paths that are looked at together
 
@@ -41,10 +41,14 @@ class Tally:
         loops: folders not entered because they are one of their own parents.
         folders: sub-folders not entered because the walk is not recursive.
         unreadable: folders that could not be read, and why.
+        hidden: files with an image's suffix whose names begin with a dot; those that macOS puts beside others apart.
+        outputs: folders not entered because this run writes there.
     """
 
     ignored: Counter[str] = field(default_factory=Counter)
     loops: list[str] = field(default_factory=list)
+    hidden: int = 0
+    outputs: list[str] = field(default_factory=list)
     folders: int = 0
     unreadable: list[str] = field(default_factory=list)
 
@@ -71,6 +75,12 @@ def list_pictures(
         yield from _walk(inputs.root, inputs.wanted, outputs, tally)
 
 
+def images_below(folder: Folder, depth: int | None) -> Iterator[str]:
+    """The paths of the images in a folder and `depth` levels below it; what cannot be read is passed by."""
+    with suppress(SourceError):
+        yield from (image.name for image in _walk(folder, Wanted(depth), frozenset(), Tally()))
+
+
 def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
     """The error that says what was looked for, and what was there instead."""
     if inputs.wanted is None:
@@ -78,6 +88,8 @@ def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
     looked = f"looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
     if tally.ignored:
         looked += f"; there are {tally.ignored.total()} other files ({_kinds(tally.ignored)})"
+    if tally.hidden:
+        looked += f"; there are {tally.hidden} hidden ones (the name begins with a dot)"
     if tally.folders:
         looked += f"; {tally.folders} sub-folders were not entered"
     return SourceError("\n".join([f"{inputs.text}: no images: {looked}", *tally.unreadable]))
@@ -90,7 +102,11 @@ def passed_over(tally: Tally) -> str:
     told = [f"{_number(others, 'other file')} ({_kinds(others)})"] if others else []
     if videos:
         told.append(f"{_number(videos, 'video')} ({_kinds(videos)}; cvdetect video takes videos)")
-    return f"passed over as no images: {', '.join(told)}"
+    passed = [f"passed over as no images: {', '.join(told)}"] if told else []
+    if tally.hidden:
+        images = "1 image" if tally.hidden == 1 else f"{tally.hidden} images"
+        passed.append(f"passed over as hidden (the name begins with a dot): {images}")
+    return "; ".join(passed)
 
 
 def _number(counted: Counter[str], noun: str) -> str:
@@ -123,7 +139,9 @@ def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: Tal
             own = root.identity(folder.name)
             if own in folder.parents:
                 tally.loops.append(folder.name)
-            elif not folder.parents or own not in outputs:
+            elif folder.parents and own in outputs:
+                tally.outputs.append(folder.name)
+            else:
                 yield from _entries(root, folder, own, wanted, waiting, tally)
         except SourceError as error:
             if not folder.parents:
@@ -137,8 +155,8 @@ def _entries(
     """The pictures right in a folder; its sub-folders are put on `waiting`."""
     for entry in root.entries(folder.name):
         if entry.name.startswith("."):
-            continue
-        if not entry.is_folder:
+            tally.hidden += not entry.is_folder and _is_hidden_image(folder.name + entry.name, entry.name, wanted)
+        elif not entry.is_folder:
             yield from _file(root, folder, entry, wanted, tally)
         elif wanted.depth is None or len(folder.parents) < wanted.depth:
             waiting.append(folder.child(entry.name, own))
@@ -156,6 +174,10 @@ def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Ta
     else:
         state = entry.state or next(root.look([name]))
         yield Listed(name, state.size, state.stamp)
+
+
+def _is_hidden_image(name: str, last: str, wanted: Wanted) -> bool:
+    return not last.startswith("._") and suffix_says(last) == "image" and wanted.takes(name)
 
 
 def _is_image(root: Folder, name: str) -> bool:

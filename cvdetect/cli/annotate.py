@@ -44,6 +44,7 @@ def _given(settings: Settings) -> frozenset[str]:
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
 @click.option(
     "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
+    envvar="CVDETECT_ANNOTATE_FORMAT",  # as of other options: by the option's name
     help="coco, voc, yolo, yolo-darknet (CVAT's YOLO 1.1), openimages, jsonl, csv, cvat: one, or several with a folder "
     "each.",
 )  # fmt: skip

@@ -7,12 +7,13 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cvdetect.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName, UsageError
-from cvdetect.files import check_writable, place, temporary_beside
+from cvdetect.files import check_writable, place, take_after, temporary_beside
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.urls import is_url
 from cvdetect.targets import check_regular, not_written
@@ -248,11 +249,22 @@ def _found(path: Path) -> Found:
 
 
 def _rename(temporary: Path, target: Path, over: Found | None) -> None:
-    """Give a finished file its place, in which nothing but `over` may lie."""
+    """Give a finished file its place, in which nothing but `over` may lie; it takes after the file that it replaces."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if over is not None and _found(target) != over:
         raise Occupied(f"{target}: cannot be written: a file that is not this run's own lies there")
+    if over is None or over.kind == "file":
+        _take_after(temporary, target)
     temporary.replace(target)
+
+
+def _take_after(temporary: Path, target: Path) -> None:
+    own = temporary.lstat()
+    if stat.S_ISREG(own.st_mode) and own.st_nlink == 1:  # a link's mode is that of the image
+        with suppress(FileNotFoundError):
+            status = target.lstat()
+            if stat.S_ISREG(status.st_mode):
+                take_after(temporary, status)
 
 
 def _not_written(target: Path, error: OSError) -> SinkError:

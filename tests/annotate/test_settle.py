@@ -161,7 +161,9 @@ def test_the_command_knows_what_was_typed_even_where_it_is_the_default(
     ):
         done = cli(*words, "--resume", *more)
         assert done.code == (2 if told else 0) and (told or "") in done.err, done
-    monkeypatch.setenv("CVDETECT_ANNOTATE_MAX_DET", "300")
-    done = cli(*words, "--resume")
-    assert done.code == 2 and "--max-det: 5, now 300" in done.err, "the environment counts as given"
+    for name, value, contradiction in (("MAX_DET", "300", "--max-det: 5, now 300"), ("FORMAT", "csv", "now csv")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"CVDETECT_ANNOTATE_{name}", value)
+            done = cli(*words, "--resume")
+        assert done.code == 2 and contradiction in done.err, "the environment counts as given"
     assert tree(Path()) == before

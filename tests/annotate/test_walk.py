@@ -31,6 +31,14 @@ def test_a_folder_is_walked_to_its_leaves_for_pictures_that_are_not_hidden(tmp_p
     assert found(tmp_path, recursive=False) == ["B.PNG", "a.jpg"]
 
 
+def test_hidden_images_are_counted_and_what_macos_puts_beside_others_is_not(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", ".b.jpg", "sub/.c.png", "._a.jpg", ".DS_Store", ".git/x.jpg")
+    inputs, tally = find_inputs(str(tmp_path)), Tally()
+    assert len(list(list_pictures(inputs, frozenset(), tally))) == 1
+    assert passed_over(tally) == "passed over as hidden (the name begins with a dot): 2 images"
+    assert "2 hidden ones" in str(nothing_found(inputs, tally))
+
+
 def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_path: Path) -> None:
     make(tmp_path, "a.jfif", "b.heic", "c.txt", "README", "d.strange", "v.mp4", "w.mov")
     for name in ("noext", "e.strange", "f.jpg~", "g.txt"):

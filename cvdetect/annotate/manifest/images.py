@@ -159,6 +159,11 @@ class Manifest(Ledger):
         """Whether there is an image of that name that is not done."""
         return bool(self.all("SELECT 1 FROM images WHERE place = ? AND status = 0", place_of(name)))
 
+    def met(self, name: str) -> bool:
+        """Whether the last walk met an image of that name."""
+        query = "SELECT 1 FROM images WHERE place = ? AND listing = (SELECT max(listing) FROM images)"
+        return bool(self.all(query, place_of(name)))
+
     def holds(self, name: str) -> bool:
         """Whether there is an image of that name."""
         return bool(self.all("SELECT 1 FROM images WHERE place = ?", place_of(name)))

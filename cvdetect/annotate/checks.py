@@ -55,6 +55,8 @@ def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
         if not folder.remote and folder.kind() == "file":
             raise UsageError(f"{folder}: is a file; --{kind} takes a folder")
         _check_unclaimed(kind, folder, job.out_folder)
+        if folder.within(job.out_folder.folder(".cvdetect")):
+            raise UsageError(f"--{kind} {folder}: lies in the manifest's own folder; give another one")
     for (kind, folder), (other, same) in combinations(job.folders().items(), 2):
         if folder.within(same) and same.within(folder):
             raise UsageError(f"--{kind} and --{other} are the same folder {folder}: give two")

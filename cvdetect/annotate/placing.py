@@ -41,6 +41,9 @@ def check_images(job: AnnotateJob, root: Folder) -> None:
     for name, folder in _image_folders(job):
         if image_place(job, name, root) == "placed" and (root.within(out.folder(folder)) or _same(root, out)):
             raise UsageError(f"{option}: {out.folder(folder)} would lie among the images of {root}: give another --out")
+        for kind, pictures in job.folders().items():
+            if pictures.within(out.folder(folder)) or out.folder(folder).within(pictures):
+                raise UsageError(f"--{kind} {pictures}: goes with {option} only outside of {out.folder(folder)}")
     if job.link_images and not (isinstance(root, LocalFolder) and isinstance(job.out_folder, LocalFolder)):
         raise UsageError("--link-images: there are no links in a store; give --copy-images")
 

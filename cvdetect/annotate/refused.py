@@ -18,7 +18,9 @@ def refusal(out: Folder, files: Sequence[tuple[str, Look]], more: int = 0) -> Us
     sorts: dict[str, Callable[[Look], bool]] = {
         "are not this run's own": lambda look: not look.edited and look.found.kind in ("file", "link"),
         "were edited since they were written": lambda look: look.edited,
-        "are folders or pipes, or lie below a file": lambda look: look.found.kind not in ("file", "link"),
+        "are folders or pipes, lie below a file, or may not be looked at": lambda look: (
+            look.found.kind not in ("file", "link")
+        ),
     }
     reasons = {why: [shown for shown, look in files if of_sort(look)] for why, of_sort in sorts.items()}
     told = "; ".join(f"{', '.join(names)} {why}" for why, names in reasons.items() if names)

@@ -149,3 +149,22 @@ def test_pictures_of_an_earlier_run_are_no_images_of_the_next(run: Annotate, pho
     report = annotate(AnnotateJob(images=str(photos), out=photos / "set", overwrite=True), told)
     assert (report.done, report.failed) == (5, 0) and not told.warnings
     assert not list(photos.rglob("*_1.jpg"))
+
+
+@pytest.mark.parametrize("kind", ["draw", "crops"])
+@pytest.mark.parametrize(
+    ("place", "more", "why"),
+    [
+        (".cvdetect/export", {}, "the manifest's own folder"),
+        (".cvdetect", {}, "the manifest's own folder"),
+        ("images", {"formats": ("yolo",), "copy_images": True}, "only outside of"),
+        ("images/x", {"formats": ("yolo",), "link_images": True}, "only outside of"),
+        ("", {"formats": ("voc",), "copy_images": True}, "only outside of"),
+    ],
+)
+def test_pictures_do_not_go_where_the_run_keeps_or_puts_something_else(
+    run: Annotate, tmp_path: Path, kind: str, place: str, more: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        run(**more, **{kind: tmp_path / "out" / place})
+    assert not (tmp_path / "out").exists()

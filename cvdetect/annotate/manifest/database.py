@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -43,6 +45,7 @@ class Database:
         self._lock = threading.RLock()
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
+            _check_access(path)  # SQLite calls it an I/O error
             self._base = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
             try:
                 self._open(tables, version)
@@ -115,3 +118,10 @@ class Database:
         """All rows of a query."""
         with self._told():
             return self._base.execute(query, values).fetchall()
+
+
+def _check_access(path: Path) -> None:
+    """Raise OSError where the file, or the folder in which its log is to lie, may not be written."""
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))

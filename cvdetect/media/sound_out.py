@@ -33,6 +33,7 @@ _RATES = {
     "libopus": (48000,),
 }
 _USUAL_RATE = 48000
+_LEAST_RATE_WITHOUT_TIMES = 32000
 _BIT_RATE = 80_000  # a channel
 _LATE_S = 0.03  # a gap or an overlap in sound up to this is jitter
 _CLOCK = Fraction(1, 90_000)  # seconds
@@ -170,7 +171,7 @@ class _Recoded:
     def __init__(self, track: Track, container: Any, encoder: str, shift_s: float | None) -> None:
         self.track = track
         source = track.stream.codec_context
-        rate = source.sample_rate if source.sample_rate in _RATES[encoder] else _USUAL_RATE
+        rate = _rate(encoder, source.sample_rate, has_times=shift_s is None)
         layout = source.layout.name if 1 <= source.layout.nb_channels <= 6 else "stereo"
         if layout not in ("mono", "stereo", "5.1"):
             layout = "mono" if source.layout.nb_channels == 1 else "stereo"
@@ -250,6 +251,16 @@ class _Recoded:
         frame.pts, frame.time_base = self._next, Fraction(1, self._rate)
         self._next = (self._next or 0) + frame.samples
         return frame
+
+
+def _rate(encoder: str, source: int, has_times: bool) -> int:
+    """Samples a second of re-encoded sound.
+
+    AVI counts an AAC packet of more than 768 bytes a channel as two, and cannot state what an encoder puts in front of
+    the first sample. At low rates a packet lasts long: both would move the sound by a tenth of a second and more.
+    """
+    known = source in _RATES[encoder] and (has_times or source >= _LEAST_RATE_WITHOUT_TIMES)
+    return source if known else _USUAL_RATE
 
 
 def _template(track: Track, format_name: str) -> Any:

@@ -91,3 +91,15 @@ def test_a_gap_in_copied_sound_is_silence_where_there_are_no_times(
     passed = through(source, tmp_path / "out.avi")
     assert not passed.told and len(beeps(passed.out)) == 1
     assert offsets(passed.out) == pytest.approx(offsets(source), abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_re_encoded_sound_of_a_low_rate_stays_in_step_where_there_are_no_times(
+    rate: int, clip: Make, tmp_path: Path
+) -> None:
+    # After silence the encoder's packets are as large as they come.
+    clicks = ["-af", "aeval='val(0)+0.06*sin(6283*t)*lt(mod(t,0.5),0.04)*lt(t,1.5)'"]
+    source = clip("a.mkv", "-c:v", "libx264", *clicks, "-c:a", "adpcm_ima_wav", "-ar", rate, "-ac", 1)
+    passed = through(source, tmp_path / "out.avi")
+    assert codecs(passed.out) == ["aac"]
+    assert offsets(passed.out) == pytest.approx(offsets(source), abs=0.05)

@@ -67,7 +67,7 @@ def test_image(cli: Cli, tiny: list[str], samples: Path) -> None:
 @pytest.mark.parametrize("tracking", [[], ["--track"]], ids=["plain", "track"])
 def test_video(tracking: list[str], cli: Cli, tiny: list[str], tmp_path: Path) -> None:
     if tracking:
-        pytest.importorskip("trackers")
+        pytest.importorskip("scipy")
     done = cli("video", clip(tmp_path / "in.avi"), *tiny, *tracking, "--out", "out.avi", "--json", "out.jsonl")
     assert done.code == 0, done
     assert len(Path("out.jsonl").read_text().splitlines()) >= 8 and Path("out.avi").stat().st_size > 1000

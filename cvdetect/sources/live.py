@@ -98,6 +98,8 @@ def _why_no_device(number: int) -> str:
 def _open_url(url: str, timeout_s: float) -> Stream:
     name = redact_name(url)
     remote = "://" in url and not url.startswith("file:")
+    if url == "-" and sys.stdin is None:
+        raise SourceError("-: standard input is closed; pipe a video into it, e.g. cvdetect webcam --url - < in.mp4")
     if not remote:
         url = url.removeprefix("file://")
         _check_file("/dev/stdin" if url == "-" else url, name)
@@ -119,10 +121,7 @@ def _open_with_av(url: str, name: str, timeout_s: float) -> _AvStream:
 
 def _open_with_opencv(url: str, name: str, timeout_s: float) -> _OpenCVStream:
     remote = "://" in url
-    if url == "-":
-        if sys.stdin is None:
-            raise SourceError("-: standard input is closed; pipe a video into it")
-        url = "/dev/stdin"
+    url = "/dev/stdin" if url == "-" else url
     if not remote and ":" in url:
         url = f"file:{url}"
     limits = [

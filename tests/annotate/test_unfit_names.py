@@ -92,7 +92,7 @@ def test_a_persons_folder_in_a_copys_place_or_file_in_its_folders_ends_the_run_b
 ) -> None:
     (tmp_path / "drawn" / "img1.png" / "mine").mkdir(parents=True)
     (tmp_path / "drawn" / "sub").write_text("mine")
-    with pytest.raises(UsageError, match=r"drawn/img1.png, .*drawn/sub/img3.jpg are folders or pipes, or lie"):
+    with pytest.raises(UsageError, match=r"drawn/img1.png, .*drawn/sub/img3.jpg are folders or pipes, lie"):
         run(draw=tmp_path / "drawn", overwrite=overwrite)
     assert (tmp_path / "drawn" / "img1.png" / "mine").is_dir() and (tmp_path / "drawn" / "sub").read_text() == "mine"
     assert not fake.seen and not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -79,8 +80,17 @@ def user_models() -> Path:
     return platformdirs.user_config_path("cvdetect") / "models.yaml"
 
 
-def _read(file: Path) -> tuple[dict[str, ModelSpec], str]:
-    """The models of one file, and its `default:` or ""."""
+def _read(file: Path) -> tuple[Mapping[str, ModelSpec], str]:
+    """The models of one file, and its `default:` or ""; a file that has not changed is not parsed again."""
+    try:
+        status = file.stat()
+    except OSError:  # reading it says why
+        return _read_state(file, 0, 0)
+    return _read_state(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=16)
+def _read_state(file: Path, _modified: int, _size: int) -> tuple[Mapping[str, ModelSpec], str]:
     place = Place(file)
     document = _parse(file)
     top = table({} if document is None else document, place, ("default", "models"))

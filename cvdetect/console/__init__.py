@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from cvdetect.detect_video import VideoReport
-from cvdetect.diagnose import Finding
+    from cvdetect.diagnose import Finding
 
 __all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "print_video_report", "stdout_console"]
 

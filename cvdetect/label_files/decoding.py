@@ -27,7 +27,7 @@ _BOMS = (  # UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
 _NO_TEXT = {"Cc", "Cs", "Co", "Cn"}  # categories of control, surrogate, private and unassigned characters
-_CONTROL = re.compile(r"[^\x09\x0a\x0d\x20-\x7e\x80-\U0010ffff]|[\x80-\x84\x86-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)

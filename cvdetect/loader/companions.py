@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
-from cvdetect.label_files import is_darknet_data, read_darknet_data, read_label_file
 
 __all__ = ["beside", "find_cfg", "find_names", "find_weights", "label_file", "refuse_darknet_data", "require_beside"]
 
@@ -88,6 +87,8 @@ def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
 
 def _has_names(path: Path) -> bool:
     """Whether it is a label file or a .data file: other files have those suffixes too."""
+    from cvdetect.label_files import read_darknet_data, read_label_file
+
     try:
         return read_darknet_data(path) is not None or bool(read_label_file(path).names)
     except ModelFileError:
@@ -100,6 +101,8 @@ def label_file(path: Path, progress: Progress) -> Path:
     Raises:
         ModelFileError: see `read_darknet_data`.
     """
+    from cvdetect.label_files import read_darknet_data, read_label_file
+
     data = read_darknet_data(path)
     if data is None:
         return path
@@ -116,7 +119,11 @@ def label_file(path: Path, progress: Progress) -> Path:
 def refuse_darknet_data(name: str) -> None:
     """Raise UsageError where what was given as the name of a model is a .data file."""
     path = Path(name)
-    if path.suffix.lower() == ".data" and path.is_file() and is_darknet_data(path.read_text(errors="replace")):
+    if path.suffix.lower() != ".data" or not path.is_file():
+        return
+    from cvdetect.label_files import is_darknet_data
+
+    if is_darknet_data(path.read_text(errors="replace")):
         raise UsageError(f"{name}: is a Darknet .data file, no model: give it as --names, and the model as --cfg")
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cvdetect.decoders import Thresholds
 from cvdetect.errors import ModelFileError
 from cvdetect.events import Progress
-from cvdetect.label_files import BACKGROUND, LabelFile, read_label_file
 from cvdetect.labels import BUILT_IN, BY_CLASS_COUNT, LabelSet, coco_ids, for_class_count
 from cvdetect.loader.opened import Opened
 from cvdetect.options import DetectOptions
 from cvdetect.spec import ModelSpec
+
+if TYPE_CHECKING:  # its readers are loaded where there is a label file
+    from cvdetect.label_files import LabelFile
 
 __all__ = ["check_stated", "find_labels", "report_hidden", "stated_labels", "thresholds"]
 
@@ -103,11 +106,15 @@ def _from_model(opened: Opened, model: str) -> LabelSet:
 
 def _foreground(names: list[str], classes: int | None) -> list[str]:
     """`names` without a background in front, where that makes them as many as the classes."""
+    from cvdetect.label_files import BACKGROUND
+
     return names[1:] if classes == len(names) - 1 and names[0].casefold() in BACKGROUND else names
 
 
 def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
     """The names of a label file, by the model's own class numbers."""
+    from cvdetect.label_files import read_label_file
+
     file = read_label_file(path)
     if file.encoding != "UTF-8":
         tell = progress.note if file.sure else progress.warn

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from cvdetect.errors import ModelFileError
-from cvdetect.label_files import is_darknet_data
 from cvdetect.spec import Role
 from cvdetect.targets import check_regular
 
@@ -102,6 +101,12 @@ def _is_caffemodel(head: bytes) -> bool:
     return head[2 + head[1] :].startswith(b"\xa2\x06")
 
 
+def _is_data(head: bytes) -> bool:
+    from cvdetect.label_files import is_darknet_data
+
+    return is_darknet_data(head.decode("utf-8", "replace"))
+
+
 def _begins(pattern: bytes) -> Callable[[bytes], bool]:
     """Whether a text begins so, after comments and blank lines."""
     compiled = re.compile(rb"(?:\xef\xbb\xbf)?(?:[#;][^\n]*\n|\s)*" + pattern)
@@ -120,7 +125,7 @@ _KINDS: Mapping[Role, Callable[[bytes], bool]] = {
 }
 _DATA = "a Darknet .data file"
 _LABELS: Mapping[str, Callable[[bytes], bool]] = {
-    _DATA: lambda head: is_darknet_data(head.decode("utf-8", "replace")),
+    _DATA: _is_data,
     "a label map": _begins(rb"item\s*:?\s*\{"),
     "a data.yaml with class names": lambda head: (
         b"\0" not in head and re.search(rb"^(names|nc)[ \t]*:", head, re.MULTILINE) is not None

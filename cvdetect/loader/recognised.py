@@ -11,7 +11,6 @@ import numpy as np
 from cvdetect.decoders.recognise import Layout, Outline, check_decoder, recognise
 from cvdetect.errors import DecodeError, UsageError
 from cvdetect.events import Progress
-from cvdetect.label_files import read_label_file
 from cvdetect.loader.opened import Opened
 from cvdetect.loader.resolve import changed, stated_input
 from cvdetect.network import Network
@@ -66,7 +65,7 @@ def make_opened(
     Raises:
         DecodeError: no decoder fits, or not the one that was named.
     """
-    known = len(read_label_file(files["names"]).names) if "names" in files else len(names)
+    known = _count_names(files["names"]) if "names" in files else len(names)
     if isinstance(spec.labels, tuple):
         known = len(spec.labels)
     model = replace(model, names=known or None)
@@ -81,6 +80,12 @@ def make_opened(
         names=names,
         one_by_one=True,  # what OpenCV makes of a second image is an error, or wrong: the graph's shapes are for one
     )
+
+
+def _count_names(path: Path) -> int:
+    from cvdetect.label_files import read_label_file
+
+    return len(read_label_file(path).names)
 
 
 def _decoder(spec: ModelSpec, model: Outline, progress: Progress) -> tuple[str, Layout]:

@@ -245,14 +245,12 @@ def test_what_a_user_has_corrected_is_kept_by_workers_and_what_was_theirs_refuse
 def test_a_node_killed_midway_costs_nothing_but_time(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree
 ) -> None:
-    told = Interfering(20, nodes.kill_one)
+    told = Interfering(5, nodes.kill_one)  # later, all that is left might be handed out already, and done
     report = annotate(job, told)
     assert (report.done, report.failed) == (len(NAMES) + 3, 1)
     assert tree(tmp_path) == whole
     died = [line for line in told.warnings if "a worker died" in line]
-    ready = [line for line in told.details if line.endswith("a worker is ready")]
-    assert len(died) == len(ready) - 1, "a node whose worker is still starting has nothing to hand over"
-    assert all(line.startswith("node ") and "images go to others (workers left: 1)" in line for line in died)
+    assert len(died) == 1 and died[0].startswith("node ") and "images go to others (workers left: 1)" in died[0]
 
 
 def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree) -> None:

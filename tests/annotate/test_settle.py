@@ -124,7 +124,11 @@ def test_the_order_of_names_does_not_contradict() -> None:
 def test_paths_and_addresses_are_compared_as_absolute_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first = replace(START, draw=Path("drawn"), crops="s3://b/crops/")
-    settle(replace(START, draw=tmp_path / "drawn", crops="s3://b/crops"), recorded(first))
+    given = replace(START, draw=tmp_path / "drawn", crops="s3://b/crops")
+    settled = settle(given, recorded(first))
+    assert (settled.draw, settled.crops) == (given.draw, given.crops)
+    with pytest.raises(UsageError, match="--draw"):
+        settle(replace(given, draw=tmp_path / "elsewhere" / "drawn"), recorded(first))
 
 
 def test_resume_keeps_the_first_runs_formats_and_files(run: Annotate, tmp_path: Path, fake: FakeDetector) -> None:

@@ -156,7 +156,10 @@ def test_a_folder_to_write_into_is_no_file(run: Cli, command: str, option: str) 
 def test_two_outputs_are_never_the_same_file(run: Cli, args: list[str]) -> None:
     Path("link").symlink_to("x.png")
     Path("y").mkdir()
-    refused(run, 2, *args, *MODEL)
+    message = refused(run, 2, *args, *MODEL)
+    assert any(
+        why in message for why in ("would both be written", "would be written to this", "another output is to lie")
+    )
 
 
 def test_a_pattern_that_matches_its_own_results_writes_over_none(run: Cli) -> None:
@@ -237,7 +240,8 @@ def test_json_of_an_image_sequence_replaces_none_of_its_images(run: Cli) -> None
     for number in range(3):
         shutil.copy("photo.png", f"f{number}.png")
     for pattern in ("f%d.png", "f*.png"):
-        refused(run, 2, "video", pattern, "--json", "f2.png", *MODEL)
+        message = refused(run, 2, "video", pattern, "--json", "f2.png", *MODEL)
+        assert "f2.png: the output is the input itself" in message
 
 
 @pytest.mark.parametrize(("folder", "name"), [("", "obj.names"), ("", "data.yaml"), ("obj_train_data", "classes.txt")])
@@ -245,7 +249,8 @@ def test_what_names_the_classes_of_a_truth_is_an_input(run: Cli, folder: str, na
     Path("set/obj_train_data").mkdir(parents=True)
     Path("set/obj_train_data/photo.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     Path("set", name).write_text("names: [thing]\n" if name == "data.yaml" else "thing\n")
-    refused(run, 2, "eval", "--truth", f"set/{folder}", "--images", ".", "--json", f"set/{name}", *MODEL)
+    message = refused(run, 2, "eval", "--truth", f"set/{folder}", "--images", ".", "--json", f"set/{name}", *MODEL)
+    assert f"set/{name}: the output is the input" in message
 
 
 @pytest.mark.parametrize("taken", ["tiny.names", "tiny.txt", "tiny.data", "lists/obj.names"])
@@ -259,8 +264,10 @@ def test_what_is_taken_beside_a_model_is_an_input(run: Cli, taken: str) -> None:
     else:
         Path("m", taken).write_bytes(names)
     for args in (["--cfg", "m/tiny.cfg"], ["--weights", "m/tiny.weights"]):
-        refused(run, 2, "image", "photo.png", "--no-save", *args, "--json", f"m/{taken}")
-    refused(run, 2, "image", "photo.png", "--no-save", "--cfg", "m/tiny.cfg", "--json", "m/tiny.weights")
+        message = refused(run, 2, "image", "photo.png", "--no-save", *args, "--json", f"m/{taken}")
+        assert f"m/{taken}: the output is the input" in message
+    message = refused(run, 2, "image", "photo.png", "--no-save", "--cfg", "m/tiny.cfg", "--json", "m/tiny.weights")
+    assert "m/tiny.weights: the output is the input" in message
 
 
 @pytest.mark.parametrize(

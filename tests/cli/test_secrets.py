@@ -157,12 +157,13 @@ def test_models_of_a_private_address_are_shown_without_its_secret(
         f"{Path('m/tiny.cfg').absolute()}\n"
         f"    weights:\n      name: own.weights\n      size: 5\n      sources:\n        - url: {source}\n"
     )
-    for command in (
-        ["models", "show", "own"],
-        ["models", "list"],
-        ["-v", "models", "pull", "own"],
-        ["models", "verify"],
+    for command, code, shown in (
+        (["models", "show", "own"], 0, "***"),
+        (["models", "list"], 0, "own"),
+        (["-v", "models", "pull", "own"], 3, "***"),
+        (["models", "verify"], 0, "own"),
     ):
-        run(["--models", str(registry), "--cache-dir", "cache", *command])
+        assert run(["--models", str(registry), "--cache-dir", "cache", *command]) == code
         done = capsys.readouterr()
+        assert shown in done.out + done.err
         nothing_holds_the_secret(done.out, done.err)

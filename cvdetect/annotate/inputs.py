@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cvdetect.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.sources.lists import is_list_file, names_of
+from cvdetect.errors import SourceNotFound, UsageError
+from cvdetect.sources.lists import is_list_file, names_of, reading_list
 from cvdetect.storage import Folder, LocalFolder, is_url, open_folder, open_stream
 from cvdetect.storage.urls import parent_and_name
 from cvdetect.targets import check_regular, own_descriptor
@@ -150,16 +150,9 @@ def listed_paths(inputs: Inputs) -> Iterator[str]:
     if not _is_list(inputs.text):
         yield inputs.text
         return
-    try:
-        with _open(inputs.text) as stream:
-            shown = "standard input" if inputs.text == "-" else inputs.text[1:]
-            yield from map(os.fsdecode, names_of(stream, shown))
-    except FileNotFoundError:
-        raise SourceNotFound(f"{inputs.text[1:]}: no such list of images") from None
-    except SourceError:
-        raise
-    except OSError as error:
-        raise SourceError(f"{inputs.text}: the list cannot be read: {error.strerror or error}") from error
+    shown = "standard input" if inputs.text == "-" else inputs.text[1:]
+    with reading_list(shown), _open(inputs.text) as stream:
+        yield from map(os.fsdecode, names_of(stream, shown))
 
 
 def _open(text: str) -> AbstractContextManager[IO[bytes]]:

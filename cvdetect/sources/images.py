@@ -16,7 +16,7 @@ from cvdetect.natural_order import natural_key
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.kinds import HEAD, kind_of, suffix_says
-from cvdetect.sources.lists import is_list_file, names_of
+from cvdetect.sources.lists import is_list_file, names_of, reading_list
 from cvdetect.sources.pipes import shown
 from cvdetect.targets import check_regular, own_descriptor
 
@@ -125,15 +125,8 @@ def check_inputs(names: Sequence[str]) -> None:
 def _listed(path: str) -> list[str]:
     if own_descriptor(path) is None:
         check_regular(path, "a list of images")
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123 - a name as it was typed
-            names = [os.fsdecode(name) for name in names_of(stream, path)]
-    except FileNotFoundError:
-        raise SourceNotFound(f"{path}: no such list of images") from None
-    except SourceError:
-        raise
-    except OSError as error:
-        raise SourceError(f"{path}: the list cannot be read: {error.strerror or error}") from error
+    with reading_list(path), open(path, "rb") as stream:  # noqa: PTH123 - a name as it was typed
+        names = [os.fsdecode(name) for name in names_of(stream, path)]
     if not names:
         raise SourceError(f"{path}: no images: the list is empty")
     return names

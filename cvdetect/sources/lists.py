@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
-from cvdetect.errors import SourceError
+from cvdetect.errors import SourceError, SourceNotFound
 from cvdetect.sources.kinds import HEAD, kind_of
 
-__all__ = ["is_list_file", "names_of"]
+__all__ = ["is_list_file", "names_of", "reading_list"]
 
 _PIECE = 1 << 16  # bytes of a list read at once
 
@@ -17,6 +18,23 @@ _PIECE = 1 << 16  # bytes of a list read at once
 def is_list_file(text: str) -> bool:
     """Whether ``@FILE`` was typed, and no file is called so."""
     return text.startswith("@") and len(text) > 1 and not os.path.exists(text)  # noqa: PTH110 - of any length
+
+
+@contextmanager
+def reading_list(shown: str) -> Iterator[None]:
+    """Turns what the system says of a list that cannot be read into one sentence; `shown` is its name there.
+
+    Raises:
+        SourceNotFound, SourceError: in place of an OSError.
+    """
+    try:
+        yield
+    except SourceError:  # some are an OSError, too
+        raise
+    except FileNotFoundError:
+        raise SourceNotFound(f"{shown}: no such list of images") from None
+    except OSError as error:
+        raise SourceError(f"{shown}: the list cannot be read: {error.strerror or error}") from error
 
 
 def names_of(stream: IO[bytes], shown: str) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
+from cvdetect.loader.opened import read_text
 
 __all__ = ["beside", "find_cfg", "find_names", "find_weights", "label_file", "refuse_darknet_data", "require_beside"]
 
@@ -16,9 +17,10 @@ _TRAINED = re.compile(r"_(best|last|final|\d+)$")
 
 
 def require_beside(path: Path, suffix: str, option: str, progress: Progress) -> Path:
-    """The file of the same stem beside `path`, which is reported, or an error that names the option."""
+    """The file of the same stem beside `path`, a text, which is reported, or an error that names the option."""
     companion = beside(path, suffix, option, progress)
     if companion is None:
+        read_text(path)  # what is no text has no companion to miss
         missing = path.with_suffix(suffix).name
         raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {option}")
     return companion

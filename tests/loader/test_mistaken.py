@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -166,3 +167,10 @@ def test_labels_of_models_yaml_that_fit_are_taken(parts: dict[str, Path], cli: C
     Path("m.yaml").write_text(f"models: {{x: {{family: yolo, {files}, labels: coco80}}}}")
     done = cli("--models", "m.yaml", "image", samples / "dog.jpg", "--no-save", "-m", "x")
     assert done.code == 0 and "car" in done.out
+
+
+@pytest.mark.parametrize("option", ["--cfg", "--prototxt"])
+def test_a_foreign_file_is_named_before_its_companion_is_missed(option: str, cli: Cli, samples: Path) -> None:
+    shutil.copy(samples / "dog.jpg", "dog.jpg")
+    done = cli("-q", "image", "dog.jpg", option, "dog.jpg")
+    assert done.code == 3 and done.err == "error: dog.jpg: is a JPEG picture, expected a text file\n"

@@ -274,7 +274,7 @@ def test_without_pyav_a_pipe_is_refused_with_the_cure(
 
 @pytest.mark.parametrize(("installed", "used"), [("16.1.0", False), ("15.0.0", False), ("17.0.0", True)])
 def test_an_old_pyav_counts_as_absent(installed: str, used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "version", lambda _name: installed)
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: installed)
     media._too_old.cache_clear()
     try:
         assert media.available() is used

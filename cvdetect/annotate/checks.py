@@ -10,17 +10,17 @@ from cvdetect.annotate.inputs import Inputs
 from cvdetect.annotate.job import AnnotateJob
 from cvdetect.annotate.placing import check_images
 from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import SinkError, SourceError, UsageError
+from cvdetect.errors import SourceError, UsageError
 from cvdetect.outputs import claimed_by
 from cvdetect.storage import Folder, LocalFolder
 
-__all__ = ["check_job", "identities"]
+__all__ = ["check_folder", "check_job", "identities"]
 
 ENGINES = ("local", "ray")
 
 
 def check_job(job: AnnotateJob, inputs: Inputs) -> None:
-    """Raise UsageError for what cannot be meant, SinkError where `out` is a file."""
+    """Raise UsageError for what cannot be meant, SinkError where a store does not take what is to be written."""
     if job.resume and job.overwrite:
         raise UsageError("--resume and --overwrite contradict each other: give one")
     for name in job.formats:
@@ -52,20 +52,22 @@ def _check_folders(job: AnnotateJob, inputs: Inputs) -> None:
     for kind, folder in job.folders().items():
         if inputs.root.within(folder):
             raise UsageError(f"--{kind} {folder}: holds the input folder {inputs.root}; give another one")
-        if not folder.remote and folder.kind() == "file":
-            raise UsageError(f"{folder}: is a file; --{kind} takes a folder")
+        check_folder(kind, folder)
         _check_unclaimed(kind, folder, job.out_folder)
         if folder.within(job.out_folder.folder(".cvdetect")):
             raise UsageError(f"--{kind} {folder}: lies in the manifest's own folder; give another one")
     for (kind, folder), (other, same) in combinations(job.folders().items(), 2):
         if folder.within(same) and same.within(folder):
             raise UsageError(f"--{kind} and --{other} are the same folder {folder}: give two")
-    out = job.out_folder
-    if not out.remote and out.kind() == "file":
-        raise SinkError(f"{out}: is a file; --out takes a folder")
-    for folder in (out, *job.folders().values()):
+    for folder in (job.out_folder, *job.folders().values()):
         if folder.remote:  # before anything is listed, fetched or loaded
             folder.prepare()
+
+
+def check_folder(kind: str, folder: Folder) -> None:
+    """Raise UsageError where a file lies in the place of a folder that is to be written into."""
+    if not folder.remote and folder.kind() == "file":
+        raise UsageError(f"{folder}: is a file; --{kind} takes a folder")
 
 
 def _check_unclaimed(kind: str, folder: Folder, out: Folder) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cvdetect.annotate.about import About
-from cvdetect.annotate.checks import check_job, identities
+from cvdetect.annotate.checks import check_folder, check_job, identities
 from cvdetect.annotate.claims import check_outputs
 from cvdetect.annotate.cluster.connection import check_cluster
 from cvdetect.annotate.cluster.work import Loaded, picture_outputs
@@ -50,6 +50,7 @@ def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa
         SourceError: there are no images.
         SinkError: an output cannot be written; what is done so far stays recorded.
     """
+    check_folder("out", job.out_folder)
     inputs = None if job.resume else _check(job)
     with manifest_of(job) as manifest:
         if inputs is None:

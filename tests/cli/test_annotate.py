@@ -134,7 +134,8 @@ def test_failures_are_told_and_listed_and_the_exit_code_says_so(cli: Cli, xl: li
         (["photos", "--root", "."], 2, ["--root"]),
         (["photos", "-m", "yolov3-tinny"], 2, ["yolov3-tiny"]),
         (["@photos/dog.jpg.txt"], 4, ["no such list"]),
-        (["photos", "--out", "file"], 4, ["is a file"]),
+        (["photos", "--out", "file"], 2, ["file: is a file; --out takes a folder"]),
+        (["photos", "--out", "file", "--resume"], 2, ["file: is a file; --out takes a folder"]),
         (["photos", "--out", "file/deep"], 4, ["file/deep"]),
     ],
 )

@@ -22,7 +22,7 @@ _LEAST_1 = click.IntRange(min=1)
 
 @click.command("bench", short_help="Time models stage by stage.")
 @click.option(
-    "--batch", "batches", type=_LEAST_1, multiple=True, default=[1], show_default=True, metavar="N",
+    "--batch", type=_LEAST_1, multiple=True, default=[1], show_default=True, metavar="N",
     help="Images through the network at once.",
 )  # fmt: skip
 @click.option("--rounds", type=_LEAST_1, default=10, show_default=True, help="Turns of each configuration.")
@@ -32,7 +32,7 @@ _LEAST_1 = click.IntRange(min=1)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @comparing("bench")
 @click.pass_obj
-def command(settings: Settings, /, json: str | None, markdown: bool, **job: Any) -> int:
+def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, markdown: bool, **job: Any) -> int:
     """Time loading, preprocessing, forward, decoding, suppression, and all of it end to end.
 
     --model, --size, --backend, --precision and --batch may be given more than once: every combination is a
@@ -53,7 +53,7 @@ def command(settings: Settings, /, json: str | None, markdown: bool, **job: Any)
     from cvdetect.console import ConsoleProgress
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
-    results = bench(BenchJob(json=None if json == "-" else json, **job), progress)
+    results = bench(BenchJob(batches=batch, json=None if json == "-" else json, **job), progress)
     if job["image"] is None:
         progress.note("a synthetic picture holds nothing to find: decode and suppress take longer on --image of yours")
     if json == "-":

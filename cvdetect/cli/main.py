@@ -89,7 +89,7 @@ class LazyGroup(click.Group):
 @click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell what really ran; errors come with a traceback.")
 @click.option("--models", metavar="FILE", help="A models.yaml read on top of the shipped one.")
-@click.option("--cache-dir", metavar="DIR", envvar="CVDETECT_CACHE", help="Where weights live.")
+@click.option("--cache-dir", metavar="DIR", envvar=["CVDETECT_CACHE_DIR", "CVDETECT_CACHE"], help="Where weights live.")
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.pass_obj
 def cli(

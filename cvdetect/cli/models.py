@@ -61,7 +61,9 @@ def show(settings: Settings, name: str) -> None:
 
 @command.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="Pull every model of models.yaml.")
+@click.option(
+    "--all", "everything", envvar="CVDETECT_MODELS_PULL_ALL", is_flag=True, help="Pull every model of models.yaml."
+)
 @click.pass_obj
 def pull(settings: Settings, names: tuple[str, ...], everything: bool) -> int:
     """Fetch the files of models (without a name: the default model). What is here already is left alone."""

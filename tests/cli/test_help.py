@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -43,6 +44,32 @@ def test_the_groups_list_says_what_the_commands_say_of_themselves() -> None:
             assert command.short_help == COMMANDS[name][1]
 
 
+def every_option() -> Iterator[tuple[str, click.Context, click.Option]]:
+    """Each option of the group and of every command, and the variable that click names after it."""
+    waiting = [click.Context(cli, info_name="cvdetect", auto_envvar_prefix="CVDETECT")]
+    for context in waiting:
+        for option in context.command.params:
+            if isinstance(option, click.Option):
+                name = max(option.opts, key=len).removeprefix("--").upper().replace("-", "_")
+                yield f"{context.auto_envvar_prefix}_{name}", context, option
+        if isinstance(context.command, click.Group):
+            for sub in context.command.list_commands(context):
+                command = context.command.get_command(context, sub)
+                assert command is not None
+                waiting.append(click.Context(command, context, info_name=sub))
+
+
+def test_every_option_comes_from_the_variable_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for variable, context, option in every_option():
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "a value")
+            assert option.resolve_envvar_value(context) == "a value", variable
+        seen.append(variable)
+    few = {"CVDETECT_QUIET", "CVDETECT_IMAGE_CONF", "CVDETECT_MODELS_PULL_ALL", "CVDETECT_BENCH_BATCH"}
+    assert few < set(seen)
+
+
 def test_help_imports_neither_opencv_nor_numpy_nor_rich() -> None:
     code = (
         "import sys; from cvdetect.cli.main import run; run(['--help']); "
@@ -79,6 +106,8 @@ def test_opencv_5_becomes_one_sentence_that_names_the_version_to_install(
     cli: Cli, xl: list[str], samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import cv2
+
+    import cvdetect.cv  # noqa: F401 - it checks the version when it is imported, and would speak first
 
     monkeypatch.delattr(cv2.dnn, "readNetFromDarknet")
     monkeypatch.setattr(cv2, "__version__", "5.0.0")

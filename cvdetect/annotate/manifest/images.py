@@ -36,6 +36,7 @@ CREATE TABLE images (
     reason TEXT, width INTEGER, height INTEGER, found BLOB,
     files TEXT NOT NULL DEFAULT '[]'  -- keys of pictures written for it
 ) WITHOUT ROWID;
+CREATE INDEX met ON images (listing);  -- the last walk's number is asked for with every page
 {LEDGER_TABLES.strip()}
 """
 

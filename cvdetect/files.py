@@ -15,9 +15,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -32,37 +31,10 @@ __all__ = [
     "place",
     "take_after",
     "temporary_beside",
-    "watch_files",
     "whole_file",
     "write_text",
     "write_whole",
 ]
-
-
-_Watch = tuple[Callable[[Path], object], bool]
-_WATCH: ContextVar[_Watch | None] = ContextVar("watch_files", default=None)
-
-
-@contextmanager
-def watch_files(seen: Callable[[Path], object], dry: bool = False) -> Iterator[None]:
-    """`seen` is called with the path of each file that is written in the block, before it is; with `dry`, none is.
-
-    So what a writer would write can be asked of the writer itself.
-    """
-    token = _WATCH.set((seen, dry))
-    try:
-        yield
-    finally:
-        _WATCH.reset(token)
-
-
-def _is_dry(path: Path) -> bool:
-    """Report a file to whoever watches → whether it is not to be written."""
-    watch = _WATCH.get()
-    if watch is None:
-        return False
-    watch[0](path)
-    return watch[1]
 
 
 def place(folder: Path, relative: str) -> Path:
@@ -160,13 +132,13 @@ def _new_file(folder: Path, name: str, mode: int = 0o666) -> Path:
         return path
 
 
-def finish(temporary: Path, path: Path, follow: bool = True) -> None:
+def finish(temporary: Path, path: Path) -> None:
     """Put a file that is whole, from `temporary_beside`, where `path` leads.
 
     Raises:
         SinkError: that is not possible; UnfitName: its name alone is why. The file stays under its temporary name.
     """
-    target = Target.of(path, follow)
+    target = Target.of(path)
     try:
         if target.streams:
             with temporary.open("rb") as whole, os.fdopen(target.open(), "wb") as stream:
@@ -202,18 +174,13 @@ def take_after(temporary: Path, status: os.stat_result) -> None:
         temporary.chmod(stat.S_IMODE(status.st_mode))
 
 
-def write_whole(path: Path, data: bytes, scratch: Path | None = None) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all.
-
-    `scratch` is a folder on the same disk where it lies until it is whole; a link at `path` is then replaced itself.
-    None: the folder of `path`.
 
     Raises:
         SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
-    if _is_dry(path):
-        return
-    with _temporary(path, scratch) as temporary:
+    with _temporary(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -231,13 +198,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def _temporary(path: Path, scratch: Path | None) -> Iterator[Path]:
+def _temporary(path: Path) -> Iterator[Path]:
     """A file to write in the block, which becomes `path` at its end unless the block fails."""
-    follow = scratch is None
-    temporary = temporary_beside(path if scratch is None else scratch / path.name)
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        finish(temporary, path, follow)
+        finish(temporary, path)
     except CvdetectError:
         raise
     except OSError as error:
@@ -247,20 +213,16 @@ def _temporary(path: Path, scratch: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path, scratch: Path | None = None) -> Iterator[IO[str]]:
+def whole_file(path: Path) -> Iterator[IO[str]]:
     """A UTF-8 text file to be written piece by piece: it appears under `path` when the block ends, or not at all.
 
     Line ends are written as given. What UTF-8 cannot hold (a file name that is not UTF-8) comes out as backslash
-    escapes. `scratch` as in `write_whole`, so that a killed process leaves nothing beside `path`.
+    escapes.
 
     Raises:
         SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
     """
-    if _is_dry(path):
-        with Path(os.devnull).open("wb") as nowhere, _text(nowhere) as stream:
-            yield stream
-        return
-    with _temporary(path, scratch) as temporary, _text(temporary.open("wb")) as stream:
+    with _temporary(path) as temporary, _text(temporary.open("wb")) as stream:
         yield stream
 
 

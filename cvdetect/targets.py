@@ -70,16 +70,13 @@ class Target:
     status: os.stat_result | None = None
 
     @classmethod
-    def of(cls, path: str | Path, follow: bool = True) -> Target:
-        """Look where `path` leads. Not `follow`: a link there is itself what is replaced.
+    def of(cls, path: str | Path) -> Target:
+        """Look where `path` leads.
 
         Raises:
             SinkError: links lead in circles, or a folder on the way cannot be entered.
         """
         try:
-            if not follow:
-                there = os.path.lexists(path) and os.lstat(path)
-                return cls(Path(path), status=there if there and stat.S_ISREG(there.st_mode) else None)
             final, descriptor = _follow(str(path))
             return cls(Path(final), descriptor, _status(final, descriptor))
         except OSError as error:

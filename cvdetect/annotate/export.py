@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from cvdetect.annotate.about import About
 from cvdetect.annotate.job import AnnotateJob
@@ -26,7 +28,7 @@ from cvdetect.annotate.review import write_review
 from cvdetect.annotations.record import Facts, Records
 from cvdetect.annotations.writers import WRITERS
 from cvdetect.errors import Occupied, UnfitName
-from cvdetect.files import watch_files, whole_file
+from cvdetect.files import whole_file
 from cvdetect.json_records import as_line
 from cvdetect.labels import LabelSet
 from cvdetect.storage import Folder
@@ -34,6 +36,7 @@ from cvdetect.storage import Folder
 __all__ = ["FAILURES", "export", "write_files"]
 
 FAILURES = "failures.jsonl"
+_PAGE = "review/index.html"
 _TOGETHER = 2000  # files that are looked at, logged and moved together
 
 
@@ -63,21 +66,26 @@ def _write(
 ) -> set[str]:
     """Write into `staging` → the files that belong to all images."""
     shared: set[str] = set()
-    own = _Belonging(staging, lambda path, image: shared.add(path) if image is None else None)
+
+    def opens(path: Path, image: str | None) -> AbstractContextManager[IO[str]]:
+        if image is None:
+            shared.add(_below(staging, path))
+        return whole_file(path)
 
     def told(image: str, error: UnfitName) -> None:
         unfit.setdefault(image, f"its label file cannot be written: {why_unfit(error)}")
 
-    facts = Facts(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), belongs=own.belongs, unfit=told)
-    with watch_files(own.seen):
-        for name, folder in export_folders(job).items():
-            placed = replace(facts, images=image_place(job, name, root))
-            WRITERS[name](staging / folder, manifest, about.labels, placed)
-        unfit |= stage_images(job, root, manifest.names(), staging)
-        if job.review:
-            write_review(staging / "review" / "index.html", manifest, about)
-        if unfit or manifest.counts().failed:
-            _write_failures(staging / FAILURES, manifest.failures(), unfit)
+    facts = Facts(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), opens=opens, unfit=told)
+    for name, folder in export_folders(job).items():
+        placed = replace(facts, images=image_place(job, name, root))
+        WRITERS[name](staging / folder, manifest, about.labels, placed)
+    unfit |= stage_images(job, root, manifest.names(), staging)
+    if job.review:
+        shared.add(_PAGE)
+        write_review(staging / _PAGE, manifest, about)
+    if unfit or manifest.counts().failed:
+        shared.add(FAILURES)
+        _write_failures(staging / FAILURES, manifest.failures(), unfit)
     return shared
 
 
@@ -93,37 +101,27 @@ def write_files(
 
     Args:
         root: the folder of the images.
-        folder: an empty one, for what a writer leaves there all the same; that counts as an image's own.
+        folder: an empty one, for what writers spool.
     """
-    own = _Belonging(folder, take)
-    facts = Facts(model="", yolo_conf=bool(job.yolo_conf), belongs=own.belongs)
-    with watch_files(own.seen, dry=True):
+    with Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere:
+
+        def opens(path: Path, image: str | None) -> AbstractContextManager[IO[str]]:
+            take(_below(folder, path), image)
+            return nullcontext(nowhere)
+
+        facts = Facts(model="", yolo_conf=bool(job.yolo_conf), opens=opens)
         for name, sub in export_folders(job).items():
             WRITERS[name](folder / sub, records, labels, replace(facts, images=image_place(job, name, root)))
-        if job.review:
-            whole = folder / "review" / "index.html"
-            own.seen(whole)
-        _write_failures(folder / FAILURES, (), {})
-    for path in _files(folder):
-        take(path, "")
+    if job.review:
+        take(_PAGE, None)
+    take(FAILURES, None)
     for image, path in image_paths(job, root, records.names()):
         take(path, image)
 
 
-class _Belonging:
-    """Sorts the files of a folder, as they are written, into those of one image and those of all."""
-
-    def __init__(self, folder: Path, take: Callable[[str, str | None], object]) -> None:
-        self._start = len(folder.as_posix()) + 1
-        self._take = take
-        self._next: tuple[str, Path] | None = None
-
-    def belongs(self, image: str, path: Path) -> None:
-        self._next = image, path
-
-    def seen(self, path: Path) -> None:
-        image = self._next[0] if self._next and self._next[1] == path else None
-        self._take(path.as_posix()[self._start :], image)
+def _below(folder: Path, path: Path) -> str:
+    """As `relative_to`, in half the time: this is asked for each image and format."""
+    return path.as_posix().removeprefix(f"{folder.as_posix()}/")
 
 
 def _write_failures(path: Path, failures: Iterable[tuple[str, str]], unfit: Mapping[str, str]) -> None:

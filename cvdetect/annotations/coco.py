@@ -21,7 +21,6 @@ from cvdetect.annotations.polygons import polygons
 from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.annotations.spool import spool
 from cvdetect.boxes import xyxy_to_xywh
-from cvdetect.files import whole_file
 from cvdetect.json_records import as_line
 from cvdetect.labels import LabelSet
 from cvdetect.masks import Region, encode_rle, regions
@@ -39,9 +38,9 @@ def write_coco(out: Path, records: Records, labels: LabelSet, facts: Facts) -> N
     """
     classes = Classes(labels)
     with (
-        whole_file(out / "instances.json", facts.scratch) as instances,
-        whole_file(out / "results.json", facts.scratch) as results,
-        spool(facts.scratch or out) as annotations,
+        facts.file(out / "instances.json") as instances,
+        facts.file(out / "results.json") as results,
+        spool(out) as annotations,
     ):
         instances.write('{"info":' + as_line({"description": f"Detections of {facts.model}"}) + ',"licenses":[],\n')
         images = _List(instances, '"images":[')

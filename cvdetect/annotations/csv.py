@@ -25,7 +25,8 @@ def write_csv(out: Path, records: Records, labels: LabelSet, facts: Facts) -> No
         SinkError: the folder or disk does not take it.
     """
     rows = (row for record in records for row in _rows(record, labels))
-    write_table(out / "detections.csv", _HEADER, rows, facts.scratch)
+    with facts.file(out / "detections.csv") as stream:
+        write_table(stream, _HEADER, rows)
 
 
 def _rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[object]]:

@@ -13,7 +13,6 @@ from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import escape_xml, fixed
 from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.annotations.spool import spool
-from cvdetect.files import whole_file
 from cvdetect.labels import LabelSet
 
 __all__ = ["write_cvat"]
@@ -32,7 +31,7 @@ def write_cvat(out: Path, records: Records, labels: LabelSet, facts: Facts) -> N
     """
     classes = Classes(labels)
     count = 0
-    with whole_file(out / "annotations.xml", facts.scratch) as stream, spool(facts.scratch or out) as images:
+    with facts.file(out / "annotations.xml") as stream, spool(out) as images:
         for record in records:
             images.writelines(line + "\n" for line in _image(count, record, labels, classes))
             count += 1

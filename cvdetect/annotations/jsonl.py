@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from cvdetect.annotations.record import Facts, Records
-from cvdetect.files import whole_file
 from cvdetect.json_records import as_line, image_record
 from cvdetect.labels import LabelSet
 
@@ -18,7 +17,7 @@ def write_jsonl(out: Path, records: Records, labels: LabelSet, facts: Facts) -> 
     Raises:
         SinkError: the folder or disk does not take it.
     """
-    with whole_file(out / "detections.jsonl", facts.scratch) as stream:
+    with facts.file(out / "detections.jsonl") as stream:
         for record in records:
             line = image_record(record.name, record.wh, record.found, facts.model, facts.ran, labels)
             stream.write(as_line(line) + "\n")

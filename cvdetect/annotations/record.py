@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -47,6 +47,10 @@ class Records(Protocol):
         """One record after another."""
 
 
+def _opened(path: Path, _image: str | None) -> AbstractContextManager[IO[str]]:
+    return whole_file(path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What annotation files say of the run beside its detections. No dates: the same run gives the same bytes.
@@ -56,9 +60,8 @@ class Facts:
         ran: what ran the network, for JSON Lines.
         images: where the images are, for formats that have a folder for them (`IMAGE_FOLDERS`).
         yolo_conf: write the score as a sixth column of YOLO's label files.
-        scratch: a folder on the outputs' disk for files that are not whole yet; None: beside each output.
-        belongs: is called with an image and the path of a file of its own, before that is written; all other files are
-            for all images.
+        opens: opens each file to be written, by its path and the image that it belongs to (None: to all), as
+            `whole_file` does: so what a writer would write can be asked of the writer itself.
         unfit: is told of an image whose own file has a name that the disk does not take, and the others' are written;
             None: that is an error.
     """
@@ -67,18 +70,19 @@ class Facts:
     ran: Mapping[str, str] = field(default_factory=dict)
     images: ImagePlace = "elsewhere"
     yolo_conf: bool = False
-    scratch: Path | None = None
-    belongs: Callable[[str, Path], object] | None = None
+    opens: Callable[[Path, str | None], AbstractContextManager[IO[str]]] = _opened
     unfit: Callable[[str, UnfitName], None] | None = None
+
+    def file(self, path: Path) -> AbstractContextManager[IO[str]]:
+        """A file that belongs to all images, to be written as from `whole_file`."""
+        return self.opens(path, None)
 
     @contextmanager
     def file_of(self, image: str, path: Path) -> Iterator[IO[str]]:
-        """As `whole_file`, for the file that belongs to one image."""
+        """The file that belongs to one image."""
         begun = False
-        if self.belongs is not None:
-            self.belongs(image, path)
         try:
-            with whole_file(path, self.scratch) as stream:
+            with self.opens(path, image) as stream:
                 begun = True
                 yield stream
         except UnfitName as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import escape_xml, fixed, one_line, output_stems, placed_name
 from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import place, whole_file
+from cvdetect.files import place
 from cvdetect.labels import LabelSet
 
 __all__ = ["VOC_IMAGES", "voc_pixels", "write_voc"]
@@ -39,19 +39,20 @@ def write_voc(out: Path, records: Records, labels: LabelSet, facts: Facts) -> No
     stems = output_stems(records.names())
     classes = Classes(labels)
     whole_set = facts.images == "placed"
+    folder = out / "Annotations" if whole_set else out
     for record in records:
         stem = stems[record.name]
         for class_id in record.found.class_id:
             classes.index(int(class_id))
         where = (VOC_IMAGES, placed_name(record.name, stem)) if whole_set else posixpath.split(record.name)
-        with facts.file_of(record.name, place(out / "Annotations" if whole_set else out, stem + ".xml")) as stream:
+        with facts.file_of(record.name, place(folder, stem + ".xml")) as stream:
             stream.writelines(line + "\n" for line in _annotation(record, where, labels, facts.model))
     _write_list(out / "ImageSets" / "Main" / "default.txt", stems.values(), facts)
     _write_list(out / "labelmap.txt", _label_map(classes.names()), facts)
 
 
 def _write_list(path: Path, entries: Iterable[str], facts: Facts) -> None:
-    with whole_file(path, facts.scratch) as stream:
+    with facts.file(path) as stream:
         stream.writelines(one_line(entry) + "\n" for entry in entries)
 
 

@@ -15,7 +15,7 @@ from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import fixed, one_line, output_stems
 from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.boxes import xyxy_to_cxcywh
-from cvdetect.files import place, whole_file
+from cvdetect.files import place
 from cvdetect.labels import LabelSet
 
 __all__ = ["write_yolo", "yolo_lines"]
@@ -40,13 +40,14 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, facts: Facts) -> N
     """
     classes = Classes(labels)
     stems = output_stems(records.names())
+    folder = out / "labels"
     for record in records:
-        with facts.file_of(record.name, place(out / "labels", stems[record.name] + ".txt")) as stream:
+        with facts.file_of(record.name, place(folder, stems[record.name] + ".txt")) as stream:
             stream.writelines(line + "\n" for line in yolo_lines(record, classes, facts.yolo_conf))
     names = classes.names()
-    with whole_file(out / "classes.txt", facts.scratch) as stream:
+    with facts.file(out / "classes.txt") as stream:
         stream.writelines(one_line(name) + "\n" for name in names)
-    with whole_file(out / "data.yaml", facts.scratch) as stream:
+    with facts.file(out / "data.yaml") as stream:
         stream.write(_TRAIN_AND_VAL if _labels_are_found(stems, facts) else _ELSEWHERE)
         stream.writelines(line + "\n" for line in _names_as_yaml(names))
 

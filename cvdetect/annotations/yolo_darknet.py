@@ -13,7 +13,7 @@ from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import one_line, output_stems, placed_name
 from cvdetect.annotations.record import Facts, Records
 from cvdetect.annotations.yolo import yolo_lines
-from cvdetect.files import place, whole_file
+from cvdetect.files import place
 from cvdetect.labels import LabelSet
 
 __all__ = ["DARKNET_IMAGES", "write_yolo_darknet"]
@@ -31,13 +31,14 @@ def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, facts: Fac
     """
     classes = Classes(labels)
     stems = output_stems(records.names())
+    folder = out / DARKNET_IMAGES
     for record in records:
-        with facts.file_of(record.name, place(out / DARKNET_IMAGES, stems[record.name] + ".txt")) as stream:
+        with facts.file_of(record.name, place(folder, stems[record.name] + ".txt")) as stream:
             stream.writelines(line + "\n" for line in yolo_lines(record, classes))
     names = classes.names()
     lists = {"train.txt": _images(stems), "obj.names": map(one_line, names), "obj.data": _data(len(names))}
     for name, lines in lists.items():
-        with whole_file(out / name, facts.scratch) as stream:
+        with facts.file(out / name) as stream:
             stream.writelines(line + "\n" for line in lines)
 
 

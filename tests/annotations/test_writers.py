@@ -7,8 +7,11 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -62,21 +65,21 @@ def test_writing_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / "x", some(), COCO80, FACTS)
     first = tree(tmp_path / "x")
     WRITERS[name](tmp_path / "x", some(), COCO80, FACTS)
-    WRITERS[name](tmp_path / "y", some(), COCO80, replace(FACTS, scratch=tmp_path / "scratch"))
+    WRITERS[name](tmp_path / "y", some(), COCO80, FACTS)
     assert tree(tmp_path / "x") == tree(tmp_path / "y") == first
-    assert not tree(tmp_path / "scratch")
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_what_is_not_whole_yet_lies_in_the_scratch_folder(name: str, tmp_path: Path) -> None:
-    class Looking(Listed):
-        def __iter__(self) -> Iterator[ImageRecord]:
-            yield from super().__iter__()
-            seen.extend(tree(tmp_path / "out"))
+def test_a_format_opens_all_its_files_by_the_facts_and_says_whose_they_are(name: str, tmp_path: Path) -> None:
+    def opens(path: Path, image: str | None) -> AbstractContextManager[IO[str]]:
+        opened[path.relative_to(tmp_path).as_posix()] = image
+        return nullcontext(StringIO())
 
-    seen: list[str] = []
-    WRITERS[name](tmp_path / "out", Looking(some().records), COCO80, replace(FACTS, scratch=tmp_path / "scratch"))
-    assert set(seen) <= FILES[name]
+    opened: dict[str, str | None] = {}
+    WRITERS[name](tmp_path, some(), COCO80, replace(FACTS, opens=opens))
+    own = {path: f"{Path(path).stem}.png" for path in FILES[name] if Path(path).stem in ("a", "b", "c")}
+    assert opened == dict.fromkeys(FILES[name]) | own
+    assert not tree(tmp_path)
 
 
 @pytest.mark.parametrize("name", WRITERS)

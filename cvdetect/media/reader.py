@@ -29,6 +29,10 @@ __all__ = ["AvReader"]
 _USUAL_RATE = Fraction(25)
 _NEAR = Fraction(1, 2000)  # seconds; a time typed in thousandths means the frame there
 _SIZED = ("mov", "matroska", "avi", "asf")  # formats that state how many bytes they have
+# Formats that state how long they are. For others FFmpeg estimates it, from the last timestamps or from the size and
+# the bit rate, which a raw MPEG video may state as far too low.
+_TIMED = (*_SIZED, "flv", "ivf", "rm", "mxf", "hls", "dash")
+_LONGEST_FLV = Fraction(1 << 32, 1000)  # seconds: a timestamp has 32 bits of milliseconds
 _OVERRUN_S = 5  # how far beyond the end of the run's part sound is looked for: tracks are interleaved closer than that
 
 
@@ -161,7 +165,7 @@ class AvReader:
 
     def _info(self, upright: Image) -> StreamInfo:
         stream = self._stream
-        frames = stream.frames or round(self._seconds() * self._rate) or None
+        frames = stream.frames or round(self._expected_s() * self._rate) or None
         return StreamInfo(
             (upright.shape[1], upright.shape[0]),
             self._rate,
@@ -173,10 +177,19 @@ class AvReader:
             remarks=self._viewed.remarks,
         )
 
-    def _seconds(self) -> Fraction:
-        """How long the video claims to be, 0 where it does not say."""
-        stream, whole = self._stream, self._container.duration  # ticks of its clock; microseconds
-        return stream.duration * stream.time_base if stream.duration else Fraction(whole or 0, 1_000_000)
+    def _expected_s(self) -> Fraction:
+        """How long the video will be, as stated or estimated; 0 where that is not known."""
+        stream = self._stream
+        return stream.duration * stream.time_base if stream.duration else self._length_s()
+
+    def _length_s(self) -> Fraction:
+        """FFmpeg's figure for the length of the file; 0 where it has none, or one that cannot be."""
+        length = Fraction(self._container.duration or 0, 1_000_000)
+        return Fraction(0) if self._format == "flv" and length > _LONGEST_FLV else length
+
+    @property
+    def _format(self) -> str:
+        return str(self._container.format.name.split(",")[0])
 
     def _demux(self) -> Iterator[Any]:
         """The packets of the video track, on one timeline; sound is put aside on the way."""
@@ -296,12 +309,12 @@ class AvReader:
             self.cut = f"is damaged: {self._damaged} places could not be decoded, {self._index} frames were read"
 
     def _missing(self) -> str:
-        """What a whole file would have beyond what was read: bytes by its own structure, else seconds."""
+        """What a whole file would have beyond what was read: bytes by its structure, else seconds that it states."""
         if missing := self._lacks_bytes():
             return f"{missing:,} bytes are missing at its end"
-        if self._stream.container.format.name.split(",")[0] in _SIZED and self._pipe is None:
+        if self._format not in _TIMED or (self._format in _SIZED and self._pipe is None):
             return ""
-        claimed = Fraction(self._container.duration or 0, 1_000_000)
+        claimed = self._length_s()
         if claimed and not self._timeline.joined and self._reached < claimed * Fraction(98, 100) - 1:
             return f"it ends after {float(self._reached):.1f} of {float(claimed):.1f} seconds"
         return ""

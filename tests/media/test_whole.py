@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +125,47 @@ def test_damage_in_the_middle_is_passed_over(remux: Make, tmp_path: Path) -> Non
     (tmp_path / "hurt.mkv").write_bytes(data)
     frames, cut = read(tmp_path / "hurt.mkv")
     assert frames == counted(tmp_path / "hurt.mkv") > 60 and not (cut or "").startswith("is cut short")
+
+
+def piped(data: bytes) -> tuple[int, str | None]:
+    """As `read`, through a pipe; `data` must fit into its buffer."""
+    source, sink = os.pipe()
+    try:
+        os.write(sink, data)
+        os.close(sink)
+        return read(Path(f"/dev/fd/{source}"))
+    finally:
+        os.close(source)
+
+
+def with_duration(flv: bytes, seconds: float) -> bytes:
+    """An FLV file whose metadata state another duration: the number (AMF 0) behind its key."""
+    before, key, after = flv.partition(b"\0\x08duration\0")
+    return before + key + struct.pack(">d", seconds) + after[8:]
+
+
+def test_a_length_that_no_clock_of_the_file_can_reach_is_none(remux: Make, tmp_path: Path) -> None:
+    data = remux("a.flv", *PICTURE, "-c:v", "libx264").read_bytes()
+    (tmp_path / "absurd.flv").write_bytes(with_duration(data, 107374182.4))
+    with open_video(str(tmp_path / "absurd.flv")) as video:
+        assert video.info.frames is None
+        assert (sum(1 for _ in video), video.cut) == (75, None)
+    assert piped(with_duration(data, 107374182.4)) == (75, None)
+    frames, cut = piped(with_duration(data, 60.0))
+    assert frames == 75 and (cut or "").startswith("is cut short: it ends after 3.0 of 60.0 seconds")
+
+
+def test_a_length_that_ffmpeg_estimates_by_the_bit_rate_is_no_claim(remux: Make, tmp_path: Path) -> None:
+    """The sequence header of MPEG-1 states 18 bits in units of 400 bits a second; FFmpeg divides the size by it."""
+    data = bytearray(remux("a.m1v", *PICTURE[:4], "-c:v", "mpeg1video", "-b:v", "500k", "-maxrate", "500k",
+                           "-bufsize", "500k").read_bytes())  # fmt: skip
+    at = -1
+    while (at := data.find(b"\0\0\1\xb3", at + 1)) >= 0:
+        data[at + 8 : at + 11] = bytes([0, 0, 0x40 | data[at + 10] & 0x3F])
+    (tmp_path / "low.m1v").write_bytes(data)
+    with open_video(str(tmp_path / "low.m1v")) as video:
+        assert (video.info.frames or 0) > 10 * 75  # FFmpeg's estimate, which only a progress bar uses
+        assert (sum(1 for _ in video), video.cut) == (75, None)
 
 
 def test_structure_of_unknown_files_says_nothing(tmp_path: Path) -> None:

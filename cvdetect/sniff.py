@@ -18,8 +18,9 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "a PDF document"),
 )
 # A comment ends at the first "-->" and nowhere else, so that no text makes the search slow.
-_BEFORE_HTML = rb"(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*"
-_HTML = re.compile(_BEFORE_HTML + rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_BEFORE_ROOT = rb"(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*"
+_HTML = re.compile(_BEFORE_ROOT + rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_DASH = re.compile(_BEFORE_ROOT + rb"<MPD[\s>]", re.DOTALL)
 _XML = re.compile(rb"<(\?xml\b|[a-z_][\w.:-]*[\s/>])", re.IGNORECASE)
 _JSON = re.compile(rb'\{\s*["}]|\[\s*[\[{"\]]')
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
@@ -59,6 +60,8 @@ def not_a_video(head: bytes, name: str, *, piped: bool = False) -> str | None:
     if foreign is None:
         return None
     hint = f"; run cvdetect image '{name}'" if "picture" in foreign else ""
+    if "DASH" in foreign:
+        hint = f"; make one file of what it lists: ffmpeg -i '{name}' -c copy OUT.mkv"
     return f"is {foreign}, not a video{hint}"
 
 
@@ -75,6 +78,8 @@ def _by_text(head: bytes, text_expected: bool) -> str | None:
     if _HTML.match(start):
         return "an HTML page"
     readable = _is_text(head)
+    if readable and _DASH.match(start):
+        return "a DASH manifest"
     if readable and _XML.match(start):
         return "an XML document, such as a server's error message"
     if readable and _JSON.match(start):

@@ -43,6 +43,8 @@ def zip_archive() -> bytes:
         (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "x">', "an HTML page"),
         (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>', "an XML document"),
         (b"<Error><Code>NoSuchKey</Code></Error>", "an XML document"),
+        (b'<?xml version="1.0"?>\n<!-- a --><MPD type="static">', "a DASH manifest"),
+        (b"<MPDs>", "an XML document"),
         (b'{"message": "Not Found"}', "a JSON document"),
         (b'[{"id": 1}]', "a JSON document"),
         (b"404: Not Found", "plain text"),

@@ -34,7 +34,7 @@ class Pipe:
         name: "-" for standard input, or a path.
 
     Raises:
-        UsageError: standard input is a terminal.
+        UsageError: standard input is a terminal, or the path is that of a socket.
         SourceError: it cannot be opened, or nobody writes into it for ten seconds.
     """
 
@@ -77,6 +77,8 @@ def _open_pipe(name: str) -> tuple[int, bytes]:
     try:
         number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
+        if stat.S_ISSOCK(Path(name).stat().st_mode):
+            raise UsageError(f"{name}: is a socket, expected a video") from None
         raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
     head = b""
     if stat.S_ISFIFO(os.fstat(number).st_mode):

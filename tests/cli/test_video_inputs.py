@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -118,6 +119,14 @@ def test_a_named_pipe_is_waited_for(cli: Cli, fast: list[str], monkeypatch: pyte
     assert done.code == 4 and "nothing was written for 0.2 s" in done.err and not Path("none.mp4").exists()
 
 
+@pytest.mark.parametrize("command", [["video"], ["webcam", "--no-window", "--url"]])
+def test_a_socket_is_no_video(command: list[str], cli: Cli, fast: list[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("in.sock")
+        done = cli(*command, "in.sock", *fast, "--json", "-")
+    assert done.code == 2 and "in.sock: is a socket, expected a video" in done.err
+
+
 @pytest.mark.parametrize("container", ["mkv", "ts"])
 def test_a_video_goes_into_a_pipe(container: str, cli: Cli, fast: list[str]) -> None:
     done = run(["video", STREET, *fast, "--end", "1", "--out", "-", "--container", container])
@@ -189,6 +198,7 @@ def test_five_digits_mean_five_digits(cli: Cli, fast: list[str], samples: Path) 
         ("*.mp4", 2, "2 videos"),
         ("sound.m4a", 4, "only sound"),
         ("picture.webp", 4, "is a picture"),
+        ("list.mpd", 4, "is a DASH manifest, not a video; make one file of what it lists: ffmpeg -i 'list.mpd'"),
     ],
 )
 def test_one_sentence_each(name: str, code: int, words: str, cli: Cli, fast: list[str]) -> None:
@@ -196,10 +206,9 @@ def test_one_sentence_each(name: str, code: int, words: str, cli: Cli, fast: lis
     shutil.copy(STREET, "b.mp4")
     if name == "sound.m4a":
         remux(name, "-vn", "-c", "copy")
+    elif name == "list.mpd":
+        Path(name).write_text('<?xml version="1.0" encoding="utf-8"?>\n<MPD type="static"></MPD>')
     elif name == "picture.webp":
-        import cv2
-        import numpy as np
-
         Path(name).write_bytes(cv2.imencode(".webp", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
     done = cli("video", name, *fast, "--json", "-")
     assert done.code == code and words in done.err, done

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from cvdetect.errors import SinkError
 from cvdetect.events import Progress
@@ -61,6 +62,7 @@ class AvWriter:
         self._rate, self._progress = rate, progress
         self._wanted_base = time_base
         self._start_s, self._shift_s = start_s, shift_s
+        self._converter = VideoReformatter()
         self._written = 0
         self._last_pts = -1
         self._lasts: dict[int, int] = {}  # pts → ticks, of frames in the encoder
@@ -109,7 +111,7 @@ class AvWriter:
         width, height = self._even(self._look.stored_wh)
         if (height, width) != image.shape[:2]:
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
-        frame = from_bgr(image, self._codec.pix_fmt, self._look)
+        frame = from_bgr(image, self._codec.pix_fmt, self._look, self._converter)
         frame.pts = self._pts(time_s)
         if self._wanted_base:
             frame.time_base = self._time_base

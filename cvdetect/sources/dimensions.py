@@ -6,8 +6,6 @@ import re
 import struct
 from typing import IO
 
-import imagesize
-
 from cvdetect.errors import SourceError
 from cvdetect.sources.kinds import HEAD, kind_of
 
@@ -33,6 +31,8 @@ def stated_wh(stream: IO[bytes]) -> Wh | None:
     if kind in ("avif", "heic"):
         return _largest_item(stream.read(_META))
     if kind in _READ:
+        import imagesize  # 19 ms (it brings urllib.request), which a video does not need
+
         width, height = imagesize.get(stream, exif_rotation=False)
         return (abs(width), abs(height)) if (width, height) != (-1, -1) else None
     return _fixed(head, kind)

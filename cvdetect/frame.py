@@ -70,7 +70,7 @@ class Frame:
     index: int = 0
     time_s: float | None = None
     held: bool = False
-    kept: Kept = Kept()
+    kept: Kept = NOTHING_KEPT
     remarks: tuple[str, ...] = ()
     lasts_s: float | None = None
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,9 +116,7 @@ class ImageSequence:
     def __iter__(self) -> Iterator[Frame]:
         """Image after image; `index` counts from the first of all."""
         assert self._pending is not None
-        place, image = self._pending
-        yield Frame(image, self._name, place, float(place / RATE))
-        for place, image in islice(self._images, None):
+        for place, image in chain([self._pending], self._images):
             yield Frame(image, self._name, place, float(place / RATE))
         if self._unread:
             self.cut = f"{len(self._unread)} of {len(self._places)} images could not be read, first: {self._unread[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
 from cvdetect.loader.opened import read_text
 
-__all__ = ["beside", "find_cfg", "find_names", "find_weights", "label_file", "refuse_darknet_data", "require_beside"]
+__all__ = ["beside", "find_cfg", "find_names", "find_weights", "label_file", "require_beside"]
 
 _RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}
 _TRAINED = re.compile(r"_(best|last|final|\d+)$")
@@ -77,13 +78,12 @@ def find_cfg(weights: Path, progress: Progress) -> Path:
 
 def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
     """The class names beside a model, which are reported: ``<stem>.names``, ``.data`` (Darknet's) or ``.txt``."""
-    for path in dict.fromkeys(files):
-        for suffix in (".names", ".data", ".txt"):
-            for found in _of_stem(path.parent, path.stem, suffix):
-                if suffix != ".names" and not _has_names(found):
-                    continue
-                progress.note(f"taking {found} (--names was not given)")
-                return label_file(found, progress)
+    for folder, stem in dict.fromkeys((path.parent, path.stem) for path in files):
+        for found in _of_stem(folder, stem, ".names", ".data", ".txt"):
+            if found.suffix.lower() != ".names" and not _has_names(found):
+                continue
+            progress.note(f"taking {found} (--names was not given)")
+            return label_file(found, progress)
     return None
 
 
@@ -118,29 +118,27 @@ def label_file(path: Path, progress: Progress) -> Path:
     return data.names
 
 
-def refuse_darknet_data(name: str) -> None:
-    """Raise UsageError where what was given as the name of a model is a .data file."""
-    path = Path(name)
-    if path.suffix.lower() != ".data" or not path.is_file():
-        return
-    from cvdetect.label_files import is_darknet_data
+def _of_stem(folder: Path, stem: str, *suffixes: str) -> Iterator[Path]:
+    """The files of this stem, by suffix in this order, in capitals or not; of each the one spelled so alone, if there.
 
-    if is_darknet_data(path.read_text(errors="replace")):
-        raise UsageError(f"{name}: is a Darknet .data file, no model: give it as --names, and the model as --cfg")
-
-
-def _of_stem(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """The file of this stem and suffix, in capitals or not; the one spelled so first."""
-    exact = folder / f"{stem}{suffix}"
-    if exact.is_file():
-        yield exact
-        return
-    yield from (path for path in _listed(folder, suffix) if path.stem == stem)
+    The folder may hold a hundred thousand images: it is listed once, and only where a file is not spelled so.
+    """
+    others: list[Path] | None = None
+    for suffix in suffixes:
+        exact = folder / f"{stem}{suffix}"
+        if exact.is_file():
+            yield exact
+            continue
+        if others is None:
+            others = _listed(folder, *suffixes)
+        yield from (path for path in others if path.stem == stem and path.suffix.lower() == suffix)
 
 
-def _listed(folder: Path, suffix: str) -> list[Path]:
-    """The files of a folder with this suffix, in capitals or not; none where it cannot be read."""
+def _listed(folder: Path, *suffixes: str) -> list[Path]:
+    """The files of a folder with one of these suffixes, in capitals or not; none where it cannot be read."""
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file())
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.lower().endswith(suffixes))
     except OSError:
         return []
+    return [path for name in names if (path := folder / name).is_file()]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from cvdetect.errors import ModelFileError
+from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.spec import Role
 from cvdetect.targets import check_regular
 
-__all__ = ["UNREAD_FORMATS", "check_format", "check_formats"]
+__all__ = ["UNREAD_FORMATS", "check_format", "check_formats", "refuse_darknet_data"]
 
 K = TypeVar("K")
 
@@ -65,6 +65,13 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
         return
     where = f"give it as --{found}" if from_options else f"models.yaml has to name it as {found}"
     raise ModelFileError(f"{path}: is {what}, expected {_NAMES[role]}: {where}")
+
+
+def refuse_darknet_data(name: str) -> None:
+    """Raise UsageError where what was given as the name of a model is a .data file."""
+    path = Path(name)
+    if path.suffix.lower() == ".data" and path.is_file() and _is_data(_head(path)):
+        raise UsageError(f"{name}: is a Darknet .data file, no model: give it as --names, and the model as --cfg")
 
 
 def _head(path: Path) -> bytes:

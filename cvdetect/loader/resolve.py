@@ -9,16 +9,8 @@ from typing import Any
 from cvdetect.decoders.recognise import RECOGNISED
 from cvdetect.errors import ModelFileError, UsageError
 from cvdetect.events import Progress
-from cvdetect.loader.companions import (
-    beside,
-    find_cfg,
-    find_names,
-    find_weights,
-    label_file,
-    refuse_darknet_data,
-    require_beside,
-)
-from cvdetect.loader.mistaken import UNREAD_FORMATS, check_format
+from cvdetect.loader.companions import beside, find_cfg, find_names, find_weights, label_file, require_beside
+from cvdetect.loader.mistaken import UNREAD_FORMATS, check_format, refuse_darknet_data
 from cvdetect.options import ModelChoice
 from cvdetect.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.targets import check_regular

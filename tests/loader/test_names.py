@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,31 @@ def test_names_beside_a_cfg_are_taken_and_no_other_data_sets(classes: int, tmp_p
     assert not labels.category_ids
     assert told.notes.count(f"taking {tmp_path / 'own.names'} (--names was not given)") == 1
     assert not told.warnings
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (["own.NAMES", "own.txt"], "own.NAMES"),
+        (["own.NAMES", "own.names"], "own.names"),
+        (["own.TXT", "own_best.names"], "own.TXT"),
+        (["own_best.TXT", "owner.names", "own.jpg"], "own_best.TXT"),
+    ],
+)
+def test_names_beside_may_have_suffixes_in_capitals_and_their_folder_is_listed_once_a_stem(
+    there: list[str], taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = darknet(tmp_path, 1, weights=("own_best.weights",))
+    for name in there:
+        (tmp_path / name).write_text(f"{name}\n")
+    listed: list[Path] = []
+    for function in (os.scandir, os.listdir):
+        monkeypatch.setattr(
+            os, function.__name__, lambda folder, function=function: listed.append(Path(folder)) or function(folder)
+        )
+    labels = load(ModelChoice(cfg=cfg, weights=tmp_path / "own_best.weights")).labels
+    assert labels.label(0) == taken
+    assert listed.count(tmp_path) <= 2
 
 
 def test_names_that_were_given_go_before_those_beside(tmp_path: Path) -> None:

@@ -99,17 +99,11 @@ def _shared(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Lay
     if not reader.has("share_index"):
         return layer
     number = reader.integer("share_index", 0)
-    index = number if number >= 0 else len(before) + number
-    if not 0 <= index < len(before):
-        reader.fail(
-            f"share_index={number} names layer {index}, and this is layer {len(before)}: "
-            "Darknet shares the weights of an earlier layer",
-            "share_index",
-        )
-    owner = before[index] if before[index].shares is None else before[before[index].shares or 0]
+    named = _earlier(reader, "share_index", number, before)
+    owner = named if named.shares is None else before[named.shares]
     if owner.kind != layer.kind or _weights_shape(owner) != _weights_shape(layer):
         reader.fail(
-            f"share_index={number}: layer {index} (line {before[index].line}) has other weights than this layer needs: "
+            f"share_index={number}: layer {named.index} (line {named.line}) has other weights than this layer needs: "
             "filters, size, groups, channels and batch_normalize must be equal",
             "share_index",
         )
@@ -230,8 +224,8 @@ def _route(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Laye
     sources = [_earlier(reader, "layers", number, before) for number in reader.integers("layers")]
     sizes = [source.shape[1:] for source in sources]
     if len(set(sizes)) > 1:
-        told = ", ".join(f"layer {s.index}: {s.shape[2]}x{s.shape[1]}" for s in sources)
-        _unfit(reader, f"joins layers of different size ({told}); they must be equal", "layers")
+        listed = ", ".join(f"layer {s.index}: {s.shape[2]}x{s.shape[1]}" for s in sources)
+        _unfit(reader, f"joins layers of different size ({listed}); they must be equal", "layers")
     groups, group = reader.integer("groups", 1, least=1), reader.integer("group_id", 0)
     if groups > 1 and len(sources) > 1:
         reader.fail("OpenCV confuses the layers behind a route with groups= over several layers", "groups")

@@ -333,7 +333,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "[shortcut]\nfrom=-1\nweights_type=per_feature\n", "OpenCV does not read a shortcut's weights"),
         (NET + CONV + "[shortcut]\nfrom=-1\nbeta=2\n", "beta=2: OpenCV does not do this"),
         (NET + CONV + "[shortcut]\nfrom=-1\nalpha=.5\n", "alpha=.5: OpenCV does not do this"),
-        (NET + CONV + "share_index=0\n", "a.cfg:11: [convolutional] share_index=0 names layer 0, and this is layer 0"),
+        (NET + CONV + "share_index=0\n", "a.cfg:11: [convolutional] share_index=0: no layer stands before this one"),
         (NET + CONV + CONV + "share_index=0\n", "share_index=0: layer 0 (line 5) has other weights than this layer"),
         (NET + CONV + "dontload=1\n", "dontload=1: the weights file lacks values that the network needs"),
         (NET + CONV + "batch_normalize=1\ndontloadscales=1\n", "dontloadscales: the weights file lacks values"),

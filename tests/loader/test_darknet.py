@@ -148,7 +148,10 @@ def test_weights_as_large_as_those_of_a_model_in_the_zoo_are_named(cli: Cli, tmp
     [
         ("t-mixed", "t-mixed.cfg:76: [yolo] classes=9, but the [yolo] above has classes=3 (line 57)"),
         ("t-silu", "activation=silu: Darknet does not know it and would take relu; its name in Darknet is swish"),
-        ("t-share", "t-share.cfg:32: [convolutional] share_index=3 names layer 3, and this is layer 3"),
+        (
+            "t-share",
+            "t-share.cfg:32: [convolutional] share_index=3 names layer 3, but only layers 0 to 2 stand before this one",
+        ),
     ],
 )
 def test_a_case_that_darknet_does_not_run_is_refused(

@@ -70,7 +70,7 @@ _quiet_threads: list[int] = []  # those that ask for it, as often as they do
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps OpenCV's own lines off the screen while what goes wrong is told in one sentence; in any thread."""
+    """Keeps OpenCV's own lines off the screen while what goes wrong is reported in one sentence; in any thread."""
     logging = cv2.utils.logging
     with _quieting:
         _quiet_threads.append(threading.get_ident())

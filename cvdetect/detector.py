@@ -135,7 +135,7 @@ class Detector:
         model = self.model
         if model.one_by_one and len(images) > 1:
             return [found for image in images for found in self._forward([image], watch)]
-        blob, placements = preprocess(images, model.input_wh, model.input)  # (B, 3, h, w)
+        blob, placements = preprocess(images, model.input_wh, model.input)  # (B, C, h, w)
         watch("preprocess")
         outputs = model.network.forward(blob)
         watch("forward")

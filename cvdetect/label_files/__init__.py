@@ -15,7 +15,7 @@ from cvdetect.errors import ModelFileError
 from cvdetect.label_files.darknet_data import DarknetData, is_darknet_data, read_darknet_data
 from cvdetect.label_files.decoding import MOST_BYTES, decode
 from cvdetect.label_files.lines import Listed, read_lines
-from cvdetect.label_files.trees import read_tree, yaml_names
+from cvdetect.label_files.trees import read_tree
 from cvdetect.sniff import describe_foreign
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "parse_label_file",
     "read_darknet_data",
     "read_label_file",
-    "yaml_names",
 ]
 
 BACKGROUND = {
@@ -35,8 +34,7 @@ BACKGROUND = {
 }  # fmt: skip
 _CONFIGURATION = re.compile(r"(?:\s|[#;][^\n]*\n)*(\[[A-Za-z][\w. -]*\])[ \t]*(?:[#;][^\n]*)?(?:\n|$)")
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-PLACEHOLDERS = {"", "???", "n/a"}
-"""What stands in a list for a number that is not used."""
+_PLACEHOLDERS = {"", "???", "n/a"}  # what stands in a list for a number that is not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _named(names: Mapping[int, str]) -> dict[int, str]:
-    return {index: label for index, label in names.items() if label.casefold() not in PLACEHOLDERS}
+    return {index: label for index, label in names.items() if label.casefold() not in _PLACEHOLDERS}
 
 
 def _reason(surplus: int) -> str:

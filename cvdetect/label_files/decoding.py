@@ -48,7 +48,7 @@ def decode(data: bytes, name: str) -> Decoded:
     """The text of a label file; `name` is what errors call the file.
 
     Raises:
-        ModelFileError: it is empty, no text, or in an encoding that cannot be told for certain.
+        ModelFileError: it is empty, no text, or in an encoding that is not certain.
     """
     if len(data) > MOST_BYTES:
         raise ModelFileError(f"{name}: has more than {MOST_BYTES:,} bytes, expected class names")

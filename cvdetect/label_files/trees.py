@@ -12,7 +12,7 @@ from cvdetect.errors import ModelFileError
 from cvdetect.formats.textgraph import read_label_map
 from cvdetect.label_files.lines import Listed
 
-__all__ = ["read_tree", "yaml_names"]
+__all__ = ["read_tree"]
 
 _MOST_PARSED = 1 << 20  # characters; Python's parsers take seconds for more, and gigabytes
 _KEYS = (
@@ -35,14 +35,14 @@ def read_tree(text: str, name: str, is_yaml: bool = False) -> tuple[str, Listed]
         ModelFileError: it is structured text, but damaged, or holds no class names.
     """
     if is_yaml:
-        return "YAML", yaml_names(text, name)
+        return "YAML", _yaml_names(text, name)
     if match := _PYTHON.match(text):
         return "list", _names(_literal(text[match.start(2) :], match[2], name), name)
     if _LABEL_MAP.match(text):
         _check_length(text, name)
         return "label map", read_label_map(text, name)
     if _YAML.search(text) or _YAML_LIST.fullmatch(text.rstrip()):
-        return "YAML", yaml_names(text, name)
+        return "YAML", _yaml_names(text, name)
     return None
 
 
@@ -126,7 +126,7 @@ def _name(value: Any, name: str) -> str:
 # --- YAML -------------------------------------------------------------------------------------------------------------
 
 
-def yaml_names(text: str, name: str) -> Listed:
+def _yaml_names(text: str, name: str) -> Listed:
     """The class names of a data.yaml (Ultralytics, Roboflow), or of a YAML list.
 
     Names are taken as they are written: ``no`` is a name, not false.

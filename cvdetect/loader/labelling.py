@@ -117,8 +117,8 @@ def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
 
     file = read_label_file(path)
     if file.encoding != "UTF-8":
-        tell = progress.note if file.sure else progress.warn
-        tell(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
+        report = progress.note if file.sure else progress.warn
+        report(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
     names = _coco(file, opened.classes) or file.by_class(opened.classes)
     unnamed = (opened.classes or 0) - max(names, default=-1) - 1
     if unnamed > 0 and file.kind == "label map":

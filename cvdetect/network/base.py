@@ -38,4 +38,4 @@ class Network(Protocol):
         """What runs it."""
 
     def forward(self, blob: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-        """Input (B, 3, H, W) → each output by its name."""
+        """Input (B, C, H, W) → each output by its name."""

@@ -48,7 +48,7 @@ class OpenCVNetwork:
         cv2.setNumThreads(options.threads or usable_cores())
 
     def forward(self, blob: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-        """Input (B, 3, H, W) → each output by its name; shapes are the family's own."""
+        """Input (B, C, H, W) → each output by its name; shapes are the family's own."""
         try:
             if self._cuda_device is not None:
                 cv2.cuda.setDevice(self._cuda_device)

@@ -91,7 +91,9 @@ _MODEL = [
     ),
 ]
 _DETECT = [
-    click.option("--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: 0.4]"),
+    click.option(
+        "--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: the model's, else 0.4]"
+    ),
     click.option("--agnostic-nms", is_flag=True, help="Suppress across classes, not per class."),
     click.option("--tile", metavar="CxR|auto", help="Cut large images into overlapping tiles, and look at each."),
     click.option("--classes", metavar="A,B,C", help="Only these classes, names or ids.  [default: all]"),

@@ -1,4 +1,4 @@
-# Shortcuts for contributors. `make` sets up the environment and runs everything that must hold.
+# Shortcuts for contributors. `make` sets up the environment and runs tests, lint and types; `make ci` is all that must hold.
 PYTHON ?= python3
 BIN := .venv/bin
 

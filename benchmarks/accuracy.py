@@ -24,15 +24,15 @@ import cv2
 import numpy as np
 
 import cvdetect
-from cvdetect.errors import CvdetectError, FetchError
-from cvdetect.evaluate.job import EvalJob, evaluate
-from cvdetect.evaluate.report import Report
-from cvdetect.events import Silent
-from cvdetect.labels import BUILT_IN
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.core.errors import CvdetectError, FetchError
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.core.progress import Silent
+from cvdetect.jobs.evaluate.job import EvalJob, evaluate
+from cvdetect.jobs.evaluate.report import Report
+from cvdetect.models.registry import load_models
+from cvdetect.models.store import Store
 from cvdetect.sources.images import read_image
-from cvdetect.zoo.fetch import Store
-from cvdetect.zoo.registry import load_models
 
 MODELS = ("yolov3-tiny", "yolo-fastest-1.1", "yolo-fastest-1.1-xl", "mobilenetv2-yolov3-nano")
 ONNX = ("yolox_nano", "nanodet_m")

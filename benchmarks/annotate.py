@@ -27,14 +27,14 @@ import numpy as np
 import timing
 
 from cvdetect import Detector, load_models, read_image
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.detector import load_detectors
-from cvdetect.errors import CvdetectError
-from cvdetect.events import Silent
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions, usable_cores
-from cvdetect.preprocess import preprocess
-from cvdetect.zoo.fetch import Store
+from cvdetect.core.errors import CvdetectError
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
+from cvdetect.core.progress import Silent
+from cvdetect.inference.detector import load_detectors
+from cvdetect.inference.preprocess import preprocess
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.models.store import Store
 
 CONF, NMS = 0.5, 0.4
 STEADY = 500  # image from which memory should not grow

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cvdetect.annotate.ahead import AT_ONCE, ahead
-from cvdetect.annotate.manifest.images import Manifest
-from cvdetect.annotate.manifest.outcome import Outcome
-from cvdetect.annotate.manifest.parted import PartedManifest
-from cvdetect.annotate.manifest.parts import Parts
-from cvdetect.annotate.walk import Listed
-from cvdetect.detections import Detections
+from cvdetect.core.detections import Detections
+from cvdetect.jobs.annotate.ahead import AT_ONCE, ahead
+from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.log import PartedManifest
+from cvdetect.jobs.annotate.manifest.outcome import Outcome
+from cvdetect.jobs.annotate.manifest.parts import Parts
+from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import Folder, open_folder
 
 BOXES = 10

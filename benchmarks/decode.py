@@ -16,10 +16,10 @@ import timing
 from numpy.typing import NDArray
 
 from cvdetect import Detections, Detector, read_image
-from cvdetect.decoders import DecodeOptions, NetInput, Thresholds
-from cvdetect.decoders.yolo import decode_yolo
-from cvdetect.preprocess import Placement, preprocess
-from cvdetect.suppress import suppress
+from cvdetect.families import DecodeOptions, NetInput, Thresholds
+from cvdetect.families.yolo import decode_yolo
+from cvdetect.inference.nms import suppress
+from cvdetect.inference.preprocess import Placement, preprocess
 
 Rows = NDArray[np.float32]  # (R, 85): centre x, centre y, width, height, objectness, 80 class scores; shares of 1
 Outputs = Mapping[str, Rows]

@@ -24,15 +24,15 @@ from gpu_networks import Named, networks
 from gpu_torch import torch_forward
 from video import make_input
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.detect_video import VideoJob, detect_video
-from cvdetect.detector import Detector
-from cvdetect.errors import BackendError, CvdetectError
-from cvdetect.events import Silent
+from cvdetect.core.errors import BackendError, CvdetectError
+from cvdetect.core.options import DetectOptions, RunOptions
+from cvdetect.core.progress import Silent
 from cvdetect.formats.darknet import flops
-from cvdetect.network.backends import choose
-from cvdetect.options import DetectOptions, RunOptions
+from cvdetect.inference.detector import Detector
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.jobs.video import VideoJob, detect_video
+from cvdetect.runtime.backends import choose
 
 DETECT = DetectOptions(conf=0.5)
 REPEATS = 30  # forwards a turn

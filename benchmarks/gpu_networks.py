@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cvdetect.core.options import ModelChoice
 from cvdetect.formats.darknet import Cfg, parameters, parse_cfg
-from cvdetect.options import ModelChoice
-from cvdetect.zoo.fetch import Store
-from cvdetect.zoo.registry import load_models
+from cvdetect.models.registry import load_models
+from cvdetect.models.store import Store
 
 _ANCHORS = "10,13, 16,30, 33,23, 30,61, 62,45, 59,119, 116,90, 156,198, 373,326"
 _TINY_ANCHORS = "10,14, 23,27, 37,58, 81,82, 135,169, 344,319"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cvdetect.options import ModelChoice
-from cvdetect.spec import ModelFile, ModelSpec, Role
-from cvdetect.zoo.content import fault
-from cvdetect.zoo.fetch import Store
+from cvdetect.core.options import ModelChoice
+from cvdetect.core.spec import ModelFile, ModelSpec, Role
+from cvdetect.models.content import fault
+from cvdetect.models.store import Store
 
 Files = dict[Role, Path]
 

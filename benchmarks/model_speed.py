@@ -22,13 +22,13 @@ import timing
 from gpu_networks import write_weights
 from model_files import Files, choice, find
 
-from cvdetect.cv import cv2
-from cvdetect.detector import Detector
-from cvdetect.errors import CvdetectError
+from cvdetect.core.cv import cv2
+from cvdetect.core.errors import CvdetectError
+from cvdetect.core.options import RunOptions
+from cvdetect.core.spec import ModelSpec
 from cvdetect.formats.darknet import flops, parameters, parse_cfg
-from cvdetect.options import RunOptions
-from cvdetect.spec import ModelSpec
-from cvdetect.zoo.registry import load_models
+from cvdetect.inference.detector import Detector
+from cvdetect.models.registry import load_models
 
 FIRST = "yolov3-tiny"
 CPU = RunOptions(backend="cpu")

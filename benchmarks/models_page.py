@@ -18,13 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvdetect.errors import CvdetectError
-from cvdetect.spec import Accuracy, ModelSpec
-from cvdetect.zoo.describe import SPEED_CLASSES, speed_class
-from cvdetect.zoo.registry import Registry, load_models
+from cvdetect.core.errors import CvdetectError
+from cvdetect.core.spec import Accuracy, ModelSpec
+from cvdetect.models.describe import SPEED_CLASSES, speed_class
+from cvdetect.models.registry import Registry, load_models
 
 if TYPE_CHECKING:
-    from cvdetect.detector import Detector
+    from cvdetect.inference.detector import Detector
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -173,8 +173,8 @@ def make_pictures(registry: Registry, folders: Sequence[Path], face: Path | None
     """An annotated picture of every model that can run here; those of others stay as they are."""
     from model_files import choice, find
 
-    from cvdetect.detector import Detector
-    from cvdetect.options import DetectOptions
+    from cvdetect.core.options import DetectOptions
+    from cvdetect.inference.detector import Detector
 
     for spec in registry:
         picture = example(spec, face)
@@ -196,7 +196,7 @@ def example(spec: ModelSpec, face: Path | None) -> Path | None:
 
 def write_picture(detector: Detector, picture: Path, target: Path) -> None:
     """The picture with what `detector` finds in it, at most MAX_BYTES."""
-    from cvdetect.cv import cv2
+    from cvdetect.core.cv import cv2
     from cvdetect.sinks.draw import DrawStyle, draw
     from cvdetect.sources.images import read_image
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import timing
 
 from cvdetect import load_models
-from cvdetect.events import Silent
-from cvdetect.zoo.fetch import Store
+from cvdetect.core.progress import Silent
+from cvdetect.models.store import Store
 
 BARE = """
 import sys

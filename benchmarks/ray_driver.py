@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.annotate.cluster.connection import check_cluster, connected
-from cvdetect.annotate.local import Recorder
-from cvdetect.annotate.manifest.images import Manifest
-from cvdetect.annotate.manifest.outcome import Outcome
-from cvdetect.annotate.pictures import PictureOutputs
-from cvdetect.annotate.walk import Listed
-from cvdetect.detections import Detections
-from cvdetect.errors import CvdetectError
-from cvdetect.labels import BUILT_IN
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import CvdetectError
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.jobs.annotate.images import PictureOutputs
+from cvdetect.jobs.annotate.local import Recorder
+from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.outcome import Outcome
+from cvdetect.jobs.annotate.ray.connection import check_cluster, connected
+from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer
 

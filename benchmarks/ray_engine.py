@@ -22,16 +22,16 @@ from pathlib import Path
 
 from annotate import picture_folder
 
-from cvdetect.annotate.cluster.chunks import Chunk, Finished, Joined
-from cvdetect.annotate.cluster.connection import check_cluster
-from cvdetect.annotate.cluster.engine import ray_engine
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest.images import Manifest
-from cvdetect.annotate.run import annotate
-from cvdetect.annotate.walk import Listed
-from cvdetect.errors import CvdetectError
-from cvdetect.events import Silent
-from cvdetect.options import ModelChoice
+from cvdetect.core.errors import CvdetectError
+from cvdetect.core.options import ModelChoice
+from cvdetect.core.progress import Silent
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.ray.chunks import Chunk, Finished, Joined
+from cvdetect.jobs.annotate.ray.connection import check_cluster
+from cvdetect.jobs.annotate.ray.engine import ray_engine
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import LocalFolder
 
 NODES = 2

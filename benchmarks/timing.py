@@ -19,7 +19,7 @@ from pathlib import Path
 
 try:
     import cvdetect
-    from cvdetect.errors import CvdetectError
+    from cvdetect.core.errors import CvdetectError
 except ImportError as missing:
     sys.exit(f"cvdetect cannot be imported ({missing}): run pip install . in the folder above this one")
 

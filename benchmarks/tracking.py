@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cvdetect.detections import Detections
-from cvdetect.events import Controls
-from cvdetect.frame import Frame
-from cvdetect.options import DetectOptions
-from cvdetect.tracking import Tracker
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
+from cvdetect.core.options import DetectOptions
+from cvdetect.core.progress import Controls
+from cvdetect.inference.tracking import Tracker
 
 WH = (1280, 720)
 PICTURE = np.zeros((WH[1], WH[0], 3), np.uint8)

@@ -25,9 +25,9 @@ SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "street.mp4"
 
 def model_files() -> tuple[str, str]:
     """The default model's cfg and weights, pulled if they are not here."""
-    from cvdetect.events import Silent
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.core.progress import Silent
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     files = Store().ensure(load_models().get("yolov3-tiny"), Silent())
     return str(files["cfg"]), str(files["weights"])
@@ -103,8 +103,8 @@ def forward(video: str, _folder: Path) -> None:
 
 def ours(video: str, folder: Path) -> None:
     """`cvdetect video` as a library call; the clock runs from the first frame to the finished file."""
-    from cvdetect.detect_video import VideoJob, detect_video
-    from cvdetect.events import Silent
+    from cvdetect.core.progress import Silent
+    from cvdetect.jobs.video import VideoJob, detect_video
 
     class Clock(Silent):
         cpu = 0.0
@@ -167,8 +167,8 @@ def call(who: str, folder: Path) -> dict[str, float]:
 
 def memory() -> None:
     """Resident size along a long run; the network is the default one, the video 3,000 frames."""
-    from cvdetect.detect_video import VideoJob, detect_video
-    from cvdetect.events import Silent
+    from cvdetect.core.progress import Silent
+    from cvdetect.jobs.video import VideoJob, detect_video
 
     class Watches(Silent):
         done = 0

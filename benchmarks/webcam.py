@@ -18,12 +18,12 @@ from fractions import Fraction
 import cv2
 from timing import DOG
 
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.events import Controls, Silent
-from cvdetect.frame import Frame, Image, StreamInfo
-from cvdetect.options import ModelChoice
-from cvdetect.pipeline import Flow, run
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame, Image, StreamInfo
+from cvdetect.core.options import ModelChoice
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.inference.detector import Detector
+from cvdetect.inference.pipeline import Flow, run
 from cvdetect.sources.camera import Camera
 
 RATE = 30

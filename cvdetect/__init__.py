@@ -6,9 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvdetect.detections import Detections
-    from cvdetect.detector import Detector
-    from cvdetect.errors import (
+    from cvdetect.core.detections import Detections
+    from cvdetect.core.errors import (
         BackendError,
         CvdetectError,
         DecodeError,
@@ -22,22 +21,23 @@ if TYPE_CHECKING:
         SourceNotFound,
         UsageError,
     )
-    from cvdetect.frame import Frame
-    from cvdetect.options import Conf, DetectOptions, ModelChoice, RunOptions
+    from cvdetect.core.frame import Frame
+    from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+    from cvdetect.inference.detector import Detector
+    from cvdetect.models.registry import load_models
     from cvdetect.sources.images import read_image
-    from cvdetect.zoo.registry import load_models
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Conf": "options",
-    "DetectOptions": "options",
-    "Detections": "detections",
-    "Detector": "detector",
-    "Frame": "frame",
-    "ModelChoice": "options",
-    "RunOptions": "options",
-    "load_models": "zoo.registry",
+    "Conf": "core.options",
+    "DetectOptions": "core.options",
+    "Detections": "core.detections",
+    "Detector": "inference.detector",
+    "Frame": "core.frame",
+    "ModelChoice": "core.options",
+    "RunOptions": "core.options",
+    "load_models": "models.registry",
     "read_image": "sources.images",
     **dict.fromkeys(
         (
@@ -54,7 +54,7 @@ _HOMES = {
             "SourceNotFound",
             "UsageError",
         ),
-        "errors",
+        "core.errors",
     ),
 }
 

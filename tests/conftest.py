@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cvdetect.cli.main import run
-from cvdetect.detections import Detections
-from cvdetect.events import Silent
-from cvdetect.network import Ran
+from cvdetect.core.detections import Detections
+from cvdetect.core.progress import Silent
+from cvdetect.runtime import Ran
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,10 +39,10 @@ def samples() -> Path:
 @pytest.fixture(scope="session")
 def yolov3_tiny() -> None:
     """Skips where the default model's weights can neither be found nor pulled."""
-    from cvdetect.errors import FetchError
-    from cvdetect.events import Silent
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.core.errors import FetchError
+    from cvdetect.core.progress import Silent
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     try:
         Store().ensure(load_models().get("yolov3-tiny"), Silent())

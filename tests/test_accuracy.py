@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.boxes import iou
-from cvdetect.detector import Detector
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.boxes import iou
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.spec import Resize
+from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
-from cvdetect.spec import Resize
 from tests.conftest import Cli, make_detections
 
 

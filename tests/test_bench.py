@@ -1,4 +1,4 @@
-"""``cvdetect.bench``: what is timed, what is refused, and what the times come to."""
+"""``cvdetect.jobs.bench``: what is timed, what is refused, and what the times come to."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvdetect.bench import fresh, job
-from cvdetect.bench.fresh import call
-from cvdetect.bench.job import BenchJob, bench
-from cvdetect.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops
-from cvdetect.bench.passes import STAGES, Configuration, Turn, picture, take_turn, timed_pass
-from cvdetect.bench.plan import Once, Planned, plan, refuse_early
-from cvdetect.bench.report import HEADERS, Timing, cells, figures, markdown, to_json
-from cvdetect.decoders import DECODERS, DecodeOptions
-from cvdetect.detector import Detector
-from cvdetect.errors import BackendError, ModelError, UsageError
-from cvdetect.events import Silent
-from cvdetect.labels import LabelSet
-from cvdetect.loader import Model
-from cvdetect.network.backends import choose
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions, parse_size
-from cvdetect.spec import InputSpec
+from cvdetect.core.errors import BackendError, ModelError, UsageError
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_size
+from cvdetect.core.progress import Silent
+from cvdetect.core.spec import InputSpec
+from cvdetect.families import DECODERS, DecodeOptions
+from cvdetect.inference.detector import Detector
+from cvdetect.jobs.bench import fresh, job
+from cvdetect.jobs.bench.fresh import call
+from cvdetect.jobs.bench.job import BenchJob, bench
+from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops
+from cvdetect.jobs.bench.measure import Once, Planned, plan, refuse_early
+from cvdetect.jobs.bench.passes import STAGES, Configuration, Turn, picture, take_turn, timed_pass
+from cvdetect.jobs.bench.report import HEADERS, Timing, cells, figures, markdown, to_json
+from cvdetect.models.load import Model
+from cvdetect.runtime.backends import choose
 from tests.conftest import FakeNetwork
 
 CPU = choose("cpu").ran

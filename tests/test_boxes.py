@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvdetect.boxes import clip, cxcywh_to_xyxy, iou, xyxy_to_cxcywh, xyxy_to_xywh
+from cvdetect.core.boxes import clip, cxcywh_to_xyxy, iou, xyxy_to_cxcywh, xyxy_to_xywh
 
 coordinate = st.floats(-5000, 5000, width=32)
 

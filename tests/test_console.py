@@ -11,10 +11,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from cvdetect.console import ConsoleProgress, DetectionTable, print_findings, print_table
-from cvdetect.diagnose import Finding
-from cvdetect.frame import Frame
-from cvdetect.labels import LabelSet
+from cvdetect.cli.console import ConsoleProgress, DetectionTable, print_findings, print_table
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
+from cvdetect.jobs.doctor import Finding
 from tests.conftest import make_detections
 
 WIDTHS = [40, 60, 80, 120, 200]
@@ -57,9 +57,9 @@ def test_a_confusion_matrix_of_long_names(width: int) -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_models_of_the_zoo(width: int) -> None:
-    from cvdetect.zoo.describe import overview
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.models.describe import overview
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     registry = load_models()
     headers, rows = overview(registry, Store())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cvdetect.detections import Detections
+from cvdetect.core.detections import Detections
 from tests.conftest import make_detections
 
 

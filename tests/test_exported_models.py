@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.options import DetectOptions, ModelChoice
-from cvdetect.preprocess import preprocess
+from cvdetect.core.detections import Detections
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
+from cvdetect.inference.preprocess import preprocess
 from tests.conftest import make_detections
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")

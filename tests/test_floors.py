@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.cv import NEEDS, version_cure
+from cvdetect.core.cv import NEEDS, version_cure
 from tests.conftest import ROOT
 
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
-from cvdetect.json_records import as_line, image_record
-from cvdetect.labels import BUILT_IN
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.core.record import as_line, image_record
 from cvdetect.sinks.json_lines import JsonLines
 from tests.conftest import make_detections
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.errors import UsageError
-from cvdetect.labels import BUILT_IN, LabelSet, for_class_count
+from cvdetect.core.errors import UsageError
+from cvdetect.core.labels import BUILT_IN, LabelSet, for_class_count
 
 
 def test_coco_80_and_voc_20_are_darknets_lists(shared: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from cvdetect.annotations.polygons import polygons
-from cvdetect.detections import Detections
-from cvdetect.masks import Region, encode_rle, region, regions, union_mask
-from cvdetect.tiling import join_pieces
+from cvdetect.core.detections import Detections
+from cvdetect.core.masks import Region, encode_rle, region, regions, union_mask
+from cvdetect.inference.tiling import join_pieces
 from tests.conftest import make_detections
 
 # pycocotools has not caught up with numpy 2.

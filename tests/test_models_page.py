@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cvdetect.zoo.registry import load_models
+from cvdetect.models.registry import load_models
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "models.md"

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.detector import Detector
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
 
 CONF, MOST = 0.001, 100

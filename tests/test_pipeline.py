@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError, SourceError
-from cvdetect.events import Controls, Silent
-from cvdetect.frame import Frame
-from cvdetect.pipeline import Flow, run
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError, SourceError
+from cvdetect.core.frame import Frame
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.inference.pipeline import Flow, run
 from cvdetect.sources.failed import Failed
 from tests.conftest import make_detections
 

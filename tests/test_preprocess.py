@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.preprocess import input_size, placement, preprocess
-from cvdetect.spec import InputSpec
+from cvdetect.core.spec import InputSpec
+from cvdetect.inference.preprocess import input_size, placement, preprocess
 from tests.conftest import make_detections
 
 side = st.integers(1, 3000)

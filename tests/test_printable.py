@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.printable import encodable, json_text, printable
+from cvdetect.core.printable import encodable, json_text, printable
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437", "gbk"]
 

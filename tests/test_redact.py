@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.errors import SourceError
-from cvdetect.redact import HIDDEN, redact, redact_name, stem_of_address
+from cvdetect.core.errors import SourceError
+from cvdetect.core.redact import HIDDEN, redact, redact_name, stem_of_address
 
 SECRET = "hunter2xyz"
 ADDRESSES = [

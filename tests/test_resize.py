@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.resize import keep_aspect, resize_as_tensorflow
+from cvdetect.core.resize import keep_aspect, resize_as_tensorflow
 
 side = st.integers(1, 40)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.sniff import describe_foreign
+from cvdetect.core.filetype import describe_foreign
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 133000\n"
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.boxes import iou
-from cvdetect.detections import Detections
-from cvdetect.suppress import suppress
+from cvdetect.core.boxes import iou
+from cvdetect.core.detections import Detections
+from cvdetect.inference.nms import suppress
 from tests.conftest import make_detections
 
 

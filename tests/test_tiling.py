@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.boxes import iou
-from cvdetect.detector import Detector
-from cvdetect.errors import UsageError
-from cvdetect.network import Network
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.core.boxes import iou
+from cvdetect.core.errors import UsageError
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
+from cvdetect.inference.tiling import Tile, cut_by_seams, join_pieces, parse_tile, tiles
+from cvdetect.runtime import Network
 from cvdetect.sources.images import read_image
-from cvdetect.tiling import Tile, cut_by_seams, join_pieces, parse_tile, tiles
 from tests.conftest import make_detections
 
 side = st.integers(1, 5000)

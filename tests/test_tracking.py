@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.detections import Detections
-from cvdetect.events import Controls, Silent
-from cvdetect.frame import Frame, Image
-from cvdetect.options import Conf, DetectOptions, ModelChoice
-from cvdetect.pipeline import Flow, run
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame, Image
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.inference.pipeline import Flow, run
 from tests.conftest import make_detections
 
 pytest.importorskip("scipy")
-from cvdetect.tracking import Tracker, with_faint
+from cvdetect.inference.tracking import Tracker, with_faint
 
 WH = (1280, 720)
 PICTURE = np.zeros((WH[1], WH[0], 3), np.uint8)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from cvdetect.boxes import iou
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.core.boxes import iou
+from cvdetect.core.detections import Detections
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
 from tests.conftest import Cli, Told
 
 # Graph, its input, the lowest score in TensorFlow's file, the share of TensorFlow's detections that must be found.

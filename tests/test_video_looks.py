@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
 
-from cvdetect.detections import Detections
-from cvdetect.events import Silent
-from cvdetect.frame import Image
-from cvdetect.labels import LabelSet
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Image
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.progress import Silent
 from cvdetect.media.reader import AvReader
 from cvdetect.media.tone import tone_map
 from cvdetect.sinks.draw import DrawStyle

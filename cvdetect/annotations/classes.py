@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvdetect.labels import LabelSet
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["Classes"]
 

@@ -18,12 +18,12 @@ from typing import IO, Any
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.polygons import polygons
-from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.annotations.spool import spool
-from cvdetect.boxes import xyxy_to_xywh
-from cvdetect.json_records import as_line
-from cvdetect.labels import LabelSet
-from cvdetect.masks import Region, encode_rle, regions
+from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.core.boxes import xyxy_to_xywh
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.masks import Region, encode_rle, regions
+from cvdetect.core.record import as_line
 
 __all__ = ["image_ids", "write_coco"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import escape_xml, fixed
-from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.annotations.spool import spool
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["write_cvat"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cvdetect.annotations.record import Facts, Records
-from cvdetect.json_records import as_line, image_record
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Facts, Records
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.record import as_line, image_record
 
 __all__ = ["write_jsonl"]
 

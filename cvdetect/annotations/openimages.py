@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvdetect.annotations.naming import fixed
-from cvdetect.annotations.record import Facts, ImageRecord, Records
 from cvdetect.annotations.table import write_table
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["write_openimages"]
 

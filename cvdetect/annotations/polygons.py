@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cvdetect.masks import Region
+from cvdetect.core.masks import Region
 
 __all__ = ["polygons"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.annotations.reading import Box, Notes, Thing, Wh, finite, read_json, truth_image, whole, wrong
-from cvdetect.annotations.record import Results, Truth
+from cvdetect.annotations.parsing import Box, Notes, Thing, Wh, finite, read_json, truth_image, whole, wrong
+from cvdetect.annotations.types import Results, Truth
 
 __all__ = ["read_coco", "read_results"]
 

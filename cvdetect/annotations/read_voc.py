@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cvdetect.annotations.reading import (
+from cvdetect.annotations.parsing import (
     Box,
     Notes,
     Thing,
@@ -17,7 +17,7 @@ from cvdetect.annotations.reading import (
     truth_image,
     wrong,
 )
-from cvdetect.annotations.record import Truth
+from cvdetect.annotations.types import Truth
 
 __all__ = ["read_voc"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cvdetect.annotations.reading import (
+from cvdetect.annotations.parsing import (
     Box,
     Notes,
     Thing,
@@ -17,9 +17,9 @@ from cvdetect.annotations.reading import (
     truth_image,
     wrong,
 )
-from cvdetect.annotations.record import Truth, TruthImage
-from cvdetect.errors import ModelFileError, SourceError
-from cvdetect.label_files import parse_label_file
+from cvdetect.annotations.types import Truth, TruthImage
+from cvdetect.core.errors import ModelFileError, SourceError
+from cvdetect.formats.label_files import parse_label_file
 
 __all__ = ["SizeOf", "class_files", "read_yolo", "yolo_labels"]
 

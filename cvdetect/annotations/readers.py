@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cvdetect.annotations.parsing import label_files
 from cvdetect.annotations.read_coco import read_coco, read_results
 from cvdetect.annotations.read_voc import read_voc
 from cvdetect.annotations.read_yolo import SizeOf, read_yolo, yolo_labels
-from cvdetect.annotations.reading import label_files
-from cvdetect.annotations.record import Truth
-from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.annotations.types import Truth
+from cvdetect.core.errors import SourceError, SourceNotFound
 
 __all__ = ["SizeOf", "read_coco", "read_results", "read_truth", "read_voc", "read_yolo"]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import escape_xml, fixed, one_line, output_stems, placed_name
-from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.files import place
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.core.files import place
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["VOC_IMAGES", "voc_pixels", "write_voc"]
 

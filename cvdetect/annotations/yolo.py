@@ -13,10 +13,10 @@ from pathlib import Path
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import fixed, one_line, output_stems
-from cvdetect.annotations.record import Facts, ImageRecord, Records
-from cvdetect.boxes import xyxy_to_cxcywh
-from cvdetect.files import place
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.core.boxes import xyxy_to_cxcywh
+from cvdetect.core.files import place
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["write_yolo", "yolo_lines"]
 

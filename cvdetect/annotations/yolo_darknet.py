@@ -11,10 +11,10 @@ from pathlib import Path
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.naming import one_line, output_stems, placed_name
-from cvdetect.annotations.record import Facts, Records
+from cvdetect.annotations.types import Facts, Records
 from cvdetect.annotations.yolo import yolo_lines
-from cvdetect.files import place
-from cvdetect.labels import LabelSet
+from cvdetect.core.files import place
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["DARKNET_IMAGES", "write_yolo_darknet"]
 

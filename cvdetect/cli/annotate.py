@@ -94,9 +94,9 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
     cvdetect annotate 'photos/**/*.jpg' --out labels/ --resume
     cvdetect annotate s3://bucket/photos --out s3://bucket/labels --draw drawn/
     """
-    from cvdetect.annotate.job import AnnotateJob
-    from cvdetect.annotate.run import annotate
-    from cvdetect.console import ConsoleProgress
+    from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.jobs.annotate.job import AnnotateJob
+    from cvdetect.jobs.annotate.run import annotate
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     names = tuple(dict.fromkeys(name for text in formats for name in split(text)))

@@ -9,11 +9,11 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH, comparing
-from cvdetect.errors import UsageError
-from cvdetect.printable import json_text, printable
+from cvdetect.core.errors import UsageError
+from cvdetect.core.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from cvdetect.bench.report import Result
+    from cvdetect.jobs.bench.report import Result
 
 __all__ = ["command"]
 
@@ -47,10 +47,10 @@ def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, mar
     if json == "-" and markdown:
         raise UsageError("--json - and --markdown both want standard output: give one of them a file or leave it out")
 
-    from cvdetect.bench.job import BenchJob, bench
-    from cvdetect.bench.report import markdown as as_markdown
-    from cvdetect.bench.report import to_json
-    from cvdetect.console import ConsoleProgress
+    from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.jobs.bench.job import BenchJob, bench
+    from cvdetect.jobs.bench.report import markdown as as_markdown
+    from cvdetect.jobs.bench.report import to_json
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     results = bench(BenchJob(batches=batch, json=None if json == "-" else json, **job), progress)
@@ -67,8 +67,8 @@ def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, mar
 
 def _print(results: list[Result]) -> None:
     """A configuration a column, so that a screen holds them."""
-    from cvdetect.bench.report import HEADERS, cells
-    from cvdetect.console import print_table
+    from cvdetect.cli.console import print_table
+    from cvdetect.jobs.bench.report import HEADERS, cells
 
     (_, *names), *rows = [list(row) for row in zip(HEADERS, *map(cells, results), strict=True)]
     print_table(["times: median / p95, ms", *(f">{name}" for name in names)], rows)

@@ -18,10 +18,10 @@ def command(settings: Settings) -> int:
 
     Everything is tried, nothing is believed. Exits 3 where something needs mending.
     """
-    from cvdetect.console import print_findings
-    from cvdetect.diagnose import diagnose
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.cli.console import print_findings
+    from cvdetect.jobs.doctor import diagnose
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     registry = load_models(Path(settings.models) if settings.models else None)
     store = Store(Path(settings.cache_dir) if settings.cache_dir else None)

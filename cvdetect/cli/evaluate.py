@@ -10,12 +10,12 @@ from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing, max_pixels
-from cvdetect.errors import UsageError
-from cvdetect.printable import json_text
+from cvdetect.core.errors import UsageError
+from cvdetect.core.printable import json_text
 
 if TYPE_CHECKING:
-    from cvdetect.evaluate.rates import Rates
-    from cvdetect.evaluate.report import Report
+    from cvdetect.jobs.evaluate.rates import Rates
+    from cvdetect.jobs.evaluate.report import Report
 
 __all__ = ["command"]
 
@@ -54,8 +54,8 @@ def command(context: click.Context, /, **job: Any) -> int:
     cvdetect eval --images photos/ --truth labels/ -m yolov4-tiny --plots plots/ --worst 20
     cvdetect eval --truth instances.json --predictions results.json --json figures.json
     """
-    from cvdetect.console import ConsoleProgress
-    from cvdetect.evaluate.job import EvalJob, evaluate
+    from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.jobs.evaluate.job import EvalJob, evaluate
 
     given = _typed(context)
     if job["predictions"] is not None:
@@ -94,7 +94,7 @@ def _check_predictions(context: click.Context, given: set[str]) -> None:
 
 
 def _print(report: Report) -> None:
-    from cvdetect.console import print_table
+    from cvdetect.cli.console import print_table
 
     figures = {**report.coco, "VOC_AP_11": report.voc_11, "VOC_AP_all": report.voc_all}
     ran = [["model", str(report.ran["model"])], ["images", str(report.images.evaluated)]]
@@ -128,8 +128,8 @@ def _share(value: float | None, digits: int = 3) -> str:
 
 def _print_confusion(report: Report) -> None:
     """The whole matrix where it fits a screen, else the commonest mistakes; --plots has it all."""
-    from cvdetect.console import print_table
-    from cvdetect.evaluate.confusion import most_confused
+    from cvdetect.cli.console import print_table
+    from cvdetect.jobs.evaluate.confusion import most_confused
 
     title = f"mistaken for each other, score ≥ {report.at:.4g}"
     names = [*report.labels, "background"]

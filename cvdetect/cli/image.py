@@ -38,8 +38,8 @@ def command(settings: Settings, /, no_save: bool, **job: Any) -> int:
     cvdetect image photo.jpg --json - --no-save
     curl -s https://example.org/photo.jpg | cvdetect image - -o found.jpg
     """
-    from cvdetect.console import ConsoleProgress, DetectionTable
-    from cvdetect.detect_images import ImageJob, detect_images
+    from cvdetect.cli.console import ConsoleProgress, DetectionTable
+    from cvdetect.jobs.image import ImageJob, detect_images
 
     extra = [] if job["json"] == "-" else [DetectionTable]
     progress = ConsoleProgress(settings.quiet, settings.verbose)

@@ -13,9 +13,9 @@ from types import FrameType
 import click
 
 from cvdetect import __version__
-from cvdetect.errors import CvdetectError, SinkError, SourceError, UsageError
-from cvdetect.printable import encodable, printable, write_safely
-from cvdetect.redact import redact
+from cvdetect.core.errors import CvdetectError, SinkError, SourceError, UsageError
+from cvdetect.core.printable import encodable, printable, write_safely
+from cvdetect.core.redact import redact
 
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
 

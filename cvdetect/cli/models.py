@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cvdetect.cli.main import Settings
-from cvdetect.printable import printable
+from cvdetect.core.printable import printable
 
 if TYPE_CHECKING:
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import Registry
+    from cvdetect.models.registry import Registry
+    from cvdetect.models.store import Store
 
 __all__ = ["command"]
 
@@ -24,15 +24,15 @@ def command() -> None:
 
 
 def _zoo(settings: Settings) -> tuple[Registry, Store]:
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     registry = load_models(Path(settings.models) if settings.models else None)
     return registry, Store(Path(settings.cache_dir) if settings.cache_dir else None)
 
 
 def _progress(settings: Settings) -> Any:
-    from cvdetect.console import ConsoleProgress
+    from cvdetect.cli.console import ConsoleProgress
 
     return ConsoleProgress(settings.quiet, settings.verbose)
 
@@ -41,8 +41,8 @@ def _progress(settings: Settings) -> Any:
 @click.pass_obj
 def list_models(settings: Settings) -> None:
     """List all models: family, input, size, accuracy, and whether the files are here."""
-    from cvdetect.console import print_table
-    from cvdetect.zoo.describe import overview
+    from cvdetect.cli.console import print_table
+    from cvdetect.models.describe import overview
 
     print_table(*overview(*_zoo(settings)))
 
@@ -52,8 +52,8 @@ def list_models(settings: Settings) -> None:
 @click.pass_obj
 def show(settings: Settings, name: str) -> None:
     """Show all that models.yaml says of one model."""
-    from cvdetect.console import print_table
-    from cvdetect.zoo.describe import details
+    from cvdetect.cli.console import print_table
+    from cvdetect.models.describe import details
 
     registry, store = _zoo(settings)
     print_table(["key", "value"], details(registry.get(name), store))
@@ -67,7 +67,7 @@ def show(settings: Settings, name: str) -> None:
 @click.pass_obj
 def pull(settings: Settings, names: tuple[str, ...], everything: bool) -> int:
     """Fetch the files of models (without a name: the default model). What is here already is left alone."""
-    from cvdetect.zoo.describe import pull_models
+    from cvdetect.models.describe import pull_models
 
     registry, store = _zoo(settings)
     wanted = registry.names() if everything else names or (registry.default,)
@@ -79,8 +79,8 @@ def pull(settings: Settings, names: tuple[str, ...], everything: bool) -> int:
 @click.pass_obj
 def verify(settings: Settings, names: tuple[str, ...]) -> int:
     """Check the digests of the files that are here (without a name: of every model). Exits 3 where one is wrong."""
-    from cvdetect.console import print_table
-    from cvdetect.zoo.describe import verification
+    from cvdetect.cli.console import print_table
+    from cvdetect.models.describe import verification
 
     registry, store = _zoo(settings)
     headers, rows, sound = verification([registry.get(n) for n in names or registry.names()], store, bool(names))

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.options import (
+from cvdetect.core.options import (
     Conf,
     DetectOptions,
     ModelChoice,
@@ -23,7 +23,7 @@ from cvdetect.options import (
     parse_size,
     parse_triple,
 )
-from cvdetect.targets import is_standard_output
+from cvdetect.core.targets import is_standard_output
 
 __all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "max_pixels", "split"]
 
@@ -45,8 +45,8 @@ class _OutputFile(_Output):
         return "-" if is_standard_output(value) else super().convert(value, param, ctx)
 
 
-# What an option names. Every output goes through `cvdetect.outputs`; it stays as it was typed, because a slash at its
-# end makes it a folder.
+# What an option names. Every output goes through `cvdetect.core.outputs`; it stays as it was typed, because a slash at
+# its end makes it a folder.
 PATH = click.Path(path_type=Path)
 OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), _Output(), _Output()
 Command = Callable[..., Any]

@@ -9,9 +9,9 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH
-from cvdetect.errors import UsageError
-from cvdetect.options import parse_size
-from cvdetect.printable import printable
+from cvdetect.core.errors import UsageError
+from cvdetect.core.options import parse_size
+from cvdetect.core.printable import printable
 
 __all__ = ["command"]
 
@@ -76,9 +76,9 @@ def command(
     wh = _size(input_size)
     anchors = (_numbers("--anchor-scales", anchor_scales), _numbers("--aspect-ratios", aspect_ratios))
 
-    from cvdetect.console import ConsoleProgress
-    from cvdetect.formats.make_textgraph import TextGraphOptions
-    from cvdetect.write_text_graph import TextGraphJob, write_text_graph
+    from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions
+    from cvdetect.jobs.textgraph import TextGraphJob, write_text_graph
 
     options = TextGraphOptions(
         num_classes=num_classes,

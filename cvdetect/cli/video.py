@@ -9,8 +9,8 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, detecting, drawing
-from cvdetect.errors import UsageError
-from cvdetect.targets import is_standard_output
+from cvdetect.core.errors import UsageError
+from cvdetect.core.targets import is_standard_output
 
 __all__ = ["command", "parse_time"]
 
@@ -59,8 +59,8 @@ def command(settings: Settings, /, input_: str, no_audio: bool, start: str | Non
     cvdetect video in.mp4 --out out.mp4
     cvdetect video in.mp4 --json found.jsonl --every 5 --start 1:00 --end 1:30
     """
-    from cvdetect.console import ConsoleProgress, print_video_report
-    from cvdetect.detect_video import VideoJob, detect_video
+    from cvdetect.cli.console import ConsoleProgress, print_video_report
+    from cvdetect.jobs.video import VideoJob, detect_video
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     times: dict[str, Any] = {

@@ -44,8 +44,8 @@ def command(settings: Settings, /, no_window: bool, **job: Any) -> int:
     cvdetect webcam --url rtsp://camera.local/stream --out seen.mp4 --json seen.jsonl --no-window
     cvdetect webcam --serve 127.0.0.1:8080 --no-window
     """
-    from cvdetect.console import ConsoleProgress
-    from cvdetect.detect_webcam import WebcamJob, detect_webcam
+    from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.jobs.webcam import WebcamJob, detect_webcam
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     return detect_webcam(WebcamJob(window=not no_window, **job), progress).exit_code

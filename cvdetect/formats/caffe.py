@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.errors import ModelFileError
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.protobuf import Field as Wire
+from cvdetect.formats.protobuf import fields, message, text
 from cvdetect.formats.prototext import Field, Message, Value, parse, write
-from cvdetect.formats.protowire import Field as Wire
-from cvdetect.formats.protowire import fields, message, text
 
 __all__ = ["Prototxt", "check_weights", "read_prototxt", "with_thresholds"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias
 
-from cvdetect.errors import ModelFileError
-from cvdetect.sniff import describe_foreign
+from cvdetect.core.errors import ModelFileError
+from cvdetect.core.filetype import describe_foreign
 
 __all__ = ["Field", "Message", "Value", "parse", "write"]
 

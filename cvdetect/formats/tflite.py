@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.errors import ModelFileError
+from cvdetect.core.errors import ModelFileError
+from cvdetect.core.filetype import describe_foreign
 from cvdetect.formats.flatbuffer import follow, integers, number, slot, tables
-from cvdetect.sniff import describe_foreign
 
 __all__ = ["TFLiteInput", "read_tflite_inputs"]
 

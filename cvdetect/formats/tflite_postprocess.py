@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.errors import ModelFileError
+from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.flatbuffer import content, elements, follow, integers, number, slot, tables
 from cvdetect.formats.flexbuffer import read_numbers
 

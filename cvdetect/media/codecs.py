@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cvdetect.frame import Look
+from cvdetect.core.frame import Look
 from cvdetect.media.colour import tag
 
 __all__ = ["CODECS", "FORMATS", "Codec", "default_codec", "open_stream", "opens", "steady_rate"]

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from cvdetect.frame import Image, Look
+from cvdetect.core.frame import Image, Look
 
 __all__ = ["BT709", "as_written", "from_bgr", "look_of", "stored", "tag", "to_bgr", "usual_look"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.frame import Image
+from cvdetect.core.frame import Image
 
 __all__ = ["Turn", "pixel_shape_of", "square_wh", "turn_of"]
 

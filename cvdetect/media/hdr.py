@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from cvdetect.frame import Image, Look
+from cvdetect.core.frame import Image, Look
 from cvdetect.media.colour import to_bgr
 from cvdetect.media.tone import HLG, PEAK, WHITE, tone_map
 

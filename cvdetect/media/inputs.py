@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import av
 
-from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.media.pipe import Pipe
 from cvdetect.media.whole import index_at_end, missing_bytes
 

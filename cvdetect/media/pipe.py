@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from cvdetect.errors import SourceError, UsageError
+from cvdetect.core.errors import SourceError, UsageError
 
 __all__ = ["Pipe", "is_pipe"]
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import av
 
-from cvdetect.errors import SourceError
-from cvdetect.frame import Frame, Image, StreamInfo
+from cvdetect.core.errors import SourceError
+from cvdetect.core.filetype import not_a_video
+from cvdetect.core.frame import Frame, Image, StreamInfo
+from cvdetect.media.appearance import Viewed
 from cvdetect.media.codecs import steady_rate
 from cvdetect.media.inputs import TIMEOUTS, open_input
 from cvdetect.media.pipe import Pipe, is_pipe
@@ -19,10 +21,8 @@ from cvdetect.media.seek import counts_by_packets, skip_packets
 from cvdetect.media.sound import Sound
 from cvdetect.media.stamps import Stamps
 from cvdetect.media.tail import Tail
-from cvdetect.media.timeline import Timeline
-from cvdetect.media.viewed import Viewed
+from cvdetect.media.timing import Timeline
 from cvdetect.media.whole import missing_bytes
-from cvdetect.sniff import not_a_video
 
 __all__ = ["AvReader"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from cvdetect.events import Progress
+from cvdetect.core.progress import Progress
 from cvdetect.media.silence import silent_packet
 from cvdetect.media.sound import Sound, Track, duration
 

@@ -10,9 +10,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from cvdetect.errors import SinkError
-from cvdetect.events import Progress
-from cvdetect.frame import Image, Look
+from cvdetect.core.errors import SinkError
+from cvdetect.core.frame import Image, Look
+from cvdetect.core.progress import Progress
 from cvdetect.media.codecs import CODECS, FORMATS, open_stream
 from cvdetect.media.colour import as_written, from_bgr, stored, usual_look
 from cvdetect.media.sound import Sound

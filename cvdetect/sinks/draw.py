@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.boxes import Boxes, clip
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.errors import UsageError
-from cvdetect.frame import Image
+from cvdetect.core.boxes import Boxes, clip
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import UsageError
+from cvdetect.core.frame import Image
 from cvdetect.sinks.draw_masks import tint
 from cvdetect.sinks.palette import Colour, class_colour, text_colour
 

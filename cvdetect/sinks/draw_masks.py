@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.frame import Image
-from cvdetect.masks import regions
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Image
+from cvdetect.core.masks import regions
 from cvdetect.sinks.palette import class_colour
 
 __all__ = ["tint"]

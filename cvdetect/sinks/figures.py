@@ -7,9 +7,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
-from cvdetect.labels import LabelSet
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
 
 __all__ = ["Figures", "Now"]
 

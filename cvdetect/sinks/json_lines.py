@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cvdetect.detections import Detections
-from cvdetect.files import TextFile
-from cvdetect.frame import Frame
-from cvdetect.json_records import as_line, image_record
-from cvdetect.labels import LabelSet
-from cvdetect.printable import json_text
-from cvdetect.redact import redact_name
-from cvdetect.targets import is_standard_output
+from cvdetect.core.detections import Detections
+from cvdetect.core.files import TextFile
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.printable import json_text
+from cvdetect.core.record import as_line, image_record
+from cvdetect.core.redact import redact_name
+from cvdetect.core.targets import is_standard_output
 
 __all__ = ["JsonLines", "as_record"]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError
-from cvdetect.events import Controls, Progress, Silent
-from cvdetect.frame import Frame, Image
-from cvdetect.sinks.pictures import write_picture
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError
+from cvdetect.core.frame import Frame, Image
+from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.sinks.images import write_picture
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.window import fit, why_no_window
 

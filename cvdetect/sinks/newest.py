@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
 
 __all__ = ["Newest"]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.errors import MissingPackage, SinkError, UsageError
-from cvdetect.events import Progress, Silent
-from cvdetect.frame import Frame
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import MissingPackage, SinkError, UsageError
+from cvdetect.core.frame import Frame
+from cvdetect.core.progress import Progress, Silent
 from cvdetect.sinks.render import Renderer
 
 if TYPE_CHECKING:

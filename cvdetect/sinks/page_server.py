@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
 
 __all__ = ["PageServer"]
 

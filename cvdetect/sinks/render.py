@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame, Image
-from cvdetect.labels import LabelSet
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame, Image
+from cvdetect.core.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 
 __all__ = ["Renderer", "blurred_classes"]

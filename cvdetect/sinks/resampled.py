@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Protocol
 
-from cvdetect.frame import Image
+from cvdetect.core.frame import Image
 
 __all__ = ["Encoder", "Resampled"]
 

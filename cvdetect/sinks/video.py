@@ -12,16 +12,16 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from cvdetect import media
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError, UsageError
-from cvdetect.events import Progress, Silent
-from cvdetect.files import check_writable, finish, temporary_beside
-from cvdetect.frame import Frame, Image, Look
-from cvdetect.printable import is_utf8
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError, UsageError
+from cvdetect.core.files import check_writable, finish, temporary_beside
+from cvdetect.core.frame import Frame, Image, Look
+from cvdetect.core.printable import is_utf8
+from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.targets import Target, not_written
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.resampled import Encoder, Resampled
-from cvdetect.targets import Target, not_written
 
 if TYPE_CHECKING:
     from cvdetect.media.sound import Sound

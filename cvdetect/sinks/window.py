@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError
-from cvdetect.frame import Frame
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError
+from cvdetect.core.frame import Frame
 from cvdetect.sinks.render import Renderer
 
 __all__ = ["Window", "fit", "why_no_window"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from cvdetect.errors import SourceError
-from cvdetect.events import Controls, Progress, Silent
-from cvdetect.frame import Frame, StreamInfo
+from cvdetect.core.errors import SourceError
+from cvdetect.core.frame import Frame, StreamInfo
+from cvdetect.core.progress import Controls, Progress, Silent
 from cvdetect.sources.capture import ENDED, Capture, OpenStream, Shot
 from cvdetect.sources.failed import Failed
 

@@ -10,9 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cvdetect.errors import SourceError
-from cvdetect.events import Controls
-from cvdetect.frame import Image, StreamInfo
+from cvdetect.core.errors import SourceError
+from cvdetect.core.frame import Image, StreamInfo
+from cvdetect.core.progress import Controls
 
 __all__ = ["ENDED", "Capture", "OpenStream", "Shot", "Stream"]
 

@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect import media
-from cvdetect.cv import cv2, quiet
-from cvdetect.errors import SourceError
-from cvdetect.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
+from cvdetect.core.cv import cv2, quiet
+from cvdetect.core.errors import SourceError
+from cvdetect.core.filetype import describe_foreign
+from cvdetect.core.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
+from cvdetect.core.tags import ICC, directories, harmless
 from cvdetect.media.tone import HDR_NAMES, HLG
-from cvdetect.sniff import describe_foreign
 from cvdetect.sources.dimensions import check_wh, stated_wh
-from cvdetect.sources.eight_bits import eight_bits, expose, fraction_bits, opaque, sdr
 from cvdetect.sources.heif import NEEDED, read_heif
 from cvdetect.sources.heif_boxes import heif_colours, heif_orientation, heif_profile
 from cvdetect.sources.kinds import HEAD, RAW_SUFFIXES, VIDEO_SUFFIXES, kind_of, unreadable
+from cvdetect.sources.pixels import eight_bits, expose, fraction_bits, opaque, sdr
 from cvdetect.sources.several import count_images
 from cvdetect.sources.upright import exif_orientation, upright
-from cvdetect.tags import ICC, directories, harmless
 
 __all__ = ["Picture", "decode"]
 

@@ -6,7 +6,7 @@ import re
 import struct
 from typing import IO
 
-from cvdetect.errors import SourceError
+from cvdetect.core.errors import SourceError
 from cvdetect.sources.kinds import HEAD, kind_of
 
 __all__ = ["check_wh", "stated_wh"]

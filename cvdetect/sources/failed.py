@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cvdetect.errors import SourceError
+from cvdetect.core.errors import SourceError
 
 __all__ = ["Failed"]
 

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cvdetect.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.frame import MAX_PIXELS, Frame, Image
-from cvdetect.natural_order import natural_key
+from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.core.frame import MAX_PIXELS, Frame, Image
+from cvdetect.core.natural_order import natural_key
+from cvdetect.core.targets import check_regular, own_descriptor
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.kinds import HEAD, kind_of, suffix_says
 from cvdetect.sources.lists import is_list_file, names_of, reading_list
 from cvdetect.sources.pipes import shown
-from cvdetect.targets import check_regular, own_descriptor
 
 __all__ = [
     "check_inputs",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from cvdetect.errors import SourceError, SourceNotFound
+from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.sources.kinds import HEAD, kind_of
 
 __all__ = ["is_list_file", "names_of", "reading_list"]

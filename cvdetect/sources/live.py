@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvdetect import media
-from cvdetect.cv import cv2
-from cvdetect.errors import SourceError, SourceNotFound
-from cvdetect.frame import Frame, Image, StreamInfo
-from cvdetect.printable import is_utf8
-from cvdetect.redact import redact_name
-from cvdetect.sniff import not_a_video
+from cvdetect.core.cv import cv2
+from cvdetect.core.errors import SourceError, SourceNotFound
+from cvdetect.core.filetype import not_a_video
+from cvdetect.core.frame import Frame, Image, StreamInfo
+from cvdetect.core.printable import is_utf8
+from cvdetect.core.redact import redact_name
 from cvdetect.sources.capture import OpenStream, Stream
 from cvdetect.sources.unreachable import why_unreachable
 

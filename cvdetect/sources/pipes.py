@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.errors import SourceError, UsageError
+from cvdetect.core.errors import SourceError, UsageError
+from cvdetect.core.targets import own_descriptor
 from cvdetect.sources.kinds import HEAD, kind_of
-from cvdetect.targets import own_descriptor
 
 __all__ = ["Piped", "file_name", "is_piped", "read_pipes", "shown"]
 

@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvdetect.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.frame import Frame, Image, StreamInfo
-from cvdetect.natural_order import natural_key
+from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.core.frame import Frame, Image, StreamInfo
+from cvdetect.core.natural_order import natural_key
 from cvdetect.sources.images import read_image
 from cvdetect.sources.kinds import VIDEO_SUFFIXES
 

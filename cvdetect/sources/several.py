@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cvdetect.tags import directories
+from cvdetect.core.tags import directories
 
 __all__ = ["count_images"]
 

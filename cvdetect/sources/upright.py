@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.tags import ORIENTATION, directories
+from cvdetect.core.tags import ORIENTATION, directories
 
 __all__ = ["exif_orientation", "upright"]
 

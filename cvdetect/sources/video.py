@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cvdetect import media
-from cvdetect.cv import cv2
-from cvdetect.errors import SourceError, SourceNotFound
-from cvdetect.frame import Frame, StreamInfo
+from cvdetect.core.cv import cv2
+from cvdetect.core.errors import SourceError, SourceNotFound
+from cvdetect.core.filetype import not_a_video
+from cvdetect.core.frame import Frame, StreamInfo
+from cvdetect.core.printable import is_utf8
 from cvdetect.media.pipe import is_pipe
-from cvdetect.printable import is_utf8
-from cvdetect.sniff import not_a_video
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.sequence import ImageSequence, first_frame, sequence_of
 

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cvdetect.errors import CvdetectError, SinkError, SourceError, SourceNotFound, UnfitName
-from cvdetect.targets import UNFIT
+from cvdetect.core.errors import CvdetectError, SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.core.targets import UNFIT
 
 __all__ = ["reading", "taken", "writing"]
 

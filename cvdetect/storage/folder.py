@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cvdetect.errors import UnfitName
+from cvdetect.core.errors import UnfitName
 
 __all__ = ["ABSENT", "Entry", "Folder", "Found", "State"]
 

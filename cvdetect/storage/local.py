@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cvdetect.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName, UsageError
-from cvdetect.files import check_writable, place, take_after, temporary_beside
+from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.core.files import check_writable, place, take_after, temporary_beside
+from cvdetect.core.targets import check_regular, not_written
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.urls import is_url
-from cvdetect.targets import check_regular, not_written
 
 __all__ = ["LocalFolder"]
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from cvdetect.errors import MissingPackage, UsageError
+from cvdetect.core.errors import MissingPackage, UsageError
 from cvdetect.storage.urls import check_address, protocol_of
 
 __all__ = ["open_url", "wait_for"]

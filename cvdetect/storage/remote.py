@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from cvdetect.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName
-from cvdetect.files import place
+from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.core.files import place
 from cvdetect.storage.failures import reading, taken, writing
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.listings import Listings

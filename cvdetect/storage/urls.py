@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from cvdetect.errors import UsageError
+from cvdetect.core.errors import UsageError
 
 __all__ = ["check_address", "is_url", "join", "parent_and_name", "protocol_of"]
 

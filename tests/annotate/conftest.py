@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate import run as run_module
-from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.run import annotate
-from cvdetect.detections import Detections
-from cvdetect.labels import BUILT_IN
-from cvdetect.network import Ran
+from cvdetect.core.detections import Detections
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.jobs.annotate import run as run_module
+from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.runtime import Ran
 from tests.conftest import make_detections
 
 Tree = dict[str, bytes]

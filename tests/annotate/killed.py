@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest import parts
-from cvdetect.annotate.manifest.images import Manifest
-from cvdetect.annotate.manifest.outcome import Outcome
-from cvdetect.annotate.run import annotate
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.manifest import parts
+from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.outcome import Outcome
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import Found, local
 from tests.annotate.conftest import FakeDetector, install
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.annotate.cluster.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
-from cvdetect.annotate.manifest.outcome import Outcome
-from cvdetect.detections import Detections
-from cvdetect.events import Controls, Silent
+from cvdetect.core.detections import Detections
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.jobs.annotate.manifest.outcome import Outcome
+from cvdetect.jobs.annotate.ray.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
 from tests.conftest import Told
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.manifest import parts as parts_module
-from cvdetect.annotate.run import annotate
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import SinkError, SourceError, SourceNotFound, UsageError
-from cvdetect.options import DetectOptions
+from cvdetect.annotations.formats import WRITERS
+from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UsageError
+from cvdetect.core.options import DetectOptions
+from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.manifest import parts as parts_module
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import Annotate, FakeDetector, Tree, install, make_pictures, tree
 
 EVERYTHING = {"formats": tuple(WRITERS), "review": True}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.annotate.cluster import connection as cluster
-from cvdetect.annotate.cluster.actor import actor_class
-from cvdetect.annotate.cluster.engine import _Agreement
-from cvdetect.annotate.cluster.pool import Needs
-from cvdetect.annotate.cluster.work import Loaded
-from cvdetect.errors import BackendError
-from cvdetect.labels import BUILT_IN
-from cvdetect.network import Ran
+from cvdetect.core.errors import BackendError
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.jobs.annotate.ray import connection as cluster
+from cvdetect.jobs.annotate.ray.actor import actor_class
+from cvdetect.jobs.annotate.ray.engine import _Agreement
+from cvdetect.jobs.annotate.ray.pool import Needs
+from cvdetect.jobs.annotate.ray.work import Loaded
+from cvdetect.runtime import Ran
 from tests.conftest import Cli
 
 RAN = Ran("opencv", "opencv", "cpu", "a device", "fp32")

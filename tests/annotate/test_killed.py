@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.annotate.run import annotate
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, make_pictures, touch_later, tree
 from tests.annotate.killed import job
 from tests.conftest import ROOT

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvdetect.annotate.manifest.database import DamagedManifest
-from cvdetect.annotate.manifest.images import Counts, Manifest
-from cvdetect.annotate.manifest.outcome import Outcome, Written, pack, unpack
-from cvdetect.annotate.walk import Listed
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError
+from cvdetect.jobs.annotate.manifest.database import DamagedManifest
+from cvdetect.jobs.annotate.manifest.images import Counts, Manifest
+from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written, pack, unpack
+from cvdetect.jobs.annotate.walk import Listed
 from tests.conftest import make_detections
 
 
@@ -124,7 +124,8 @@ def test_until_an_export_ends_a_file_may_be_what_it_was_or_what_it_is_to_be(path
 
 def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:
     code = (
-        f"from cvdetect.annotate.manifest.images import Manifest; Manifest(__import__('pathlib').Path({str(path)!r}))"
+        "from pathlib import Path; from cvdetect.jobs.annotate.manifest.images import Manifest; "
+        f"Manifest(Path({str(path)!r}))"
     )
     with Manifest(path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.errors import UsageError
+from cvdetect.core.errors import UsageError
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import Annotate, FakeDetector, make_pictures, tree
 from tests.annotate.tiny_model import tiny_model
 from tests.conftest import Told

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.annotate.manifest.outcome import pack, unpack
-from cvdetect.detections import Detections
+from cvdetect.core.detections import Detections
+from cvdetect.jobs.annotate.manifest.outcome import pack, unpack
 from tests.conftest import make_detections
 
 

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest.ledger import Ledger
-from cvdetect.annotate.manifest.outcome import Written
-from cvdetect.annotate.run import annotate
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import SinkError, UsageError
-from cvdetect.options import ModelChoice
+from cvdetect.annotations.formats import WRITERS
+from cvdetect.core.errors import SinkError, UsageError
+from cvdetect.core.options import ModelChoice
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.manifest.ledger import Ledger
+from cvdetect.jobs.annotate.manifest.outcome import Written
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import LocalFolder
 from tests.annotate.conftest import Annotate, FakeDetector, install, make_pictures, touch_later, tree
 from tests.conftest import Told
@@ -407,10 +407,10 @@ def test_pipes_and_devices_in_a_files_place_are_left_alone(run: Annotate, out: P
 
 def test_a_folder_of_many_images_is_checked_in_little_memory(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from cvdetect.annotate.manifest.images import Manifest;"
-        "from cvdetect.annotate.walk import Listed; from cvdetect.annotate.job import AnnotateJob;"
-        "from cvdetect.storage import LocalFolder; from cvdetect.annotate.claims import check_outputs;"
-        "from cvdetect.annotate.own import Left\n"
+        "import resource, sys; from pathlib import Path; from cvdetect.jobs.annotate.manifest.images import Manifest;"
+        "from cvdetect.jobs.annotate.walk import Listed; from cvdetect.jobs.annotate.job import AnnotateJob;"
+        "from cvdetect.storage import LocalFolder; from cvdetect.jobs.annotate.claims import check_outputs;"
+        "from cvdetect.jobs.annotate.own import Left\n"
         f"out = Path({str(tmp_path)!r})\n"
         "with Manifest(out / 'm.sqlite') as manifest:\n"
         "    manifest.list_anew(Listed(f'{i // 100}/{i}.jpg', 1, 1) for i in range(20000))\n"

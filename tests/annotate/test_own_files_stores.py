@@ -9,10 +9,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.manifest.parted import PartedManifest
-from cvdetect.annotate.run import annotate
-from cvdetect.errors import SinkError, UsageError
+from cvdetect.core.errors import SinkError, UsageError
+from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.manifest.log import PartedManifest
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage.remote import RemoteFolder
 from tests.annotate.conftest import Annotate, FakeDetector
 from tests.storage.s3 import KEYS, s3_server
@@ -194,7 +194,7 @@ def test_an_overwrite_of_an_earlier_versions_parts(
     run: Annotate, files: Files, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("cvdetect.annotate.manifest.parts._VERSION", 1)
+        patched.setattr("cvdetect.jobs.annotate.manifest.parts._VERSION", 1)
         run(formats=("voc",))
     with pytest.raises(SinkError, match=r"another version.*another --out.*--overwrite"):
         run(resume=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.run import annotate
 from cvdetect.annotations.readers import read_truth
-from cvdetect.errors import UsageError
+from cvdetect.core.errors import UsageError
+from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, make_pictures, tree
 
 NAMES = ["a.png", "a.jpg", "sub/a.png", "sub two/b.c.png"]

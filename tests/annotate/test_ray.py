@@ -20,18 +20,18 @@ import fsspec
 import numpy as np
 import pytest
 
-from cvdetect.annotate import run as run_module
-from cvdetect.annotate.cluster import engine as engine_module
-from cvdetect.annotate.cluster import pool as ray_pool
-from cvdetect.annotate.cluster.connection import check_cluster
-from cvdetect.annotate.cluster.engine import ray_engine
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.manifest.images import Manifest
-from cvdetect.annotate.run import annotate
-from cvdetect.annotate.walk import Listed
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import BackendError, SinkError, SourceError, UsageError
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.annotations.formats import WRITERS
+from cvdetect.core.errors import BackendError, SinkError, SourceError, UsageError
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.jobs.annotate import run as run_module
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.ray import engine as engine_module
+from cvdetect.jobs.annotate.ray import pool as ray_pool
+from cvdetect.jobs.annotate.ray.connection import check_cluster
+from cvdetect.jobs.annotate.ray.engine import ray_engine
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import LocalFolder
 from tests.annotate.conftest import Tree, tree
 from tests.annotate.tiny_model import tiny_model
@@ -357,7 +357,7 @@ def test_cuda_without_a_gpu_in_the_cluster_is_told(job: AnnotateJob) -> None:
 def test_a_gpu_that_opencv_cannot_use_is_told_and_cpus_work(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree
 ) -> None:
-    from cvdetect.network.backends import offered
+    from cvdetect.runtime.backends import offered
 
     if offered()["cuda"]:
         pytest.skip("this OpenCV can use CUDA")

@@ -13,12 +13,12 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from cvdetect.annotate.about import About
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.review import write_review
-from cvdetect.annotate.run import annotate
-from cvdetect.annotations.record import ImageRecord
-from cvdetect.labels import BUILT_IN
+from cvdetect.annotations.types import ImageRecord
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.jobs.annotate.about import About
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.review import write_review
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, make_pictures
 from tests.conftest import make_detections
 

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.detections import Detections
-from cvdetect.errors import SinkError, SourceError, UsageError
-from cvdetect.options import Conf, DetectOptions, ModelChoice
+from cvdetect.annotations.formats import WRITERS
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SinkError, SourceError, UsageError
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.sinks.draw import DrawStyle
 from tests.annotate.conftest import Annotate, FakeDetector, install, make_pictures, touch_later, tree
 
@@ -128,7 +128,7 @@ def test_resume_with_the_same_options_is_not_refused(run: Annotate, tmp_path: Pa
 
 def test_resume_with_other_weights_of_the_same_name_is_refused(run: Annotate, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    monkeypatch.setattr("cvdetect.annotate.run.model_digests", lambda *_: {"weights fake": (1, 2, "f" * 64)})
+    monkeypatch.setattr("cvdetect.jobs.annotate.run.model_digests", lambda *_: {"weights fake": (1, 2, "f" * 64)})
     with pytest.raises(UsageError, match=r"the model's weights fake: sha256 000000000000…, now sha256 ffffffffffff…"):
         run(resume=True)
 

@@ -18,9 +18,9 @@ from typing import Any
 import fsspec
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.errors import SinkError, SourceError, SourceNotFound
+from cvdetect.core.errors import SinkError, SourceError, SourceNotFound
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import remote
 from tests.annotate.conftest import FakeDetector, Tree, make_pictures, tree
 from tests.annotate.killed import job

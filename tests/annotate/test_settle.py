@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.settle import _Option, _options, decisions, settle
-from cvdetect.errors import UsageError
-from cvdetect.options import Conf
+from cvdetect.core.errors import UsageError
+from cvdetect.core.options import Conf
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.settle import _Option, _options, decisions, settle
 from tests.annotate.conftest import Annotate, FakeDetector, tree
 from tests.conftest import Cli
 

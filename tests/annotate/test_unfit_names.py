@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cvdetect.annotate.job import AnnotateJob, Report
-from cvdetect.annotate.run import annotate
-from cvdetect.errors import UsageError
+from cvdetect.core.errors import UsageError
+from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import Annotate, FakeDetector, install, make_pictures, tree
 
 LONG = "x" * 249 + ".png"  # 253 bytes: itself a name, but .jpg or _1.jpg behind it is too much

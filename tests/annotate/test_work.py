@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate.cluster.work import Order, Sent, Worker, absolute, mark_outputs, taken_names
-from cvdetect.annotate.identity import options_of
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.errors import SinkError, SourceError
+from cvdetect.core.errors import SinkError, SourceError
+from cvdetect.jobs.annotate.identity import options_of
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.ray.work import Order, Sent, Worker, absolute, mark_outputs, taken_names
 from cvdetect.storage import LocalFolder, open_folder
 from tests.annotate.conftest import make_pictures
 from tests.annotate.tiny_model import tiny_model

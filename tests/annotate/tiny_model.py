@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cvdetect.options import ModelChoice
+from cvdetect.core.options import ModelChoice
 
 _CFG = """[net]
 width=96

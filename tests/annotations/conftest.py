@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.record import Facts, ImageRecord
-from cvdetect.detections import Detections
-from cvdetect.labels import BUILT_IN, LabelSet
+from cvdetect.annotations.types import Facts, ImageRecord
+from cvdetect.core.detections import Detections
+from cvdetect.core.labels import BUILT_IN, LabelSet
 from tests.conftest import make_detections
 
 COCO80 = BUILT_IN["coco80"](0)

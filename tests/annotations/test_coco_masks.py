@@ -11,9 +11,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from cvdetect.annotations.record import ImageRecord
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.masks import regions
+from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.types import ImageRecord
+from cvdetect.core.masks import regions
 from tests.annotations.conftest import COCO80, FACTS, Listed
 from tests.conftest import make_detections
 

@@ -17,9 +17,9 @@ import supervision
 from globox import AnnotationSet
 from pycocotools.coco import COCO
 
+from cvdetect.annotations.formats import WRITERS
 from cvdetect.annotations.voc import voc_pixels
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.labels import LabelSet
+from cvdetect.core.labels import LabelSet
 from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, save_pictures, some
 
 Case = tuple[Listed, LabelSet]
@@ -35,7 +35,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     if request.param == "coco-mini":
         found: Case = request.getfixturevalue("coco_mini")
         return found
-    from cvdetect.labels import BUILT_IN
+    from cvdetect.core.labels import BUILT_IN
 
     return Listed([record("a.png", [[0, 0, 9, 9], [1.5, 2.5, 60, 40]], [90, 1])]), BUILT_IN["coco91"](0)
 

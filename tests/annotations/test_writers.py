@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 
 from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.coco import image_ids
+from cvdetect.annotations.formats import WRITERS
 from cvdetect.annotations.naming import escape_xml, fixed, output_stems
-from cvdetect.annotations.record import ImagePlace, ImageRecord
+from cvdetect.annotations.types import ImagePlace, ImageRecord
 from cvdetect.annotations.voc import voc_pixels
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.errors import SinkError, SourceError
-from cvdetect.files import place
-from cvdetect.frame import Frame
-from cvdetect.labels import BUILT_IN, LabelSet
+from cvdetect.core.errors import SinkError, SourceError
+from cvdetect.core.files import place
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import BUILT_IN, LabelSet
 from cvdetect.sinks.json_lines import as_record
 from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, some
 
@@ -112,7 +112,7 @@ def test_an_output_that_cannot_be_written_is_told(name: str, tmp_path: Path) -> 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvdetect import files
+    from cvdetect.core import files
 
     def on_the_full_disk(path: Path) -> Path:
         link = path.parent / ".full"

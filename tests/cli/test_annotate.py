@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.writers import WRITERS
+from cvdetect.annotations.formats import WRITERS
 from tests.conftest import ROOT, Cli
 
 MAIN_FILES = {

@@ -132,7 +132,7 @@ def test_a_wrong_cfg_is_told_with_its_line(cfg, words, model, cli: Cli, samples:
 )
 def test_a_wrong_option(args, code, words, cli: Cli, xl: list[str], samples: Path) -> None:
     if args[0] in ("--backend", "--precision") and code == 3:
-        from cvdetect.network.backends import offered
+        from cvdetect.runtime.backends import offered
 
         name = args[-1] if args[0] == "--backend" else "cpu"
         precision = "fp16" if args[0] == "--precision" else "fp32"
@@ -162,7 +162,7 @@ def test_options_that_contradict_are_told_before_anything_is_pulled(args, words,
 
 
 def test_a_backend_that_cannot_run_is_told_before_anything_is_pulled(cli: Cli, samples: Path) -> None:
-    from cvdetect.network.backends import offered
+    from cvdetect.runtime.backends import offered
 
     if "fp32" in offered()["cuda"]:
         pytest.skip("CUDA runs on this machine")

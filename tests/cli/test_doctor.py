@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cvdetect import diagnose, media
+from cvdetect import media
+from cvdetect.jobs import doctor as diagnose
 from tests.conftest import Cli
 
 

@@ -107,7 +107,7 @@ def test_opencv_5_becomes_one_sentence_that_names_the_version_to_install(
 ) -> None:
     import cv2
 
-    import cvdetect.cv  # noqa: F401 - it checks the version when it is imported, and would speak first
+    import cvdetect.core.cv  # noqa: F401 - it checks the version when it is imported, and would speak first
 
     monkeypatch.delattr(cv2.dnn, "readNetFromDarknet")
     monkeypatch.setattr(cv2, "__version__", "5.0.0")

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect import targets
 from cvdetect.cli.annotate import FOLDER
 from cvdetect.cli.main import COMMANDS, cli
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER
+from cvdetect.core import targets
 from tests.annotate.tiny_model import tiny_model
 from tests.conftest import Cli
 

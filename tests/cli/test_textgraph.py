@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.formats.textgraph import read_graph
+from cvdetect.formats.tensorflow.textgraph import read_graph
 from tests.conftest import Cli, Outcome
 from tests.formats.test_make_textgraph import CONFIG, IDS, REAL, Real, configured, matched, ssd, total
 from tests.formats.tf_graphs import wire
@@ -179,10 +179,10 @@ def test_a_two_stage_graph_is_fed_by_its_own_rule(cli: Cli, reference: Path, sam
 
 
 def test_the_pedestrian_detector_works_by_its_name(cli: Cli, samples: Path) -> None:
-    from cvdetect.errors import FetchError
-    from cvdetect.events import Silent
-    from cvdetect.zoo.fetch import Store
-    from cvdetect.zoo.registry import load_models
+    from cvdetect.core.errors import FetchError
+    from cvdetect.core.progress import Silent
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
 
     try:
         Store().ensure(load_models().get("pedestrian-ssdlite"), Silent())
@@ -209,9 +209,9 @@ def test_a_detector_finds_what_tensorflow_finds(
     share: float,
     with_reference: bool,
 ) -> None:
-    from cvdetect.detector import Detector
-    from cvdetect.loader import load_model
-    from cvdetect.options import DetectOptions, ModelChoice, RunOptions, parse_conf
+    from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_conf
+    from cvdetect.inference.detector import Detector
+    from cvdetect.models.load import load_model
 
     real = Real(shared, name, truth, wh, conf, offset)
     graph = tmp_path / "alone.pb"

@@ -366,7 +366,7 @@ def test_without_pyav_opencv_serves_and_what_is_lost_is_told(
 
 
 def test_track_without_its_extra_is_told_before_anything_is_pulled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvdetect import tracking
+    from cvdetect.inference import tracking
 
     monkeypatch.setattr(tracking, "available", lambda: False)
     done = cli("--cache-dir", "cache", "video", STREET, "--track")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cvdetect import media
-from cvdetect.cv import cv2
+from cvdetect.core.cv import cv2
 from cvdetect.media import pipe
 from tests.conftest import ROOT, Cli
 

@@ -345,7 +345,7 @@ def test_tracking_numbers_objects_and_keeps_to_the_threshold(cli: Cli, samples: 
 
 
 def test_track_without_its_extra_is_told_before_the_camera_is_opened(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cvdetect import tracking
+    from cvdetect.inference import tracking
 
     monkeypatch.setattr(tracking, "available", lambda: False)
     done = cli("--cache-dir", "cache", "webcam", "--url", "nowhere.mp4", "--track", "--no-window", "--json", "-")

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.boxes import xyxy_to_cxcywh
-from cvdetect.decoders import DECODERS, DecodeOptions, NetInput, Thresholds
-from cvdetect.decoders.base import Priors, pick_classes
-from cvdetect.decoders.recognise import RECOGNISED
-from cvdetect.detections import Detections
-from cvdetect.errors import DecodeError
-from cvdetect.spec import ModelSpec
-from cvdetect.zoo.registry import load_models
+from cvdetect.core.boxes import xyxy_to_cxcywh
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import DecodeError
+from cvdetect.core.spec import ModelSpec
+from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
+from cvdetect.families.base import Priors, pick_classes
+from cvdetect.families.recognise import RECOGNISED
+from cvdetect.models.registry import load_models
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cvdetect.decoders import DecodeOptions, NetInput, Thresholds
-from cvdetect.decoders.mask_rcnn import decode_mask_rcnn
-from cvdetect.detections import Detections
-from cvdetect.errors import DecodeError
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import DecodeError
+from cvdetect.families import DecodeOptions, NetInput, Thresholds
+from cvdetect.families.mask_rcnn import decode_mask_rcnn
 from tests.conftest import make_detections
 from tests.decoders.test_decoders import CLASSES, KNOWN, WH, write_mask_rcnn
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.boxes import xyxy_to_cxcywh
-from cvdetect.decoders import DECODERS, DecodeOptions, NetInput, Thresholds
-from cvdetect.decoders.recognise import RECOGNISED, Outline, check_decoder, recognise
-from cvdetect.decoders.scoring import sigmoid
-from cvdetect.detections import Detections
-from cvdetect.errors import DecodeError
+from cvdetect.core.boxes import xyxy_to_cxcywh
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import DecodeError
+from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
+from cvdetect.families.recognise import RECOGNISED, Outline, check_decoder, recognise
+from cvdetect.families.scoring import sigmoid
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere

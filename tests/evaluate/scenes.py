@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cvdetect.annotations.record import Truth, TruthImage
-from cvdetect.evaluate.boards import Found, Objects
+from cvdetect.annotations.types import Truth, TruthImage
+from cvdetect.jobs.evaluate.arrays import Found, Objects
 
 
 def make_objects(

@@ -8,10 +8,10 @@ import io
 import numpy as np
 import pytest
 
-from cvdetect.errors import MissingPackage
-from cvdetect.evaluate.boards import Found, Objects
-from cvdetect.evaluate.coco import coco_scores, require_pycocotools
-from cvdetect.events import Silent
+from cvdetect.core.errors import MissingPackage
+from cvdetect.core.progress import Silent
+from cvdetect.jobs.evaluate.arrays import Found, Objects
+from cvdetect.jobs.evaluate.coco import coco_scores, require_pycocotools
 from tests.evaluate.scenes import make_found, make_objects, random_scene
 
 NAMES = "AP AP50 AP75 AP_small AP_medium AP_large AR1 AR10 AR100 AR_small AR_medium AR_large".split()

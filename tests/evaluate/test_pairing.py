@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.annotations.record import Results
-from cvdetect.errors import SourceError, SourceNotFound
-from cvdetect.evaluate.collecting import Collector, from_results
-from cvdetect.evaluate.naming import pair_labels
-from cvdetect.evaluate.pictures import PictureFolder, pair_pictures
-from cvdetect.events import Silent
-from cvdetect.frame import Frame
-from cvdetect.labels import LabelSet
+from cvdetect.annotations.types import Results
+from cvdetect.core.errors import SourceError, SourceNotFound
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.progress import Silent
+from cvdetect.jobs.evaluate.collecting import Collector, from_results
+from cvdetect.jobs.evaluate.naming import pair_labels
+from cvdetect.jobs.evaluate.pictures import PictureFolder, pair_pictures
 from cvdetect.sources.kinds import IMAGE_SUFFIXES
 from tests.conftest import Told, make_detections
 from tests.evaluate.scenes import make_image, make_truth

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.boxes import iou
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.formats.graphdef import Graph, read_graph_def
-from cvdetect.formats.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.core.boxes import iou
+from cvdetect.core.detections import Detections
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.formats.tensorflow.graphdef import Graph, read_graph_def
+from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
+from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
 from tests.conftest import make_detections
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError, UsageError
+from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.formats.darknet import (
     Cfg,
     check_size,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cvdetect.errors import ModelFileError, UsageError
+from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.formats.darknet import Cfg, check_size, check_weights, for_opencv, layers, parameters, parse_cfg
 
 cv2 = pytest.importorskip("cv2")

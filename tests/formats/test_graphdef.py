@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError
-from cvdetect.formats.graphdef import DType, Graph, Shape, read_graph_def
-from cvdetect.formats.make_textgraph import MadeTextGraph, make_text_graph
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.tensorflow.graphdef import DType, Graph, Shape, read_graph_def
+from cvdetect.formats.tensorflow.make_textgraph import MadeTextGraph, make_text_graph
 from tests.formats.test_make_textgraph import ssd
 from tests.formats.tf_graphs import GraphWriter, shape, varint, wire
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvdetect.cv import cv2
-from cvdetect.errors import ModelFileError
-from cvdetect.formats.graphdef import Graph, read_graph_def
-from cvdetect.formats.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
-from cvdetect.formats.textgraph import read_graph, with_thresholds
+from cvdetect.core.cv import cv2
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.tensorflow.graphdef import Graph, read_graph_def
+from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
+from cvdetect.formats.tensorflow.textgraph import read_graph, with_thresholds
 from tests.formats.tf_graphs import Detector, GraphWriter, SsdBuilder, grid
 
 Rows = list[tuple[int, float, np.ndarray]]

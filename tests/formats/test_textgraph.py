@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError
-from cvdetect.formats.textgraph import (
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.tensorflow.textgraph import (
     Field,
     Message,
     TextGraph,

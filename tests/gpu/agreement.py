@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvdetect.boxes import iou
-from cvdetect.detections import Detections
+from cvdetect.core.boxes import iou
+from cvdetect.core.detections import Detections
 
 
 @dataclass(frozen=True)

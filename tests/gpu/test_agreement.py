@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cvdetect.detections import Detections
+from cvdetect.core.detections import Detections
 from tests.conftest import make_detections
 from tests.gpu.agreement import FP16, FP32, Tolerance, share_found
 

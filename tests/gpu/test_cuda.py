@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from cvdetect import DetectOptions, Detector, ModelChoice, RunOptions
-from cvdetect.errors import BackendError
-from cvdetect.events import Silent
-from cvdetect.network.opencv import OpenCVNetwork
+from cvdetect.core.errors import BackendError
+from cvdetect.core.progress import Silent
+from cvdetect.runtime.opencv import OpenCVNetwork
 from cvdetect.sources.images import read_image
 from tests.conftest import ROOT, Cli
 from tests.gpu.agreement import FP16, FP32, Tolerance, share_found
@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
 @pytest.fixture(scope="module")
 def gpu() -> None:
     """Skips, with the reason, where CUDA cannot run."""
-    from cvdetect.network import cuda
-    from cvdetect.network.backends import offered
+    from cvdetect.runtime import cuda
+    from cvdetect.runtime.backends import offered
 
     if "fp32" not in offered()["cuda"]:
         pytest.skip(f"no CUDA here: {cuda.why_not().splitlines()[0]}")
@@ -226,7 +226,7 @@ def test_two_processes_share_one_gpu(xl: list[str], samples: Path, tmp_path: Pat
 def test_networks_side_by_side_give_what_one_gives(shared: Path, tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from cvdetect.detector import load_detectors
+    from cvdetect.inference.detector import load_detectors
 
     choice = darknet("yolo-fastest-1.1-xl")(shared, tmp_path)
     detectors = load_detectors(choice, DetectOptions(conf=0.2), CUDA32, Silent(), workers=2)

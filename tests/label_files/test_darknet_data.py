@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.errors import ModelFileError
-from cvdetect.label_files import is_darknet_data, read_darknet_data
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.label_files import is_darknet_data, read_darknet_data
 
 DATA = (
     "# made by hand\nclasses= {classes}\ntrain  = data/train.txt\nvalid = data/test.txt\nnames = {names}\nbackup = b/\n"

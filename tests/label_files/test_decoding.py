@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError
-from cvdetect.label_files.decoding import decode
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.label_files.decoding import decode
 
 CHINESE, ASCII = "母鸡\n鸡蛋\n牛\n", "cat\nbig dog\n"
 

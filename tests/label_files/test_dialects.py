@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError
-from cvdetect.label_files import LabelFile, parse_label_file
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.label_files import LabelFile, parse_label_file
 
 
 def read(text: str | bytes, name: str = "x.names") -> LabelFile:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.detector import Detector
-from cvdetect.errors import ModelFileError, UsageError
+from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.formats.caffe import read_prototxt, with_thresholds
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
 from tests.conftest import Cli, Told
 
 # Three classes (0 the background), four priors (2 x 2 cells), boxes as the priors, scores from the convolution's bias.

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.cv import cv2
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.errors import BackendError, ModelFileError
+from cvdetect.core.cv import cv2
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import BackendError, ModelFileError
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.formats.caffe import read_prototxt
-from cvdetect.network import backends
-from cvdetect.network.base import Ran
-from cvdetect.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.inference.detector import Detector
+from cvdetect.runtime import backends
+from cvdetect.runtime.base import Ran
 from tests.conftest import Cli
 from tests.loader.test_caffe import field, layer
 
@@ -203,7 +203,7 @@ def test_cuda_in_half_precision_is_refused_before_the_network_is_read(
     net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = backends.Choice(0, 0, Ran("opencv", "cuda", "cuda_fp16", "a GPU", "fp16"))
-    for module in ("cvdetect.loader", "cvdetect.loader.caffe"):
+    for module in ("cvdetect.models.load", "cvdetect.models.open_caffe"):
         monkeypatch.setattr(f"{module}.choose", lambda *_: half)
     with pytest.raises(
         BackendError, match="R-FCN do not run well enough in OpenCV on CUDA in fp16; use --precision fp32"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.errors import ModelFileError
-from cvdetect.loader.mistaken import check_format
+from cvdetect.core.errors import ModelFileError
+from cvdetect.models.check_file_type import check_format
 from tests.conftest import Cli
 
 FILES = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.detector import Detector
-from cvdetect.errors import ModelFileError, UsageError
-from cvdetect.labels import BUILT_IN
-from cvdetect.options import Conf, DetectOptions, ModelChoice
+from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
 from tests.conftest import Cli, Told
 
 COCO = list(BUILT_IN["coco80"](0).names.values())

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.detections import Detections
-from cvdetect.detector import Detector
-from cvdetect.errors import ModelFileError, UsageError
-from cvdetect.formats.onnx_meta import OnnxModel, read_onnx
-from cvdetect.labels import BUILT_IN
-from cvdetect.options import DetectOptions, ModelChoice
-from cvdetect.preprocess import placement
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.formats.onnx import OnnxModel, read_onnx
+from cvdetect.inference.detector import Detector
+from cvdetect.inference.preprocess import placement
 from tests.conftest import Cli, Told
 from tests.decoders.test_onnx_decoders import KNOWN, WH, WRITERS, assert_same
 from tests.loader.onnx_models import constant_model, onnx

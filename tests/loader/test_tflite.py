@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.boxes import iou
-from cvdetect.detector import Detector
-from cvdetect.errors import ModelFileError
+from cvdetect.core.boxes import iou
+from cvdetect.core.errors import ModelFileError
+from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
 from cvdetect.formats.tflite_postprocess import cut_postprocess
-from cvdetect.options import DetectOptions, ModelChoice
+from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
 from tests.conftest import Cli, Told, make_detections
 from tests.decoders.test_onnx_decoders import assert_same

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame, Image
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame, Image
 from cvdetect.sinks.video import VideoFile
 from cvdetect.sources.video import open_video
 from tests.conftest import Told

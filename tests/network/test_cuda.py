@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.errors import BackendError, UsageError
-from cvdetect.network import backends, cuda
-from cvdetect.network.cuda import Build, read_build
-from cvdetect.network.nvidia import Device, Driver, ask
-from cvdetect.network.opencv import read_darknet
-from cvdetect.options import RunOptions
+from cvdetect.core.errors import BackendError, UsageError
+from cvdetect.core.options import RunOptions
+from cvdetect.runtime import backends, cuda
+from cvdetect.runtime.cuda import Build, read_build
+from cvdetect.runtime.nvidia import Device, Driver, ask
+from cvdetect.runtime.opencv import read_darknet
 from tests.conftest import Cli
 
 H200 = Device(0, "NVIDIA H200", (9, 0), 140 << 30)
@@ -289,7 +289,7 @@ def test_doctor_says_where_nothing_is_missing(machine: Machine, cli: Cli) -> Non
 def test_each_forward_sets_its_device_as_cuda_keeps_it_by_thread(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cvdetect.network.opencv import OpenCVNetwork
+    from cvdetect.runtime.opencv import OpenCVNetwork
 
     class Net:
         def __getattr__(self, _name: str) -> Any:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from cvdetect.detections import Detections
-from cvdetect.errors import UsageError
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import UsageError
 from cvdetect.sinks.draw import DrawStyle, Label, crop, draw, pixelate, place_labels, plain_text
 from cvdetect.sinks.palette import BLACK, WHITE, class_colour, contrast, text_colour
 

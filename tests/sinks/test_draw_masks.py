@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cvdetect.detections import Detections
-from cvdetect.masks import regions
+from cvdetect.core.detections import Detections
+from cvdetect.core.masks import regions
 from cvdetect.sinks.draw import DrawStyle, draw
 from cvdetect.sinks.draw_masks import tint
 from cvdetect.sinks.palette import class_colour

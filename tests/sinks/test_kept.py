@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image as Pil
 from PIL import ImageCms, TiffImagePlugin
 
-from cvdetect.frame import Kept
-from cvdetect.sinks.pictures import JPEG_SUFFIXES, encode_picture, output_names
+from cvdetect.core.frame import Kept
+from cvdetect.core.tags import directories, harmless, with_tags
+from cvdetect.sinks.images import JPEG_SUFFIXES, encode_picture, output_names
 from cvdetect.sources.images import read_picture_file
-from cvdetect.tags import directories, harmless, with_tags
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.detections import Detections
-from cvdetect.errors import MissingPackage, SinkError, UsageError
-from cvdetect.frame import Frame
-from cvdetect.labels import LabelSet
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import MissingPackage, SinkError, UsageError
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
 from cvdetect.sinks import page as page_module
 from cvdetect.sinks import page_server
 from cvdetect.sinks.draw import DrawStyle

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.sinks.pictures import output_names
+from cvdetect.sinks.images import output_names
 
 
 @pytest.mark.parametrize(

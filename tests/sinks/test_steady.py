@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
-from cvdetect.sinks.steady import Steady
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
+from cvdetect.sinks.live import Steady
 
 
 class Takes:

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.detections import Detections
-from cvdetect.errors import SourceError
-from cvdetect.events import Controls, Silent
-from cvdetect.frame import Frame, StreamInfo
-from cvdetect.pipeline import Flow, run
-from cvdetect.redact import redact_name
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import SourceError
+from cvdetect.core.frame import Frame, StreamInfo
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.core.redact import redact_name
+from cvdetect.inference.pipeline import Flow, run
 from cvdetect.sources import capture, live
 from cvdetect.sources.camera import Camera, pauses
 from cvdetect.sources.failed import Failed

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pil
 from PIL import ImageCms, ImageOps
 
-from cvdetect.errors import SourceError
+from cvdetect.core.errors import SourceError
 from cvdetect.media.tone import tone_map
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.annotate.local import read_picture
-from cvdetect.errors import SourceError
+from cvdetect.core.errors import SourceError
+from cvdetect.jobs.annotate.local import read_picture
 from cvdetect.sources.dimensions import stated_wh
 from cvdetect.sources.images import read_picture_file
 from cvdetect.storage import LocalFolder

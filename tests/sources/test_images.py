@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.sources.failed import Failed
 from cvdetect.sources.images import expand, natural_key, read_image, read_images
 

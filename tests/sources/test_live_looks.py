@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cvdetect import media
-from cvdetect.frame import Image
+from cvdetect.core.frame import Image
 from cvdetect.media.inputs import _transport
 from cvdetect.sources.live import url_opener
 from tests.test_video_looks import RGB, assert_colour, coded, make

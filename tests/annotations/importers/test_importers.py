@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotate import run as run_module
-from cvdetect.annotate.job import AnnotateJob
-from cvdetect.annotate.run import annotate
+from cvdetect.annotations.formats import WRITERS
 from cvdetect.annotations.naming import output_stems, placed_name
-from cvdetect.annotations.writers import WRITERS
-from cvdetect.detections import Detections
-from cvdetect.labels import LabelSet
-from cvdetect.network import Ran
+from cvdetect.core.detections import Detections
+from cvdetect.core.labels import LabelSet
+from cvdetect.jobs.annotate import run as run_module
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.run import annotate
+from cvdetect.runtime import Ran
 from tests.conftest import ROOT, make_detections
 
 HERE = Path(__file__).parent

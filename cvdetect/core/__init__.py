@@ -1,0 +1,1 @@
+"""What every room stands on: boxes, detections, frames, labels, files, progress, errors."""

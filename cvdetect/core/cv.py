@@ -1,0 +1,84 @@
+"""The one door to OpenCV: ``from cvdetect.core.cv import cv2``.
+
+A missing system library or a missing package becomes one sentence with the cure; OpenCV's own log lines are kept to
+errors, because what they warn of (a backend that falls back) is checked here before it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cvdetect.core.errors import MissingPackage
+
+__all__ = ["NEEDS", "cv2", "import_cure", "quiet", "version_cure"]
+
+NEEDS = "opencv-python>=4.13,<5"
+_FLOOR, _CEILING = (4, 13), (5, 0)  # below, cv2.utils.logging is missing; OpenCV 5 has no importer for Darknet
+
+
+def import_cure(reason: str) -> str:
+    """The sentence a person needs when ``import cv2`` failed with `reason`."""
+    if "libGL" in reason or "libglib" in reason or "libgthread" in reason:
+        return (
+            f"OpenCV cannot be imported: {reason}.\n"
+            "Install the system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or replace "
+            "opencv-python by opencv-python-headless (same versions, no windows)."
+        )
+    if "No module named" in reason:
+        return f"OpenCV is not installed: run pip install '{NEEDS}' (or opencv-python-headless of the same version)."
+    return f"OpenCV cannot be imported: {reason}.\nReinstall it: pip install --force-reinstall '{NEEDS}'."
+
+
+def version_cure(version: str | None) -> str:
+    """The sentence a person needs where OpenCV has this version (None: it states none); "" where it will do."""
+    if version is None:
+        return (
+            "OpenCV's folder cv2 is there, but holds no OpenCV: uninstall all opencv packages, then run pip install "
+            f"'{NEEDS}'."
+        )
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or _FLOOR <= (int(found[1]), int(found[2])) < _CEILING:
+        return ""
+    return (
+        f"OpenCV {version} cannot serve, cvdetect needs 4.13 or a later 4.x: run pip install '{NEEDS}' "
+        "(or opencv-python-headless of the same version)."
+    )
+
+
+# FFmpeg inside OpenCV tells of every lost packet; what matters comes back as an error. Read when OpenCV first uses it.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+try:
+    import cv2 as _cv2
+except ImportError as error:
+    raise MissingPackage(import_cure(str(error))) from error
+
+if _cure := version_cure(getattr(_cv2, "__version__", None)):
+    raise MissingPackage(_cure)
+
+cv2: Any = _cv2  # its type stubs change from release to release
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+_quieting = threading.Lock()
+_quiet_threads: list[int] = []  # those that ask for it, as often as they do
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps OpenCV's own lines off the screen while what goes wrong is reported in one sentence; in any thread."""
+    logging = cv2.utils.logging
+    with _quieting:
+        _quiet_threads.append(threading.get_ident())
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        with _quieting:
+            _quiet_threads.remove(threading.get_ident())
+            if not _quiet_threads:
+                logging.setLogLevel(logging.LOG_LEVEL_ERROR)

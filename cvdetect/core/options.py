@@ -1,0 +1,224 @@
+"""What a person can choose, as frozen values: which model, what counts as a detection, what runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cvdetect.core.errors import UsageError
+from cvdetect.core.spec import Resize
+
+__all__ = [
+    "Conf",
+    "DetectOptions",
+    "ModelChoice",
+    "RunOptions",
+    "parse_conf",
+    "parse_scale",
+    "parse_size",
+    "parse_triple",
+    "usable_cores",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """Score thresholds: `default` for all classes (None: the model's own), `per_class` by class name or number."""
+
+    default: float | None = None
+    per_class: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value in [*self.per_class.values(), *([] if self.default is None else [self.default])]:
+            check_share(value, "--conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model: a name in models.yaml, or the files of one that no yaml names.
+
+    Attributes:
+        name: a model of models.yaml; None takes the default, unless files are given.
+        cfg, weights: a Darknet model.
+        graph, config: a TensorFlow frozen graph and its OpenCV text graph.
+        onnx: an ONNX model.
+        prototxt, caffemodel: a Caffe model.
+        tflite: a TensorFlow Lite model.
+        decoder: how the output of `onnx` or `tflite` is read; None recognises it.
+        names: the class names: a list, a numbered list, a label map, a data.yaml or a Darknet .data file; None takes
+            the one beside the model.
+        scale, mean, std, rgb, pad_value: preprocessing of such files; None takes the family's usual.
+        size: width and height of the network input in pixels; None takes the model's own.
+        resize: "stretch", "letterbox", or "tensorflow" (as a TensorFlow graph itself does it, in its own size where
+            `size` gives none); None takes the model's own.
+        registry: a models.yaml read on top of the shipped one and the user's.
+        cache: where weights lie; None takes the platform's user cache directory.
+        offline: never use the network.
+    """
+
+    name: str | None = None
+    cfg: Path | None = None
+    weights: Path | None = None
+    graph: Path | None = None
+    config: Path | None = None
+    onnx: Path | None = None
+    prototxt: Path | None = None
+    caffemodel: Path | None = None
+    tflite: Path | None = None
+    decoder: str | None = None
+    names: Path | None = None
+    scale: float | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    rgb: bool | None = None
+    pad_value: float | None = None
+    size: tuple[int, int] | None = None
+    resize: Resize | None = None
+    registry: Path | None = None
+    cache: Path | None = None
+    offline: bool = False
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Options that name a model's main file, as they are typed, and what they name."""
+        options = {
+            "--cfg": self.cfg,
+            "--graph": self.graph,
+            "--onnx": self.onnx,
+            "--prototxt": self.prototxt,
+            "--tflite": self.tflite,
+        }
+        return {option: path for option, path in options.items() if path}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectOptions:
+    """What counts as a detection.
+
+    Attributes:
+        conf: score thresholds (≥), 0 to 1: one number, or a `Conf`; None takes the model's own.
+        nms: IoU above which the weaker of two boxes is dropped, 0 to 1; None takes the model's own.
+        agnostic_nms: suppress across classes, not per class.
+        multi_label: every class over the threshold is a detection, not only the best of a box.
+        max_det: at most so many detections an image, best first.
+        classes: names or numbers of the classes to look for; empty for all.
+        tile: cut large images into overlapping tiles: "auto" or "COLUMNSxROWS"; None for no tiles.
+    """
+
+    conf: Conf | float | None = None
+    nms: float | None = None
+    agnostic_nms: bool = False
+    multi_label: bool = False
+    max_det: int = 300
+    classes: tuple[str, ...] = ()
+    tile: str | None = None
+
+    @property
+    def thresholds(self) -> Conf:
+        """`conf` with a plain number spelled out."""
+        return self.conf if isinstance(self.conf, Conf) else Conf(self.conf)
+
+    def __post_init__(self) -> None:
+        _ = self.thresholds
+        if self.nms is not None:
+            check_share(self.nms, "--nms")
+        if self.max_det < 1:
+            raise UsageError(f"--max-det {self.max_det}: at least 1 is needed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What runs the network.
+
+    Attributes:
+        backend: "auto", or a name that `cvdetect doctor` lists.
+        precision: "fp32" or "fp16".
+        device_id: which CUDA device, from 0 on, with backend "cuda"; None takes the first.
+        threads: threads for the network; None takes all cores.
+        winograd: OpenCV's Winograd convolutions: later forwards are faster, the first is slower, and the weights
+            take twice the memory. Off is quicker for up to about four images.
+    """
+
+    backend: str = "auto"
+    precision: str = "fp32"
+    device_id: int | None = None
+    threads: int | None = None
+    winograd: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads {self.threads}: at least 1 is needed")
+        if self.device_id is not None and self.device_id < 0:
+            raise UsageError(f"--device-id {self.device_id}: devices are counted from 0")
+        if self.device_id is not None and self.backend != "cuda":
+            raise UsageError(f"--device-id {self.device_id} goes with --backend cuda, not {self.backend}")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_share(value: float, option: str) -> None:
+    """Raise UsageError unless `value` lies in 0..1."""
+    if not 0 <= value <= 1:
+        raise UsageError(f"{option} {value:g}: it must lie between 0 and 1")
+
+
+def parse_conf(text: str) -> Conf:
+    """``0.5``, ``person=0.3,car=0.6`` or ``0.5,person=0.3`` → thresholds."""
+    default: float | None = None
+    per_class: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=")
+        if equals:
+            per_class[name.strip()] = _number(value, text)
+        elif default is None:
+            default = _number(value, text)
+        else:
+            raise UsageError(f"--conf {text}: more than one threshold without a class name")
+    return Conf(default, per_class)
+
+
+def _number(value: str, text: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"--conf {text}: {value.strip()!r} is not a number (e.g. 0.5 or 0.5,person=0.3)") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``416`` or ``608x416`` → width and height in pixels."""
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
+        raise UsageError(f"--size {text}: expected one number or WIDTHxHEIGHT, e.g. 416 or 608x416")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_scale(text: str | None) -> float | None:
+    """``0.5`` or ``1/255`` → a factor above 0; None as it is."""
+    if text is None:
+        return None
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--scale {text}: expected a number above 0 or a fraction, e.g. 1/255")
+    return value
+
+
+def parse_triple(option: str, text: str | None) -> tuple[float, float, float] | None:
+    """``A,B,C``, or one number for all three channels; None as it is."""
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise UsageError(f"{option} {text}: expected one number or three, e.g. 123.7,116.3,103.5")
+    return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])

@@ -1,0 +1,67 @@
+"""SSD as TensorFlow Lite has it before TFLite_Detection_PostProcess, which `formats.tflite_postprocess` cuts off.
+
+Box codes ``y, x, h, w`` relative to N anchors, an array a feature map, (B, 4 · anchors of a cell, H, W) or (B, n, 4);
+then scores (B, N, C + 1), squashed, the background first, or (B, N, C) without one. The arithmetic is that of
+tensorflow/lite/kernels/detection_postprocess.cc.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import DecodeError
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, Priors
+from cvdetect.families.scoring import found, likely
+
+__all__ = ["decode_tflite_ssd"]
+
+
+def decode_tflite_ssd(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+    """Box codes and scores, with ``options.priors`` → boxes of each image in network pixels. Class 0 is no background.
+
+    Raises:
+        DecodeError: other shapes, NaN, or scores outside 0 to 1.
+    """
+    codes, scores = _codes_and_scores(outputs, fed.count, options.priors)
+    priors = options.priors
+    assert priors is not None  # else the shapes are wrong
+    first = scores.shape[2] - priors.classes
+    return [_one_image(c, s[:, first:], priors, fed.wh, options) for c, s in zip(codes, scores, strict=True)]
+
+
+def _codes_and_scores(outputs: Outputs, count: int, priors: Priors | None) -> tuple[Floats, Floats]:
+    *maps, scores = list(outputs.values()) or [np.zeros(0, np.float32)]
+    anchors, classes = (len(priors.boxes), priors.classes) if priors else (0, 0)
+    codes = [_rows(each) for each in maps if each.ndim in (3, 4) and each.size]
+    fits = all(rows.shape[0] == count for rows in codes) and sum(rows.shape[1] for rows in codes) == anchors
+    if not codes or not fits or scores.shape not in _with_classes(count, anchors, classes):
+        got = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+        raise DecodeError(
+            f"expected box codes ({count}, {anchors}, 4) and scores ({count}, {anchors}, {classes + 1}), got ({got}): "
+            "the model needs another decoder"
+        )
+    return np.concatenate(codes, axis=1), scores
+
+
+def _rows(codes: Floats) -> Floats:
+    """Codes of one feature map → (B, n, 4), cell by cell as the anchors are listed."""
+    if codes.ndim == 4:
+        codes = codes.transpose(0, 2, 3, 1)
+    return codes.reshape(len(codes), -1, 4) if codes[0].size % 4 == 0 else codes[:, :0].reshape(len(codes), 0, 4)
+
+
+def _with_classes(count: int, anchors: int, classes: int) -> tuple[tuple[int, int, int], ...]:
+    return (count, anchors, classes), (count, anchors, classes + 1)
+
+
+def _one_image(
+    codes: Floats, scores: Floats, priors: Priors, wh: tuple[int, int], options: DecodeOptions
+) -> Detections:
+    kept = likely(scores, options)
+    near, by = priors.boxes[kept], codes[kept] / np.array(priors.scales, np.float32)
+    centre = near[:, :2] + by[:, :2] * near[:, 2:]
+    with np.errstate(over="ignore"):  # infinity is told as what it is
+        half = np.exp(by[:, 2:]) * near[:, 2:] / 2
+    xyxy = np.concatenate([(centre - half)[:, ::-1], (centre + half)[:, ::-1]], axis=1)
+    return found(xyxy * np.array([*wh, *wh], np.float32), scores[kept], options)

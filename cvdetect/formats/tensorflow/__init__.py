@@ -1,0 +1,1 @@
+"""TensorFlow frozen graphs and the text graphs with which OpenCV reads them."""

@@ -1,0 +1,130 @@
+"""Nodes of a text graph as OpenCV's importer reads them (its tf_importer.cpp), made with a few words each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cvdetect.formats.prototext import Field, Message
+from cvdetect.formats.tensorflow.graphdef import DType, Node, Shape
+
+__all__ = [
+    "OWN", "attribute", "concat", "constant",
+    "converted", "flatten", "from_graph", "make", "placeholder", "reshape", "slice_from",
+]  # fmt: skip
+
+OWN = "cvdetect/"
+"""The scope of constants that are not in the graph: OpenCV takes no two constants of one name."""
+
+Attributes = dict[str, "Message | bool | int | float | str | Sequence[float] | Sequence[int]"]
+# What OpenCV's importer looks at; the rest (types, counts) only makes the file longer.
+_KEPT = frozenset(
+    {
+        "align_corners", "alpha", "axis", "data_format", "dilations", "epsilon", "half_pixel_centers", "keep_dims",
+        "keepdims", "ksize", "padding", "squeeze_dims", "strides", "transpose_a", "transpose_b",
+    }
+)  # fmt: skip
+
+
+def make(name: str, op: str, inputs: Sequence[str] = (), **attributes: object) -> Message:
+    """A node; an attribute is a bool, int, float, str, a list (a constant tensor), or a ready `Message`."""
+    fields = [Field("name", name.encode()), Field("op", op.encode())]
+    fields += [Field("input", each.encode()) for each in inputs]
+    return Message((*fields, *(attribute(key, attributes[key]) for key in sorted(attributes))))
+
+
+def attribute(key: str, value: object) -> Field:
+    """One attribute of a node."""
+    return Field("attr", Message((Field("key", key.encode()), Field("value", _value(value)))))
+
+
+def _value(value: object) -> Message:
+    if isinstance(value, Message):
+        return value
+    if isinstance(value, bool):
+        return Message((Field("b", "true" if value else "false"),))
+    if isinstance(value, int):
+        return Message((Field("i", str(value)),))
+    if isinstance(value, float):
+        return Message((Field("f", _decimal(value)),))
+    if isinstance(value, str):
+        return Message((Field("s", value.encode()),))
+    assert isinstance(value, (list, tuple)), value
+    return Message((Field("tensor", _tensor(value)),))
+
+
+def _decimal(value: float) -> str:
+    """The shortest decimals that give the same float32."""
+    return str(np.float32(value))
+
+
+def _tensor(values: Sequence[float]) -> Message:
+    whole = all(isinstance(each, int) for each in values)
+    size = Message((Field("dim", Message((Field("size", str(len(values))),))),))
+    numbers = [Field("int_val", str(each)) if whole else Field("float_val", _decimal(each)) for each in values]
+    return Message((Field("dtype", "DT_INT32" if whole else "DT_FLOAT"), Field("tensor_shape", size), *numbers))
+
+
+def from_graph(node: Node, op: str | None = None, inputs: Sequence[str] | None = None) -> Message:
+    """A node of the frozen graph, with the attributes that OpenCV reads; `op` and `inputs` replace its own."""
+    kept = {key: node.attribute(key) for key in sorted(_KEPT & node.raw.keys())}
+    fields = [attribute(key, found) for key, value in kept.items() if (found := _copied(value)) is not None]
+    made = make(node.name, op or node.op, node.inputs if inputs is None else inputs)
+    return Message((*made.fields, *fields))
+
+
+def _copied(value: object) -> object:
+    """An attribute's value as `attribute` takes it; None for kinds that no node of a text graph has."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, tuple) and all(isinstance(each, int) for each in value):
+        return Message((Field("list", Message(tuple(Field("i", str(each)) for each in value))),))
+    return value if isinstance(value, (bool, int, float)) and not isinstance(value, (DType, Shape)) else None
+
+
+def constant(name: str, values: Sequence[int] | Sequence[float]) -> Message:
+    """A constant of one dimension."""
+    return make(name, "Const", value=list(values))
+
+
+def placeholder(name: str, wh: tuple[int, int] | None) -> Message:
+    """The picture: (any, height, width, 3); None for any size."""
+    width, height = wh or (-1, -1)
+    dims = tuple(Field("dim", Message((Field("size", str(size)),))) for size in (-1, height, width, 3))
+    shape = Message((Field("shape", Message(dims)),))
+    return make(name, "Placeholder", dtype=Message((Field("type", "DT_UINT8"),)), shape=shape)
+
+
+def flatten(name: str, source: str) -> Message:
+    """(N, …) → (N, values)."""
+    return make(name, "Flatten", [source])
+
+
+def reshape(name: str, source: str, shape: Sequence[int]) -> list[Message]:
+    """A reshape to constant sizes; 0 keeps a size, -1 takes what is left."""
+    return [constant(f"{OWN}{name}/shape", shape), make(name, "Reshape", [source, f"{OWN}{name}/shape"])]
+
+
+def divided(name: str, source: str, by: float) -> list[Message]:
+    """The source divided by a number."""
+    return [constant(f"{OWN}{name}/factor", [1 / by]), make(name, "Mul", [source, f"{OWN}{name}/factor"])]
+
+
+def converted(name: str, source: str, converter: str, scale: float) -> list[Message]:
+    """Scores of logits: divided by `scale`, then "SIGMOID", "SOFTMAX" (over the last axis) or "IDENTITY"."""
+    scaled = divided(f"{name}/scaled", source, scale) if scale != 1 else []
+    source = f"{name}/scaled" if scaled else source
+    axis = {"axis": -1} if converter == "SOFTMAX" else {}
+    return [*scaled, make(name, converter.capitalize(), [source], **axis)]
+
+
+def slice_from(name: str, source: str, begins: Sequence[int], sizes: Sequence[int]) -> list[Message]:
+    """A cut-out; size -1 goes to the end."""
+    first, second = f"{OWN}{name}/begin", f"{OWN}{name}/size"
+    return [constant(first, begins), constant(second, sizes), make(name, "Slice", [source, first, second])]
+
+
+def concat(name: str, sources: Sequence[str]) -> list[Message]:
+    """The sources one after the other along their last axis."""
+    return [constant(f"{OWN}{name}/axis", [-1]), make(name, "ConcatV2", [*sources, f"{OWN}{name}/axis"])]

@@ -1,0 +1,227 @@
+"""Text graphs of one-stage detectors: SSD, SSDLite, PPN (one head for all feature maps), FPN (RetinaNet)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cvdetect.core.errors import ModelFileError
+from cvdetect.formats.prototext import Message
+from cvdetect.formats.tensorflow.graphdef import Graph
+from cvdetect.formats.tensorflow.make_textgraph import facts
+from cvdetect.formats.tensorflow.make_textgraph.anchors import (
+    AnchorGrid,
+    GridError,
+    fit_grids,
+    multiscale_sizes,
+    ssd_sizes,
+)
+from cvdetect.formats.tensorflow.make_textgraph.heads import Heads, Scores, anchors_of, anchors_per_cell, follow_scores
+from cvdetect.formats.tensorflow.make_textgraph.layers import Body, trace
+from cvdetect.formats.tensorflow.make_textgraph.nodes import (  # fmt: skip
+    attribute,
+    concat,
+    constant,
+    converted,
+    flatten,
+    from_graph,
+    make,
+    placeholder,
+    reshape,
+)
+from cvdetect.formats.tensorflow.make_textgraph.pipeline import MultiscaleAnchors, SsdAnchors, Suppression
+from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions
+from cvdetect.formats.tensorflow.make_textgraph.shapes import infer_shapes
+
+__all__ = ["make_ssd"]
+
+Layer = tuple[int, int, int]  # rows, columns, anchors of a cell
+# OpenCV cuts a class to its best boxes before the suppression, TensorFlow after it: with the same number, OpenCV would
+# give fewer detections. All boxes of a class would be slow at low thresholds.
+_BEFORE_SUPPRESSION = 10
+
+
+def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, settler: Settler) -> list[Message]:
+    """The nodes of the text graph.
+
+    Raises:
+        ModelFileError: see `make_text_graph`.
+    """
+    config = options.pipeline
+    wh = settler.settle(
+        "input size", facts.fixed_wh(graph), config.wh if config else None, ("--input-size", options.input_wh)
+    )
+    image = facts.picture(graph).name
+    body = trace(graph, (*heads.boxes, *heads.classes), image)
+    shapes = infer_shapes(graph, body, wh)
+    layers = _layers(graph, heads, shapes)
+    grids = _grids(graph, layers, shapes, wh, options, settler)
+    coders = facts.box_coders(graph)
+    scales = settler.settle(
+        "box coder scales (y x h w)", coders[0] if coders else None, config.box_scales if config else None,
+        ("--box-scales", options.box_scales),
+    )  # fmt: skip
+    scores = follow_scores(graph, heads.classes[0])
+    outputs = facts.channels(graph, heads.classes[0]) // layers[0][2]
+    background = _background(graph, scores, outputs, options, settler)
+    return [
+        placeholder(image, wh),
+        *(constant(name, values) for name, values in body.constants.items()),
+        *_body(graph, body, heads),
+        *_codes(heads),
+        *_priors(image, heads, grids, scales),
+        *_scores(heads, outputs, scores, options, settler),
+        _detections(outputs, background, _suppression(graph, options, settler)),
+    ]
+
+
+def _layers(graph: Graph, heads: Heads, shapes: dict[str, tuple[int, ...]]) -> list[Layer]:
+    layers = []
+    for name in heads.boxes:
+        if name not in shapes:
+            raise ModelFileError(f"{graph.name}: the size of the feature map at {name} cannot be told")
+        layers.append((shapes[name][1], shapes[name][2], anchors_per_cell(graph, name)))
+    return layers
+
+
+def _grids(
+    graph: Graph,
+    layers: Sequence[Layer],
+    shapes: dict[str, tuple[int, ...]],
+    wh: tuple[int, int],
+    options: TextGraphOptions,
+    settler: Settler,
+) -> list[AnchorGrid]:
+    """One grid of anchors for each layer, of the graph's own arithmetic, of pipeline.config, or of options."""
+    try:
+        found = anchors_of(graph, shapes)
+        computed = fit_grids(found.boxes, layers, wh) if found else None
+        claimed = _claimed(options.pipeline.anchors, wh) if options.pipeline else None
+    except GridError as error:
+        raise ModelFileError(f"{graph.name}: OpenCV cannot lay these anchors: {error}") from error
+    given = _given(layers, options, wh, graph.name)
+    grids = []
+    for index, layer in enumerate(layers):
+        said = [_at(each, index, len(layers), graph.name) for each in (computed, claimed, given)]
+        own, config, option = (each.sizes if each else None for each in said)
+        flag = "--anchor-scales and --aspect-ratios"
+        sizes = settler.settle(f"anchor sizes of layer {index + 1}", own, config, (flag, option))
+        if len(sizes) != layer[2]:
+            raise ModelFileError(
+                f"{graph.name}: layer {index + 1} has {layer[2]} anchors a cell, not {len(sizes)}: these anchors are "
+                "not of this model"
+            )
+        grids.append(next(each for each in said if each))
+    return grids
+
+
+def _at(grids: list[AnchorGrid] | None, index: int, count: int, name: str) -> AnchorGrid | None:
+    if grids is not None and len(grids) != count:
+        raise ModelFileError(f"{name}: anchors are given for {len(grids)} layers, but the graph has {count}")
+    return grids[index] if grids is not None else None
+
+
+def _claimed(anchors: object, wh: tuple[int, int]) -> list[AnchorGrid] | None:
+    if isinstance(anchors, SsdAnchors):
+        return [AnchorGrid(sizes) for sizes in ssd_sizes(anchors, wh)]
+    if not isinstance(anchors, MultiscaleAnchors):
+        return None
+    levels = range(anchors.min_level, anchors.max_level + 1)
+    return [_level(sizes, 2**level, wh) for sizes, level in zip(multiscale_sizes(anchors), levels, strict=True)]
+
+
+def _level(sizes: tuple[tuple[float, float], ...], stride: int, wh: tuple[int, int]) -> AnchorGrid:
+    """The API puts anchors into the middle of cells only where the stride divides the side."""
+    middle = {side % stride == 0 for side in wh}
+    if len(middle) > 1:
+        raise GridError(f"the stride {stride} divides only one side of {wh[0]}x{wh[1]}")
+    return AnchorGrid(sizes) if True in middle else AnchorGrid(sizes, float(stride), 0.0)
+
+
+def _given(
+    layers: Sequence[Layer], options: TextGraphOptions, wh: tuple[int, int], name: str
+) -> list[AnchorGrid] | None:
+    if not options.anchor_scales or not options.aspect_ratios:
+        return None
+    if len(options.anchor_scales) != len(layers):
+        raise ModelFileError(
+            f"{name}: --anchor-scales gives {len(options.anchor_scales)} scales, but the graph has {len(layers)} layers"
+        )
+    ratios = len(options.aspect_ratios)
+    interpolated = 1.0 if layers[-1][2] == ratios + 1 else 0.0
+    reduced = layers[0][2] != layers[-1][2]
+    anchors = SsdAnchors(options.anchor_scales, options.aspect_ratios, interpolated, reduced)
+    return [AnchorGrid(sizes) for sizes in ssd_sizes(anchors, wh)]
+
+
+def _background(graph: Graph, scores: Scores, outputs: int, options: TextGraphOptions, settler: Settler) -> bool:
+    """Whether class 0 is the background; told by the graph, else by the number of classes."""
+    known = None if scores.background is None else outputs - scores.background
+    config = options.pipeline.num_classes if options.pipeline else None
+    classes = settler.settle("number of classes", known, config, ("--num-classes", options.num_classes))
+    if outputs - classes not in (0, 1):
+        raise ModelFileError(
+            f"{graph.name}: {classes} classes do not go with its class predictors, which give {outputs} scores "
+            "an anchor"
+        )
+    return outputs > classes
+
+
+def _suppression(graph: Graph, options: TextGraphOptions, settler: Settler) -> Suppression:
+    found = facts.suppressions(graph)
+    own = found[-1] if found else None
+    config = options.pipeline.last if options.pipeline else None
+    return settler.suppression("", own, config, options.iou_threshold)
+
+
+def _body(graph: Graph, body: Body, heads: Heads) -> list[Message]:
+    """The layers; box codes stand in the order y, x in TensorFlow, which OpenCV is told at their convolutions."""
+    transposed = {facts.walk_back(graph, graph.nodes[name].data[0]) for name in heads.boxes}
+    transposed |= {name for name in heads.boxes if graph.nodes[name].op == "Conv2D"}
+    return [
+        Message((*made.fields, attribute("loc_pred_transposed", True))) if node.name in transposed else made
+        for node in body.nodes
+        for made in (from_graph(node),)
+    ]
+
+
+def _codes(heads: Heads) -> list[Message]:
+    names = [f"{name}/Flatten" for name in heads.boxes]
+    flat = [flatten(name, source) for name, source in zip(names, heads.boxes, strict=True)]
+    return [*flat, *concat("box_codes", names)]
+
+
+def _priors(
+    image: str, heads: Heads, grids: Sequence[AnchorGrid], scales: tuple[float, float, float, float]
+) -> list[Message]:
+    names = [f"anchors_{index}" for index in range(len(grids))]
+    y, x, height, width = scales
+    variance = [1 / x, 1 / y, 1 / width, 1 / height]
+    made = []
+    for name, source, grid in zip(names, heads.boxes, grids, strict=True):
+        placed = {} if grid.step is None else {"step": grid.step, "offset": grid.offset}
+        sizes = {"width": [size[0] for size in grid.sizes], "height": [size[1] for size in grid.sizes]}
+        made.append(
+            make(name, "PriorBox", [source, image], flip=False, clip=False, variance=variance, **sizes, **placed)
+        )
+    return [*made, *concat("anchors", names)]
+
+
+def _scores(heads: Heads, outputs: int, scores: Scores, options: TextGraphOptions, settler: Settler) -> list[Message]:
+    config = options.pipeline.score_converter if options.pipeline else None
+    converter = settler.settle(
+        "score converter", scores.converter, config, ("--score-converter", options.score_converter)
+    )
+    names = [f"{name}/Flatten" for name in heads.classes]
+    made = [flatten(name, source) for name, source in zip(names, heads.classes, strict=True)]
+    made += [*concat("class_logits", names), *reshape("class_logits/3d", "class_logits", [0, -1, outputs])]
+    made += converted("class_scores/3d", "class_logits/3d", converter, scores.scale)
+    return [*made, flatten("class_scores", "class_scores/3d")]
+
+
+def _detections(outputs: int, background: bool, last: Suppression) -> Message:
+    return make(
+        "detection_out", "DetectionOutput", ["box_codes", "class_scores", "anchors"],
+        num_classes=outputs, background_label_id=0 if background else outputs, share_location=True,
+        code_type="CENTER_SIZE", nms_threshold=last.iou, confidence_threshold=last.score,
+        top_k=_BEFORE_SUPPRESSION * last.per_class, keep_top_k=last.total,
+    )  # fmt: skip

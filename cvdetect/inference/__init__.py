@@ -1,0 +1,1 @@
+"""The way of a frame from preprocessing to detections."""

@@ -1,0 +1,216 @@
+"""The detector: images in, detections out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Image
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
+from cvdetect.core.progress import Progress, Silent
+from cvdetect.families import NetInput
+from cvdetect.inference.nms import suppress
+from cvdetect.inference.preprocess import input_size, preprocess
+from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, tiles
+from cvdetect.models.load import Model, load_model
+from cvdetect.runtime import Ran
+
+__all__ = ["Detector", "Watch", "load_detectors", "warm_up"]
+
+Watch = Callable[[str], None]
+
+
+def _unwatched(_stage: str) -> None: ...
+
+
+class Detector:
+    """Finds objects in images with one loaded model. Not safe to share between threads.
+
+    >>> from cvdetect import Detector
+    >>> detector = Detector.load("yolov3-tiny")
+    >>> found = detector.detect(image)  # (H, W, 3) uint8, BGR, as cv2.imdecode gives it
+    >>> for xyxy, class_id, score in zip(found.xyxy, found.class_id, found.score):
+    ...     print(detector.labels.label(class_id), score, xyxy)
+    """
+
+    def __init__(self, model: Model, tile: str | None = None) -> None:
+        self.model = model
+        self._tiled = tile is not None
+        self._grid = parse_tile(tile) if tile is not None else None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | ModelChoice | None = None,
+        detect: DetectOptions = DetectOptions(),  # noqa: B008 - frozen
+        run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+        progress: Progress = Silent(),  # noqa: B008 - stateless
+    ) -> Detector:
+        """Load a model by its name in models.yaml (None: the default) or by its files; pulls its weights at first use.
+
+        Raises:
+            UsageError: an option that cannot be met (unknown model or class, a size that does not fit).
+            ModelError: a file, a backend or a package cannot be had, or is not what it should be.
+        """
+        choice = model if isinstance(model, ModelChoice) else ModelChoice(name=model)
+        if detect.tile is not None:
+            parse_tile(detect.tile)  # told before anything is pulled
+        return cls(load_model(choice, detect, run, progress), detect.tile)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def labels(self) -> LabelSet:
+        """Names and category ids of the model's classes."""
+        return self.model.labels
+
+    @property
+    def ran(self) -> Ran:
+        """What really runs the network."""
+        return self.model.network.ran
+
+    def detect(self, image: Image) -> Detections:
+        """What is in one image (H, W, 3), BGR uint8 → detections in its pixels, clipped to it, best first."""
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[Image], watch: Watch = _unwatched) -> list[Detections]:
+        """The same for several images, of any sizes, in one pass of the network where it takes several.
+
+        Args:
+            images: BGR uint8 (H, W, 3) each.
+            watch: is called at the end of each stage with its name: "preprocess", "forward", "decode", "suppress" and
+                "place", several times where the network runs several times (tiles), there also "join".
+
+        Raises:
+            ValueError: an image has another shape or type.
+            DecodeError: the network's output is not what its family promises.
+        """
+        for image in images:
+            _check(image)
+        if self._tiled:
+            return [self._detect_tiled(image, watch) for image in images]
+        return self._forward(images, watch)
+
+    def _detect_tiled(self, image: Image, watch: Watch) -> Detections:
+        """One image by its tiles and as a whole."""
+        wh = image.shape[1], image.shape[0]
+        parts = tiles(wh, self._grid, input_size(wh, self.model.input_wh, self.model.input))
+        if len(parts) == 1:
+            return self._forward([image], watch)[0]
+        whole, *seen = self._in_groups([image, *(image[t.y1 : t.y2, t.x1 : t.x2] for t in parts)], watch)
+        placed = [found.moved(tile.x1, tile.y1) for found, tile in zip(seen, parts, strict=True)]
+        cut = [cut_by_seams(found.xyxy, tile, wh) for found, tile in zip(placed, parts, strict=True)]
+        joined = join_pieces(Detections.concat([whole, *placed]), np.concatenate([np.zeros(len(whole), bool), *cut]))
+        iou = _TILE_NMS if self.model.nms is None else self.model.nms
+        watch("join")
+        kept = suppress(joined, iou, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
+        watch("suppress")
+        return kept
+
+    def _in_groups(self, pieces: Sequence[Image], watch: Watch) -> list[Detections]:
+        """`_forward` for many pieces, in groups as equal as can be.
+
+        On CUDA exactly equal, the last piece filling up: OpenCV takes another batch as another network, whose weights
+        it brings to the GPU again (Net::Impl::setInput, initCUDABackend).
+        """
+        groups = math.ceil(len(pieces) / _TILES_AT_ONCE)
+        size = math.ceil(len(pieces) / groups)
+        fill = groups * size - len(pieces) if self.ran.backend == "cuda" else 0
+        filled = [*pieces, *[pieces[-1]] * fill]
+        found = [self._forward(filled[start : start + size], watch) for start in range(0, len(filled), size)]
+        return list(chain.from_iterable(found))[: len(pieces)]
+
+    def _forward(self, images: Sequence[Image], watch: Watch) -> list[Detections]:
+        """Images → detections in their pixels: the way of a frame."""
+        model = self.model
+        if model.one_by_one and len(images) > 1:
+            return [found for image in images for found in self._forward([image], watch)]
+        blob, placements = preprocess(images, model.input_wh, model.input)  # (B, C, h, w)
+        watch("preprocess")
+        outputs = model.network.forward(blob)
+        watch("forward")
+        found = model.decode(outputs, NetInput(len(images), (blob.shape[3], blob.shape[2])), model.options)
+        watch("decode")
+        kept = [self._suppress(d) for d in found]
+        watch("suppress")
+        placed = [p.to_source(d) for p, d in zip(placements, kept, strict=True)]
+        watch("place")
+        return placed
+
+    def _suppress(self, found: Detections) -> Detections:
+        if self.model.nms is None:  # the graph has done it
+            return found.best_first()[: self.model.max_det]
+        return suppress(found, self.model.nms, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
+
+
+_TILES_AT_ONCE = 8
+_TILE_NMS = 0.5  # across tiles, where the graph's own suppression has acted in each
+
+
+def _check(image: Image) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"expected a BGR image, uint8 (H, W, 3), got {got}")
+
+
+def load_detectors(
+    choice: ModelChoice,
+    detect: DetectOptions,
+    run: RunOptions,
+    progress: Progress,
+    most: int | None = None,
+    workers: int | None = None,
+) -> list[Detector]:
+    """One detector a core with one thread each, where that is faster than one detector with all cores.
+
+    Two networks of one thread each beat one of two threads by a tenth to a fifth on whole folders and videos (README of
+    benchmarks/), because no core waits for the other at the end of a layer. Each holds its own copy of the weights.
+    On an NVIDIA GPU there are two: while it runs one, the other's pictures are made ready and its output is read.
+    On other devices, and for a few images, there is one.
+
+    Args:
+        most: how many images there are; None where that is unknown or large.
+        workers: so many detectors, whatever would be faster; they share the threads.
+    """
+    threads = run.threads or usable_cores()
+    first = Detector.load(choice, detect, run, progress)
+    useful = threads if most is None else most // _IMAGES_WORTH_A_NETWORK
+    if workers is None:
+        workers = max(1, min(threads, useful, _most_networks(first.ran)))
+    # OpenCV's number of threads is one for the whole process, so these also set it for the first.
+    each = replace(run, threads=max(1, threads // max(1, workers)))
+    return [first, *(Detector.load(choice, detect, each) for _ in range(workers - 1))]
+
+
+def _most_networks(ran: Ran) -> int:
+    if ran.backend == "cuda":
+        return 2
+    return _MOST_WORKERS if ran.target == "cpu" else 1
+
+
+def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progress, batch: int = 1) -> None:
+    """Run each once on black images: the first pass sets a network up, on a GPU for seconds, and is no frame's time.
+
+    Args:
+        wh: width and height of the images to come, in pixels.
+        batch: how many of them will go through the network at once.
+    """
+    begin = time.perf_counter()
+    black = np.zeros((wh[1], wh[0], 3), np.uint8)
+    for detector in detectors:
+        detector.detect_batch([black] * batch)
+    progress.detail(f"warmed up in {time.perf_counter() - begin:.2f} s")
+
+
+_IMAGES_WORTH_A_NETWORK = 4  # loading one more takes about as long as a few images
+_MOST_WORKERS = 8  # beyond, memory and the cores' shared caches set the limit

@@ -1,0 +1,121 @@
+"""What to annotate, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvdetect.core.frame import MAX_PIXELS
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.storage import Folder, open_folder
+
+__all__ = ["AnnotateJob", "Report"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateJob:
+    """What to annotate. A folder is a path, or an address as a string (``s3://bucket/labels``).
+
+    Attributes:
+        images: a folder, a pattern, a picture, ``@FILE`` or ``-`` (standard input) for a list of paths; or addresses.
+        out: the folder for annotation files; the manifest lies in its sub-folder ``.cvdetect``.
+        formats: keys of `WRITERS`; one goes into `out` itself, several each into a folder of its name.
+        root: what names are relative to, for a list or a single picture; None: the current folder, the picture's.
+        recursive: go into sub-folders.
+        draw, crops: folders for annotated copies and for a picture of each detection.
+        blur: classes (names or ids, or "all") to pixelate in every picture that is written.
+        review: write an HTML page to look through.
+        yolo_conf: write the score as a sixth column of YOLO's label files.
+        link_images, copy_images: make `out` a whole data set, in formats with a folder for images (`IMAGE_FOLDERS`).
+        resume: go on in an `out` that has a manifest: what decides about outputs and is not given is taken from it,
+            what is given and contradicts is an error. Without a manifest, a run begins.
+        overwrite: delete what an earlier run has written into `out`, and start again; files of a user in the places of
+            files that are written are replaced.
+        given: options that count as given (``--max-det``), for `resume`; None: those whose values are not the defaults.
+        fail_fast: stop at the first image that fails.
+        workers: networks that run side by side; None takes what is usually fastest.
+        batch: images that go through a network at once.
+        max_pixels: larger pictures are not decoded; they fail.
+        engine: "local", or "ray" for a Ray cluster; the files are the same.
+        ray_address: of a Ray cluster (host:port, ray://host:port, or auto); None starts one on this machine.
+    """
+
+    images: str
+    out: Path | str
+    formats: tuple[str, ...] = ("coco",)
+    root: Path | str | None = None
+    recursive: bool = True
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    draw: Path | str | None = None
+    crops: Path | str | None = None
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    review: bool = False
+    yolo_conf: bool = False
+    link_images: bool = False
+    copy_images: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    fail_fast: bool = False
+    workers: int | None = None
+    batch: int = 1
+    max_pixels: int = MAX_PIXELS
+    engine: str = "local"
+    ray_address: str | None = None
+    given: frozenset[str] | None = None
+
+    @property
+    def out_folder(self) -> Folder:
+        """The folder for annotation files.
+
+        Raises:
+            UsageError, MissingPackage: as `open_folder`, here and in `folders`.
+        """
+        return open_folder(self.out)
+
+    def folders(self) -> dict[str, Folder]:
+        """The folders of pictures that are wanted, by kind."""
+        given = {"draw": self.draw, "crops": self.crops}
+        kinds = {kind: open_folder(place) for kind, place in given.items() if place is not None}
+        return kinds | ({"review": self.out_folder.folder("review")} if self.review else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How it went.
+
+    Attributes:
+        done: images with results, also those of earlier runs.
+        detected: images that this run has detected in.
+        failed: images that failed.
+        waiting: images that are still to be done, after an interruption.
+        unreadable: folders that could not be entered.
+        interrupted: 130 or 143 where a signal ended it.
+        kept: files that were edited since an earlier run wrote them, and stayed as they are.
+        replaced: files that cvdetect did not make, or that were edited since, and were replaced (`overwrite`).
+        occupied: files that somebody put, during the run, where one of its own was to be; they stayed.
+        outputs: what was written, for a person to open: paths and addresses, of folders with a slash at the end.
+    """
+
+    done: int
+    detected: int
+    failed: int
+    waiting: int = 0
+    unreadable: int = 0
+    interrupted: int = 0
+    kept: int = 0
+    replaced: int = 0
+    occupied: int = 0
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is done, 1 part of it, 4 nothing could be read, 130 or 143 interrupted."""
+        if self.interrupted:
+            return self.interrupted
+        if self.failed and not (self.done or self.waiting):
+            return 4
+        return 1 if self.failed or self.unreadable or self.occupied else 0

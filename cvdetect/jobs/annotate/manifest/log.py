@@ -1,0 +1,179 @@
+"""The manifest of a run whose OUT is in a store: SQLite on this machine, and all that changes it as a log in OUT.
+
+The walk is not in the log: what waits is found again. An image's row has the state in which it was done, so that it is
+redone when it has changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cvdetect.jobs.annotate.manifest.images import Manifest, Row
+from cvdetect.jobs.annotate.manifest.ledger import add_written, replace_written
+from cvdetect.jobs.annotate.manifest.order import place_of
+from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
+from cvdetect.jobs.annotate.manifest.parts import Event, Parts
+
+__all__ = ["PartedManifest"]
+
+_ROWS = 500  # in one event
+
+
+class PartedManifest(Manifest):
+    """The manifest that `parts` tell, worked on at `path`, where nothing needs to last.
+
+    Raises:
+        DamagedManifest: a part is missing or damaged.
+        SinkError: as `Manifest`, and where another run is at work.
+    """
+
+    def __init__(self, path: Path, parts: Parts) -> None:
+        super().__init__(path)
+        self._parts = parts
+        self.all("PRAGMA synchronous = OFF")
+        try:
+            for events in parts.read():
+                self._replay(events)
+        except BaseException:
+            super().__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._parts.flush()
+        finally:
+            super().__exit__()
+
+    def _replay(self, events: Iterable[Event]) -> None:
+        with self.transaction() as base:
+            for event in events:
+                _REPLAY[event["do"]](base, event)
+
+    def remember(self, **facts: Any) -> None:
+        """Written at once: what follows may rely on it."""
+        new = {key: value for key, value in facts.items() if json.loads(json.dumps(value)) != self.fact(key)}
+        super().remember(**facts)
+        if new:
+            self._parts.add({"do": "remember", "facts": new}, now=True)
+
+    def begin(self, claims: Iterable[Written] = (), **facts: Any) -> None:
+        """From here on, earlier parts are not needed; they are deleted when all is written that is still true."""
+        super().begin(claims, **facts)
+        self._parts.flush()
+        first = self._parts.last + 1
+        self._parts.add({"do": "begin", "facts": facts}, now=True)
+        self._log(self.all_written())
+        self._parts.flush()
+        self._parts.remove(before=first)
+
+    def forget(self, name: str) -> None:
+        """As `Manifest`."""
+        super().forget(name)
+        self._parts.add({"do": "forget", "name": name})
+
+    def make_all_wait(self) -> None:
+        """As `Manifest`."""
+        super().make_all_wait()
+        self._parts.add({"do": "wait"})
+
+    def record_all(self, outcomes: Iterable[Outcome]) -> None:
+        """Lost with the process unless their part is written; then the images are done again."""
+        recorded = list(outcomes)
+        super().record_all(recorded)
+        for outcome in recorded:
+            self._parts.add(_event(self.row(outcome.name), outcome.files))
+
+    def add_files(self, name: str, files: Iterable[Written]) -> None:
+        """As `Manifest`."""
+        added = list(files)
+        super().add_files(name, added)
+        self._parts.add({"do": "files", "name": name, "files": self.files_of(name), "written": [*map(astuple, added)]})
+
+    def log(self, rows: Iterable[Written], export: int = 0) -> None:
+        """Written at once, also where there is nothing new: if another run is at work, nothing is put down."""
+        logged = list(rows)
+        super().log(logged, export)
+        self._log(iter(logged))
+        self._parts.add({"do": "written", "rows": []}, now=True)
+
+    def _log(self, rows: Iterator[Written]) -> None:
+        while some := list(islice(rows, _ROWS)):
+            self._parts.add({"do": "written", "rows": [*map(astuple, some)]})
+
+    def disown(self, keys: Iterable[str]) -> None:
+        """As `Manifest`."""
+        gone = list(keys)
+        super().disown(gone)
+        if gone:
+            self._parts.add({"do": "disown", "keys": gone})
+
+    def end_export(self, export: int) -> None:
+        """As `Manifest`."""
+        superseded = [[json.loads(key), digest] for key, digest in self.superseded(export)]
+        super().end_export(export)
+        for at in range(0, len(superseded), _ROWS):
+            self._parts.add({"do": "drop", "rows": superseded[at : at + _ROWS]})
+
+
+def _event(row: Row, files: Iterable[Written]) -> Event:
+    found = None if row.found is None else base64.b64encode(row.found).decode("ascii")
+    return {"do": "record", **row._asdict(), "found": found, "written": [*map(astuple, files)]}
+
+
+def _record(base: sqlite3.Connection, event: Event) -> None:
+    row = {**event, "found": None if event["found"] is None else base64.b64decode(event["found"])}
+    base.execute(
+        "INSERT OR REPLACE INTO images (place, name, listing, size, mtime_ns, status, reason, width, height, found, "
+        "files) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (place_of(event["name"]), json.dumps(event["name"]), *(row[key] for key in Row._fields[1:])),
+    )
+    replace_written(base, (Written(*values) for values in event["written"]))
+
+
+def _remember(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(key, json.dumps(value)) for key, value in event["facts"].items()]
+    base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+
+def _begin(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("DELETE FROM images")
+    base.execute("DELETE FROM facts")
+    _remember(base, event)
+
+
+def _files(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("UPDATE images SET files = ? WHERE place = ?", (json.dumps(event["files"]), place_of(event["name"])))
+    replace_written(base, (Written(*values) for values in event["written"]))
+
+
+def _written(base: sqlite3.Connection, event: Event) -> None:
+    add_written(base, (Written(*values) for values in event["rows"]))
+
+
+def _drop(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(json.dumps(key), digest) for key, digest in event["rows"]]
+    base.executemany("DELETE FROM written WHERE key = ? AND digest = ?", rows)
+
+
+def _disown(base: sqlite3.Connection, event: Event) -> None:
+    base.executemany("DELETE FROM written WHERE key = ?", [(json.dumps(key),) for key in event["keys"]])
+
+
+_REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
+    "begin": _begin,
+    "remember": _remember,
+    "record": _record,
+    "files": _files,
+    "forget": lambda base, event: base.execute("DELETE FROM images WHERE place = ?", (place_of(event["name"]),)),
+    "wait": lambda base, _: base.execute("UPDATE images SET status = 0"),
+    "written": _written,
+    "drop": _drop,
+    "disown": _disown,
+}

@@ -1,0 +1,180 @@
+"""The images of a data set, put beside their labels, so that a training tool or importer finds both in one folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cvdetect.annotations.formats import IMAGE_FOLDERS
+from cvdetect.annotations.naming import output_stems, placed_name
+from cvdetect.annotations.types import ImagePlace
+from cvdetect.core.errors import SourceError, UnfitName, UsageError
+from cvdetect.core.files import not_written, place
+from cvdetect.jobs.annotate.images import why_unfit
+from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.storage import Folder, LocalFolder
+
+__all__ = ["check_images", "export_folders", "image_paths", "image_place", "stage_images"]
+
+
+def export_folders(job: AnnotateJob) -> dict[str, str]:
+    """Each format → the folder of its files, relative to `out`."""
+    return {name: "" if len(job.formats) == 1 else name for name in job.formats}
+
+
+def check_images(job: AnnotateJob, root: Folder) -> None:
+    """Raise UsageError where the images of `root` cannot be linked or copied as `job` wants it."""
+    if not (job.link_images or job.copy_images):
+        return
+    option = "--link-images" if job.link_images else "--copy-images"
+    if job.link_images and job.copy_images:
+        raise UsageError("--link-images and --copy-images contradict each other: give one")
+    if not set(job.formats) & set(IMAGE_FOLDERS):
+        raise UsageError(f"{option}: goes with --format {', '.join(IMAGE_FOLDERS)}")
+    if job.blur:
+        raise UsageError(f"{option}: would put in the images without --blur; --draw writes blurred copies")
+    out = job.out_folder
+    for name, folder in _image_folders(job):
+        if image_place(job, name, root) == "placed" and (root.within(out.folder(folder)) or _same(root, out)):
+            raise UsageError(f"{option}: {out.folder(folder)} would lie among the images of {root}: give another --out")
+        for kind, pictures in job.folders().items():
+            if pictures.within(out.folder(folder)) or out.folder(folder).within(pictures):
+                raise UsageError(f"--{kind} {pictures}: goes with {option} only outside of {out.folder(folder)}")
+    if job.link_images and not (isinstance(root, LocalFolder) and isinstance(job.out_folder, LocalFolder)):
+        raise UsageError("--link-images: there are no links in a store; give --copy-images")
+
+
+def _same(one: Folder, other: Folder) -> bool:
+    return one.within(other) and other.within(one)
+
+
+def image_place(job: AnnotateJob, format_name: str, root: Folder) -> ImagePlace:
+    """Where the images are, for a format's data set."""
+    folder = dict(_image_folders(job)).get(format_name)
+    if folder is None:
+        return "elsewhere"
+    out = job.out_folder
+    # Readers find labels by the path that they have when links are followed, so a link to the images is elsewhere.
+    if isinstance(root, LocalFolder) and isinstance(out, LocalFolder) and _lies_at(root.path, out.path, folder):
+        return "there"
+    return "placed" if job.link_images or job.copy_images else "elsewhere"
+
+
+def _lies_at(images: Path, out: Path, folder: str) -> bool:
+    return images.resolve() == out.resolve() / folder
+
+
+def image_paths(job: AnnotateJob, root: Folder, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Name of each image, and its path in `out`, for every format that it is to be put into."""
+    wanted = [folder for name, folder in _image_folders(job) if image_place(job, name, root) == "placed"]
+    stems = output_stems(names) if wanted else {}
+    for folder in wanted:
+        yield from ((name, f"{folder}/{placed_name(name, stem)}") for name, stem in stems.items())
+
+
+def stage_images(job: AnnotateJob, root: Folder, names: Iterable[str], staging: Path) -> dict[str, str]:
+    """Link or copy every image into `staging`, from where it is moved to the same path in `out`.
+
+    Links are hard ones where the disk takes them: datumaro refuses symbolic ones that lead out of the data set, and
+    archives and containers lose what they lead to.
+
+    Returns:
+        Name of an image → why it is not there; all others are.
+
+    Raises:
+        SinkError: the disk does not take it.
+    """
+    missing: dict[str, str] = {}
+    for name, path in image_paths(job, root, names):
+        staged = place(staging, path)
+        try:
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            _stage(job, root, name, path, staged)
+        except SourceError as error:
+            missing[name] = f"cannot be put into the data set: {str(error).removeprefix(f'{root.shown(name)}: ')}"
+        except OSError as error:
+            told = not_written(staged, error)
+            if not isinstance(told, UnfitName):
+                raise told from error
+            missing[name] = f"cannot be put into the data set: {why_unfit(told)}"
+    return missing
+
+
+def _stage(job: AnnotateJob, root: Folder, name: str, path: str, staged: Path) -> None:
+    out = job.out_folder
+    if not isinstance(root, LocalFolder):
+        staged.write_bytes(root.read(name))
+        return
+    source = root.path / name
+    try:
+        source = source.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise SourceError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(out, LocalFolder):
+        staged.symlink_to(source)  # which is followed when the file is sent
+    else:
+        _stage_on_disk(source, staged, out.path / path, job.link_images)
+
+
+def _stage_on_disk(source: Path, staged: Path, target: Path, link: bool) -> None:
+    """An earlier copy stays as it is; where a copy is to become a link, or the reverse, what is there goes first.
+
+    Where the image itself has become a link to its earlier copy, that is all there is of it, and stays.
+    """
+    if source == target.parent.resolve() / target.name:
+        _link(source, staged, target)
+        return
+    if _is_copy(target, source):
+        if not link:
+            staged.hardlink_to(target)
+            return
+        target.unlink()
+    elif not link and _is_hard_link(target, source):
+        target.unlink()
+    if link:
+        _link(source, staged, target)
+    else:
+        _copy(source, staged)
+
+
+def _is_hard_link(target: Path, source: Path) -> bool:
+    return target.exists() and target.samefile(source) and not target.is_symlink()
+
+
+def _link(source: Path, staged: Path, target: Path) -> None:
+    try:
+        staged.hardlink_to(source)
+    except OSError:  # another disk, or a file of another user
+        staged.symlink_to(os.path.relpath(source, target.parent.resolve()))
+
+
+def _is_copy(target: Path, source: Path) -> bool:
+    """Whether a file is an earlier copy of `source`, and no link to it."""
+    try:
+        own, status = target.lstat(), source.stat()
+    except OSError:
+        return False
+    same = (own.st_size, own.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return same and stat.S_ISREG(own.st_mode) and (own.st_dev, own.st_ino) != (status.st_dev, status.st_ino)
+
+
+def _copy(source: Path, staged: Path) -> None:
+    """Copy content and modification time, by which `_is_copy` knows it."""
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        raise SourceError(f"{source}: cannot be read: {error.strerror or error}") from error
+    with stream, staged.open("wb") as copied:
+        shutil.copyfileobj(stream, copied, 1 << 20)
+    status = source.stat()
+    os.utime(staged, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _image_folders(job: AnnotateJob) -> list[tuple[str, str]]:
+    """Each format that has a folder for images, and that folder relative to `out`."""
+    folders = export_folders(job)
+    return [(name, posixpath.join(folders[name], IMAGE_FOLDERS[name])) for name in job.formats if name in IMAGE_FOLDERS]

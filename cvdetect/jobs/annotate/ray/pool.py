@@ -1,0 +1,240 @@
+"""Workers on a Ray cluster: one actor each, started where there is room, watched, and started again when they die."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cvdetect import __version__
+from cvdetect.core.errors import BackendError, CvdetectError, MissingPackage
+from cvdetect.core.progress import Progress
+from cvdetect.jobs.annotate.ray.actor import actor_class
+from cvdetect.jobs.annotate.ray.chunks import Chunk, Event, Finished, Joined, Lost
+from cvdetect.jobs.annotate.ray.connection import answers, head_of
+from cvdetect.jobs.annotate.ray.work import Loaded, Sent
+
+__all__ = ["Needs", "RayPool"]
+
+_LOOK_S = 5.0  # seconds between two looks at the cluster's nodes
+_HEADLESS_S = 20.0
+_STILLBORN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an actor takes of its node: cores and GPUs."""
+
+    cpus: int = 1
+    gpus: int = 0
+
+    def room_on(self, resources: dict[str, float]) -> int:
+        """How many actors a node with these resources holds."""
+        cpus = int(resources.get("CPU", 0) // self.cpus)
+        return min(cpus, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else cpus
+
+
+@dataclass(slots=True)
+class _Member:
+    """An actor: its node, once it is known, and whether the model is loaded."""
+
+    handle: Any
+    where: str = ""
+    joined: bool = False
+
+
+class RayPool:
+    """A `Pool` of actors. A context manager that ends them.
+
+    Args:
+        ray: the module, connected.
+        order: an `Order`, pickled: it must not be unpickled before it is known that cvdetect is there to do it.
+        agree: is given what every actor has loaded, and its node; raises where it may not join.
+        send: a chunk's names → what `Worker.do` has to know of them.
+        wanted: actors; None: as many as the cluster has room for.
+        most: never more than these.
+        patience: seconds that may pass without any actor.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        order: bytes,
+        needs: Needs,
+        agree: Callable[[Loaded, str], None],
+        send: Callable[[Sequence[str]], Sent],
+        progress: Progress,
+        *,
+        wanted: int | None,
+        most: int,
+        patience: float,
+    ) -> None:
+        self._ray = ray
+        self._order = order
+        self._needs = needs
+        self._agree = agree
+        self._send = send
+        self._progress = progress
+        self._wanted = wanted
+        self._most = most
+        self._patience = patience
+        self._class = ray.remote(actor_class())
+        self._members: dict[int, _Member] = {}
+        self._calls: dict[Any, tuple[int, str]] = {}  # what was asked of which member
+        self._number = 0
+        self._looked = 0.0
+        self._alive_at = time.monotonic()
+        self._head, self._head_at = head_of(ray), time.monotonic()
+        self._early: list[Event] = []
+        self._stillborn = 0  # actors in a row that died before they had loaded the model
+
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self._members.values():
+            self._ray.kill(member.handle)
+        self._members.clear()
+
+    def wait_for_first(self) -> None:
+        """Return when an actor has joined. What happens meanwhile is told by the next `events`.
+
+        Raises:
+            As `events`.
+        """
+        while not any(member.joined for member in self._members.values()):
+            self._early = [*self._early, *self.events(0.5)]
+
+    def give(self, worker: int, chunk: Chunk) -> None:
+        """As `Pool.give`."""
+        call = self._members[worker].handle.do.remote(chunk.names, self._send(chunk.names))
+        self._calls[call] = worker, "do"
+
+    def events(self, seconds: float) -> list[Event]:
+        """As `Pool.events`.
+
+        Raises:
+            BackendError: there has been no actor for too long, or one must not join.
+            CvdetectError: what an actor raised.
+        """
+        if self._early and any(member.joined for member in self._members.values()):
+            early, self._early = self._early, []
+            return early
+        self._look()
+        if not self._calls:
+            time.sleep(min(seconds, 0.1))
+            return []
+        self._ray.wait(list(self._calls), num_returns=1, timeout=seconds)
+        ready, _ = self._ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
+        answers = [(*self._calls.pop(call), *self._answer(call)) for call in ready]
+        told = [self._told(number, what, value) for number, what, value, lost in answers if not lost]
+        # What an actor has finished counts, even if it died right after.
+        gone = [self._gone(number, why) for number, _, why, lost in answers if lost]
+        return [event for events in (*told, *gone) for event in events]
+
+    def _look(self) -> None:
+        """From time to time: start actors where there is room; give up where there has been none for long."""
+        now = time.monotonic()
+        if any(member.where for member in self._members.values()):
+            self._alive_at = now
+        elif now - self._alive_at > self._patience:
+            raise BackendError(self._none())
+        if (now - self._looked < _LOOK_S and self._looked) or not self._head_answers(now):
+            return
+        self._looked = now
+        room = self._room()
+        for _ in range(min(self._wanted or room, self._most) - len(self._members)):
+            self._start()
+
+    def _head_answers(self, now: float) -> bool:
+        """Whether the cluster's head is there: without it Ray's own calls wait for a minute, then end the process."""
+        if self._head is None or answers(self._head):
+            self._head_at = now
+            return True
+        if now - self._head_at > _HEADLESS_S:
+            raise BackendError(
+                f"--engine ray: the head of the Ray cluster, {self._head}, has not answered for {_HEADLESS_S:g} s; "
+                "what is done is kept, go on with --resume"
+            )
+        return False
+
+    def _room(self) -> int:
+        """Actors that the nodes that are alive hold, whatever else runs there."""
+        return sum(self._needs.room_on(node["Resources"]) for node in self._ray.nodes() if node["Alive"])
+
+    def _none(self) -> str:
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        what = f"{self._needs.cpus} CPU" + (f" and {self._needs.gpus} GPU" if self._needs.gpus else "")
+        return (
+            f"--engine ray: no worker for {self._patience:g} s: {len(nodes)} nodes are alive, with room for "
+            f"{self._room()} workers of {what} beside other work; what is done is kept, go on with --resume"
+        )
+
+    def _start(self) -> None:
+        handle = self._class.options(num_cpus=self._needs.cpus, num_gpus=self._needs.gpus, max_restarts=0).remote()
+        self._number += 1
+        self._members[self._number] = _Member(handle)
+        self._calls[handle.where.remote()] = self._number, "where"
+        self._calls[handle.load.remote(__version__, self._order)] = self._number, "load"
+
+    def _answer(self, call: Any) -> tuple[Any, bool]:
+        """What a call has given, and False; or why its actor is gone, and True."""
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(call), False
+        except errors.RayTaskError as error:
+            return error.cause, False
+        except errors.RayError as error:
+            return error, True
+
+    def _told(self, number: int, what: str, value: Any) -> list[Event]:
+        """What follows from an actor's answer."""
+        member = self._members.get(number)
+        if member is None:  # taken for dead
+            return []
+        if isinstance(value, Exception):
+            raise _from_node(value, member.where) from value
+        if what == "where":
+            member.where = value
+            return []
+        if what == "do":
+            outcomes, seconds = value
+            return [Finished(number, outcomes, seconds)]
+        self._agree(value, member.where)
+        member.joined = True
+        self._stillborn = 0
+        self._progress.detail(f"{member.where}: a worker is ready")
+        return [Joined(number)]
+
+    def _gone(self, number: int, why: Exception) -> list[Event]:
+        """An actor is no more, or cannot be reached: make sure that it is no more."""
+        member = self._members.pop(number, None)
+        if member is None:  # told already
+            return []
+        self._ray.kill(member.handle)
+        self._stillborn += not member.joined
+        if self._stillborn >= _STILLBORN:
+            raise BackendError(f"{member.where or 'a node'}: workers die while they load the model: {_why(why)}")
+        return [Lost(number, member.where or "a node", _why(why))]
+
+
+def _why(error: Exception) -> str:
+    """Ray's page of text as a few words."""
+    names = {
+        "OutOfMemoryError": "out of memory",
+        "NodeDiedError": "its node died",
+        "ActorUnavailableError": "it cannot be reached",
+        "ActorDiedError": "its process or node ended",
+    }
+    name = type(error).__name__
+    return names.get(name, name)
+
+
+def _from_node(error: Exception, where: str) -> Exception:
+    """The same error, naming the node where that helps."""
+    if isinstance(error, CvdetectError):
+        return type(error)(f"{where}: {error}")
+    if isinstance(error, ImportError):
+        return MissingPackage(f"{where}: {error}")
+    return error

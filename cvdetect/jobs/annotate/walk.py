@@ -1,0 +1,207 @@
+"""Which pictures there are: a folder, a pattern, one file, or a list of paths, one after another in any order.
+
+Nothing is kept, so that a folder of any size can be walked; the manifest puts them in order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import PurePosixPath
+
+from cvdetect.core.errors import SourceError, UsageError
+from cvdetect.jobs.annotate.inputs import Inputs, Wanted, listed_paths
+from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
+from cvdetect.storage import Entry, Folder
+
+__all__ = ["Listed", "Tally", "images_below", "list_pictures", "nothing_found", "passed_over"]
+
+_TOGETHER = 256  # listed paths that are looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One picture: its path relative to the inputs' root with forward slashes, and what tells a change (`State`)."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the walk passed by.
+
+    Attributes:
+        ignored: files that are no pictures, by suffix ("" for none).
+        loops: folders not entered because they are one of their own parents.
+        folders: sub-folders not entered because the walk is not recursive.
+        unreadable: folders that could not be read, and why.
+        hidden: files with an image's suffix whose names begin with a dot; those that macOS puts beside others apart.
+        outputs: folders not entered because this run writes there.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    loops: list[str] = field(default_factory=list)
+    hidden: int = 0
+    outputs: list[str] = field(default_factory=list)
+    folders: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def list_pictures(
+    inputs: Inputs, outputs: frozenset[Hashable], tally: Tally, drawn: frozenset[Hashable] = frozenset()
+) -> Iterator[Listed]:
+    """Every picture of `inputs`; folders of these identities and hidden files are passed over.
+
+    Args:
+        drawn: those of `outputs` that get images: a listed one may not lie there, as it could be written over.
+
+    Raises:
+        SourceError: the folder or the list cannot be read.
+        UsageError: a listed file lies outside of the root, or where images are written.
+    """
+    if inputs.wanted is None:
+        relative = (_relative(path, inputs.root) for path in listed_paths(inputs))
+        names = _checked(relative, inputs.root, drawn)
+        while together := list(islice(names, _TOGETHER)):
+            states = inputs.root.look(together)
+            yield from (Listed(name, s.size, s.stamp) for name, s in zip(together, states, strict=True))
+    else:
+        yield from _walk(inputs.root, inputs.wanted, outputs, tally)
+
+
+def images_below(folder: Folder, depth: int | None) -> Iterator[str]:
+    """The paths of the images in a folder and `depth` levels below it; what cannot be read is passed by."""
+    with suppress(SourceError):
+        yield from (image.name for image in _walk(folder, Wanted(depth), frozenset(), Tally()))
+
+
+def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
+    """The error that says what was looked for, and what was there instead."""
+    if inputs.wanted is None:
+        return SourceError(f"{inputs.text}: no images: the list is empty")
+    looked = f"looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
+    if tally.ignored:
+        looked += f"; there are {tally.ignored.total()} other files ({_kinds(tally.ignored)})"
+    if tally.hidden:
+        looked += f"; there are {tally.hidden} hidden ones (the name begins with a dot)"
+    if tally.folders:
+        looked += f"; {tally.folders} sub-folders were not entered"
+    return SourceError("\n".join([f"{inputs.text}: no images: {looked}", *tally.unreadable]))
+
+
+def passed_over(tally: Tally) -> str:
+    """How many files are no images, for a person: videos apart, as something can be done with them."""
+    videos = Counter({suffix: n for suffix, n in tally.ignored.items() if suffix in VIDEO_SUFFIXES})
+    others = tally.ignored - videos
+    told = [f"{_number(others, 'other file')} ({_kinds(others)})"] if others else []
+    if videos:
+        told.append(f"{_number(videos, 'video')} ({_kinds(videos)}; cvdetect video takes videos)")
+    passed = [f"passed over as no images: {', '.join(told)}"] if told else []
+    if tally.hidden:
+        images = "1 image" if tally.hidden == 1 else f"{tally.hidden} images"
+        passed.append(f"passed over as hidden (the name begins with a dot): {images}")
+    return "; ".join(passed)
+
+
+def _number(counted: Counter[str], noun: str) -> str:
+    total = counted.total()
+    return f"{total} {noun}{'' if total == 1 else 's'}"
+
+
+def _kinds(counted: Counter[str]) -> str:
+    most = sorted(counted.items(), key=lambda of: (-of[1], of[0]))[:4]
+    kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in most)
+    return kinds + (", …" if len(counted) > 4 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder on the way: its name relative to the root, with a slash at its end, and its parents' identities."""
+
+    name: str
+    parents: tuple[Hashable, ...]
+
+    def child(self, name: str, own: Hashable) -> _Folder:
+        return _Folder(f"{self.name}{name}/", (*self.parents, own))
+
+
+def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: Tally) -> Iterator[Listed]:
+    waiting = [_Folder("", ())]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            own = root.identity(folder.name)
+            if own in folder.parents:
+                tally.loops.append(folder.name)
+            elif folder.parents and own in outputs:
+                tally.outputs.append(folder.name)
+            else:
+                yield from _entries(root, folder, own, wanted, waiting, tally)
+        except SourceError as error:
+            if not folder.parents:
+                raise
+            tally.unreadable.append(str(error))
+
+
+def _entries(
+    root: Folder, folder: _Folder, own: Hashable, wanted: Wanted, waiting: list[_Folder], tally: Tally
+) -> Iterator[Listed]:
+    """The pictures right in a folder; its sub-folders are put on `waiting`."""
+    for entry in root.entries(folder.name):
+        if entry.name.startswith("."):
+            tally.hidden += not entry.is_folder and _is_hidden_image(folder.name + entry.name, entry.name, wanted)
+        elif not entry.is_folder:
+            yield from _file(root, folder, entry, wanted, tally)
+        elif wanted.depth is None or len(folder.parents) < wanted.depth:
+            waiting.append(folder.child(entry.name, own))
+        else:
+            tally.folders += 1
+
+
+def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
+    name = folder.name + entry.name
+    if not wanted.takes(name):
+        return
+    if not _is_image(root, name):
+        tally.ignored[suffix] += 1
+    else:
+        state = entry.state or next(root.look([name]))
+        yield Listed(name, state.size, state.stamp)
+
+
+def _is_hidden_image(name: str, last: str, wanted: Wanted) -> bool:
+    return not last.startswith("._") and suffix_says(last) == "image" and wanted.takes(name)
+
+
+def _is_image(root: Folder, name: str) -> bool:
+    """By the suffix; only where that decides nothing are the first bytes looked at."""
+    says = suffix_says(name)
+    return says == "image" or (says == "unknown" and kind_of(root.beginning(name, HEAD)) is not None)
+
+
+def _checked(names: Iterator[str], root: Folder, drawn: frozenset[Hashable]) -> Iterator[str]:
+    """The same names; each folder of theirs is looked at once."""
+    known: set[str] = set()
+    for name in names:
+        for folder in map(str, PurePosixPath(name).parents):
+            if folder not in known and folder != ".":
+                with suppress(SourceError):  # not there: reading the file reports it
+                    if root.identity(folder) in drawn:
+                        raise UsageError(f"{root.shown(name)}: is an input, and lies where images are to be written")
+                known.add(folder)
+        yield name
+
+
+def _relative(text: str, root: Folder) -> str:
+    """The path's name below the root."""
+    name = root.relative(text)
+    if name is None:
+        raise UsageError(f"{text}: lies outside of {root.absolute()}: give --root, a folder that holds all")
+    return name

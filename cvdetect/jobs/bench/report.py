@@ -1,0 +1,164 @@
+"""Times → figures: JSON, a table, Markdown."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cvdetect.jobs.bench.measure import Planned
+from cvdetect.jobs.bench.passes import STAGES, Turn
+
+__all__ = ["HEADERS", "Result", "Timing", "cells", "figures", "markdown", "to_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Median and 95th percentile of times, in milliseconds."""
+
+    median_ms: float
+    p95_ms: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Timing:
+        """Of times in seconds; the percentile lies between the two nearest times."""
+        return cls(statistics.median(seconds) * 1e3, float(np.percentile(seconds, 95)) * 1e3)
+
+    def as_json(self) -> dict[str, float]:
+        """Rounded to a tenth of a microsecond."""
+        return {"median_ms": round(self.median_ms, 4), "p95_ms": round(self.p95_ms, 4)}
+
+    def __str__(self) -> str:
+        return f"{_three(self.median_ms)} / {_three(self.p95_ms)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of one configuration.
+
+    Attributes:
+        stages: "load" and those of `STAGES`, none with the warm-up in it.
+        warm_up: the first pass after loading.
+        fps: images a second, end to end, by the median.
+        gflops: GFLOP/s of the forward stage by its median; None where its operations are not known.
+        machine_gflops: the most that float32 matrix products reached on as many threads; None where that is no
+            measure of what ran (another device or precision), or operations are not known.
+        peak_memory_mb: the most memory (10⁶ bytes) of the process, Python and libraries included, a GPU's not.
+        threads: of the network.
+        rounds, passes: how many times are behind load and warm-up, and behind each stage.
+    """
+
+    planned: Planned
+    stages: Mapping[str, Timing]
+    warm_up: Timing
+    fps: float
+    gflops: float | None
+    machine_gflops: float | None
+    peak_memory_mb: float | None
+    threads: int
+    rounds: int
+    passes: int
+
+    @property
+    def peak_share(self) -> float | None:
+        """`gflops` as a share of `machine_gflops`.
+
+        Winograd convolutions multiply less than is counted, so a good one can pass 1.
+        """
+        return None if self.gflops is None or self.machine_gflops is None else self.gflops / self.machine_gflops
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys that the command line promises, then what else is known."""
+        planned, ran = self.planned, self.planned.ran
+        return {
+            "model": planned.model,
+            "size": planned.size,
+            "runtime": ran.runtime,
+            "backend": planned.backend,
+            "precision": ran.precision,
+            "batch": planned.configuration.batch,
+            **{stage: timing.as_json() for stage, timing in self.stages.items()},
+            "fps": round(self.fps, 3),
+            "gflops": _rounded(self.gflops, 3),
+            "peak_memory_mb": _rounded(self.peak_memory_mb, 1),
+            "warm_up": self.warm_up.as_json(),
+            "machine_gflops": _rounded(self.machine_gflops, 3),
+            "peak_share": _rounded(self.peak_share, 4),
+            "threads": self.threads,
+            "rounds": self.rounds,
+            "passes": self.passes,
+            "ran": ran.as_json(),
+        }
+
+
+def figures(planned: Planned, turns: Sequence[Turn], products: Sequence[float], threads: int) -> Result:
+    """What `turns` come to; `products` are the GFLOP/s of matrix products of the same rounds, or none."""
+    passes = [one for turn in turns for one in turn.passes]
+    stages = {"load": Timing.of([turn.load for turn in turns])}
+    stages |= {stage: Timing.of([one[stage] for one in passes]) for stage in STAGES}
+    memory = [turn.peak_memory_mb for turn in turns if turn.peak_memory_mb is not None]
+    return Result(
+        planned=planned,
+        stages=stages,
+        warm_up=Timing.of([turn.warm_up for turn in turns]),
+        fps=planned.configuration.batch / stages["end_to_end"].median_ms * 1e3,
+        gflops=None if planned.flop is None else planned.flop / stages["forward"].median_ms / 1e6,
+        machine_gflops=max(products, default=None),
+        peak_memory_mb=max(memory, default=None),
+        threads=threads,
+        rounds=len(turns),
+        passes=len(passes),
+    )
+
+
+def to_json(results: Sequence[Result]) -> str:
+    """A list, one object a configuration and a line."""
+    lines = (json.dumps(one.as_json(), ensure_ascii=False, allow_nan=False) for one in results)
+    return "[" + ",\n ".join(lines) + "]\n"
+
+
+HEADERS = (
+    "model", "size", "runtime", "backend", "precision", "batch", "threads",
+    "load", "preprocess", "forward", "decode", "suppress", "end to end", "warm-up",
+    "fps", "GFLOP/s", "of the peak", "memory, MB",
+)  # fmt: skip
+_WORDS = 4  # the first headers, whose columns are text
+
+
+def cells(result: Result) -> list[str]:
+    """The table's cells of one configuration, in the order of `HEADERS`; times as median / p95 in ms."""
+    planned = result.planned
+    return [
+        planned.model, planned.size, planned.ran.runtime, planned.backend, planned.ran.precision,
+        str(planned.configuration.batch), str(result.threads),
+        *map(str, result.stages.values()), str(result.warm_up),
+        _three(result.fps), _three(result.gflops), _share(result),
+        "-" if result.peak_memory_mb is None else f"{result.peak_memory_mb:.0f}",
+    ]  # fmt: skip
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table as Markdown, a configuration a line."""
+    marks = ["---" if i <= _WORDS else "--:" for i in range(len(HEADERS))]
+    rows = [[cell.replace("|", "\\|") for cell in cells(one)] for one in results]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (HEADERS, marks, *rows))
+
+
+def _share(result: Result) -> str:
+    share = result.peak_share
+    return "-" if share is None else f"{share:.0%} of {_three(result.machine_gflops)}"
+
+
+def _three(value: float | None) -> str:
+    """At least three significant digits, never an exponent."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

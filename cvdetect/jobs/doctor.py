@@ -1,0 +1,179 @@
+"""What this machine can run, found out by trying it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cvdetect.core.errors import CvdetectError, MissingPackage
+from cvdetect.core.options import usable_cores
+
+if TYPE_CHECKING:
+    from cvdetect.models.registry import Registry
+    from cvdetect.models.store import Store
+
+__all__ = ["Finding", "cv2_owners", "diagnose"]
+
+_IMPORTERS = {
+    "Darknet": "readNetFromDarknet",
+    "TensorFlow": "readNetFromTensorflow",
+    "ONNX": "readNetFromONNX",
+    "Caffe": "readNetFromCaffe",
+    "TFLite": "readNetFromTFLite",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis; `good` is False where something needs mending."""
+
+    topic: str
+    name: str
+    value: str
+    good: bool = True
+
+
+def diagnose(registry: Registry, store: Store) -> Iterator[Finding]:
+    """All findings, in the order a person reads them; one that fails is a finding itself."""
+    for part in (_versions, _opencv, _network, _cuda, _screen, _codecs, lambda: _models(registry, store)):
+        try:
+            yield from part()
+        except CvdetectError as error:
+            yield Finding("problem", type(error).__name__, str(error), good=False)
+
+
+def _versions() -> Iterator[Finding]:
+    from cvdetect import __version__
+
+    yield Finding("versions", "cvdetect", __version__)
+    yield Finding("versions", "Python", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("versions", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
+    yield Finding("versions", "NumPy", np.__version__)
+    yield Finding("versions", "cores", f"{usable_cores()} usable of {os.cpu_count()}")
+    yield _owners()
+
+
+def cv2_owners() -> list[str]:
+    """The installed packages that write the folder ``cv2``, with their versions; more than one overwrite each other."""
+    names = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _owners() -> Finding:
+    owners = cv2_owners()
+    if len(owners) > 1:
+        cure = "they overwrite each other's cv2 folder: uninstall all of them, then install one"
+        return Finding("versions", "OpenCV package", f"{', '.join(owners)}: {cure}", good=False)
+    return Finding("versions", "OpenCV package", owners[0] if owners else "none (a build of your own)")
+
+
+def _cv2() -> Any:
+    from cvdetect.core.cv import cv2
+
+    return cv2
+
+
+def _opencv() -> Iterator[Finding]:
+    from cvdetect.core.cv import NEEDS
+
+    cv2 = _cv2()
+    yield Finding("OpenCV", "version", f"{cv2.__version__} at {Path(cv2.__file__).parent}")
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        raise MissingPackage(f"OpenCV {cv2.__version__} cannot read Darknet models: install '{NEEDS}'")
+    readers = [name for name, function in _IMPORTERS.items() if hasattr(cv2.dnn, function)]
+    yield Finding("OpenCV", "model formats", ", ".join(readers))
+    build = _build_facts(cv2.getBuildInformation())
+    for key in (
+        "GUI",
+        "FFMPEG",
+        "GStreamer",
+        "NVIDIA CUDA",
+        "cuDNN",
+        "OpenCL",
+        "Parallel framework",
+        "Dispatched code generation",
+    ):
+        yield Finding("OpenCV", f"built with {key}", build.get(key, "NO"))
+    yield Finding("OpenCV", "threads", str(cv2.getNumThreads()))
+
+
+def _build_facts(text: str) -> dict[str, str]:
+    """OpenCV's build information as key → value."""
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {key.strip(): " ".join(value.split()) for key, _, value in pairs}
+
+
+def _network() -> Iterator[Finding]:
+    from cvdetect.runtime.backends import choose, offered
+
+    for name, precisions in offered().items():
+        yield Finding("backends", name, ", ".join(precisions) or "not available")
+    ran = choose().ran
+    yield Finding("backends", "auto takes", str(ran))
+
+
+def _cuda() -> Iterator[Finding]:
+    from cvdetect.runtime.cuda import report
+
+    for name, value, good in report():
+        yield Finding("CUDA", name, value, good)
+
+
+def _screen() -> Iterator[Finding]:
+    from cvdetect.sinks.window import why_no_window
+
+    yield Finding("windows", "cv2.imshow", why_no_window() or "works")
+
+
+def _codecs() -> Iterator[Finding]:
+    """What writes videos, and for each container the FOURCCs that it really writes here."""
+    from cvdetect import media
+    from cvdetect.sinks.video import CONTAINERS, writable
+
+    if media.available():
+        yield Finding("video writing", "by", f"PyAV {media.installed()}")
+    else:
+        yield Finding("video writing", "by", f"OpenCV: {media.why_absent()}, so {media.LOST}")
+    with _silent_stderr():
+        found = {suffix: ", ".join(writable(suffix)) or "none" for suffix in CONTAINERS}
+    for suffix, codecs in found.items():
+        yield Finding("video writing", suffix, codecs)
+
+
+class _silent_stderr:  # noqa: N801 - reads like contextlib's
+    """FFmpeg's C code prints to file descriptor 2 whatever Python says; what it says of failed tries is no news."""
+
+    def __enter__(self) -> None:
+        sys.stderr.flush()
+        self._saved = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._saved, 2)
+        os.close(self._saved)
+
+
+def _models(registry: Registry, store: Store) -> Iterator[Finding]:
+    yield Finding("models", "cache", str(store.root))
+    for spec in registry:
+        here = [file for file in spec.files if store.path_of(spec, file).is_file()]
+        if here:
+            default = " (the default)" if spec.name == registry.default else ""
+            state = "complete" if len(here) == len(spec.files) else f"{len(here)} of {len(spec.files)} files"
+            yield Finding("models", spec.name, state + default)

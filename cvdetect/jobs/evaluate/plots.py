@@ -1,0 +1,199 @@
+"""Curves and the confusion matrix as pictures; the one door to matplotlib."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cvdetect.core.errors import MissingPackage
+from cvdetect.core.files import write_whole
+from cvdetect.jobs.evaluate.arrays import Floats, Ints
+from cvdetect.jobs.evaluate.rates import Ranking
+from cvdetect.jobs.evaluate.report import Report
+from cvdetect.jobs.evaluate.voc import precision_envelope
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["PLOTS", "check_plots", "write_plots"]
+
+PLOTS = ("precision_recall.png", "precision_recall_classes.png", "f1.png", "confusion.png", "confusion.csv")
+_FEW = 10  # classes that a legend can name
+_NAMED = 5  # of more classes, so many of the commonest
+_RECALLS = np.linspace(0, 1, 1001)
+_THRESHOLDS = np.linspace(0, 1, 501)
+_GREY, _BLUE, _RED, _DARK = "#c3c8cf", "#1f5fa8", "#c0392b", "#1b2430"
+
+
+def check_plots() -> None:
+    """Raise MissingPackage where plots cannot be made, as matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingPackage("--plots needs matplotlib: run pip install 'cvdetect[plots]' (or pip install matplotlib)")
+
+
+def write_plots(folder: Path, report: Report) -> None:
+    """Write `PLOTS`.
+
+    Precision, recall and F1 are those of VOC's rules at IoU 0.5.
+    """
+    shown = [i for i, one in enumerate(report.classes) if one.objects]
+    figures = (
+        _precision_recall(report, shown),
+        _small_multiples(report, shown),
+        _f1(report, shown),
+        _confusion(report),
+    )
+    for name, figure in zip(PLOTS, figures, strict=False):  # the last is no figure
+        data = io.BytesIO()
+        figure.savefig(data, format="png", dpi=120)
+        write_whole(folder / name, data.getvalue())
+    write_whole(folder / PLOTS[-1], _confusion_csv(report).encode())
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure without pyplot, which would keep it and look for a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(figure: Figure, x: str, y: str, title: str) -> Axes:
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(title, loc="left")
+    axes.grid(color="#e6e8eb")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _precision_recall(report: Report, shown: Sequence[int]) -> Figure:
+    figure = _figure(7.2, 5.4)
+    axes = _axes(figure, "recall", "precision", f"Precision and recall at IoU 0.5, {len(shown)} classes")
+    curves = [_precision_at(report.judged.rankings[i]) for i in shown]
+    names = [f"{report.classes[i].label} {report.classes[i].voc_all:.2f}" for i in shown]
+    _thin(axes, _RECALLS, curves, names, _named(report, shown))
+    mean = f"mean, AP {report.voc_all:.3f} (VOC, all points)"
+    axes.plot(_RECALLS, np.mean(curves, axis=0), color=_DARK, lw=2.6, label=mean)
+    axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
+    return figure
+
+
+def _precision_at(ranked: Ranking) -> Floats:
+    """The best precision at each of `_RECALLS` or a higher recall, (1001,)."""
+    hits = np.cumsum(ranked.right)
+    first = np.searchsorted(hits, np.ceil(_RECALLS * ranked.positives - 1e-9))  # the first detection that gets there
+    return np.append(precision_envelope(ranked.right), 0.0)[first]
+
+
+def _small_multiples(report: Report, shown: Sequence[int]) -> Figure:
+    """One small plot a class, the commonest first."""
+    order = sorted(shown, key=lambda i: (-report.classes[i].objects, i))
+    columns = min(8, max(3, int(np.ceil(np.sqrt(len(order))))))
+    rows = -(-len(order) // columns)
+    figure = _figure(1.75 * columns, 1.7 * rows + 0.7)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, i in zip(grid, order, strict=False):
+        one = report.classes[i]
+        curve = _precision_at(report.judged.rankings[i])
+        axes.fill_between(_RECALLS, curve, color=_BLUE, alpha=0.18, lw=0)
+        axes.plot(_RECALLS, curve, color=_BLUE, lw=1.3)
+        axes.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        axes.set_title(f"{one.label}\nAP {one.voc_all:.2f} · {one.objects}", fontsize=8, loc="left")
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[len(order) :]:
+        axes.set_visible(False)
+    figure.suptitle("Precision (up) over recall (right) at IoU 0.5; VOC AP by all points · objects", fontsize=10)
+    return figure
+
+
+def _f1(report: Report, shown: Sequence[int]) -> Figure:
+    figure = _figure(7.2, 5.4)
+    axes = _axes(figure, "score threshold", "F1", f"F1 against the score threshold at IoU 0.5, {len(shown)} classes")
+    curves = [_f1_at(report.judged.rankings[i]) for i in shown]
+    _thin(axes, _THRESHOLDS, curves, [report.classes[i].label for i in shown], _named(report, shown))
+    axes.plot(_THRESHOLDS, _f1_at(report.judged.together), color=_DARK, lw=2.6, label="all classes together")
+    axes.axvline(report.at, color=_RED, lw=1, ls="--")
+    f1 = report.rates.f1 or 0.0
+    label = f"{'best' if report.at_is_best else 'at'} {report.at:.3f}: F1 {f1:.3f}"
+    axes.plot([report.at], [f1], "o", color=_RED, label=label)
+    axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
+    return figure
+
+
+def _f1_at(ranked: Ranking) -> Floats:
+    """F1 at each of `_THRESHOLDS`, (501,)."""
+    return np.array([ranked.at(float(t)).f1 or 0.0 for t in _THRESHOLDS])
+
+
+def _named(report: Report, shown: Sequence[int]) -> list[bool]:
+    """Which curves a legend names: all of a few, else the commonest classes."""
+    if len(shown) <= _FEW:
+        return [True] * len(shown)
+    commonest = sorted(shown, key=lambda i: (-report.classes[i].objects, i))[:_NAMED]
+    return [i in commonest for i in shown]
+
+
+def _thin(axes: Axes, x: Floats, curves: Sequence[Floats], names: Sequence[str], named: Sequence[bool]) -> None:
+    """One thin curve a class: coloured where it is named, else grey and below."""
+    others = [curve for curve, own in zip(curves, named, strict=True) if not own]
+    for number, curve in enumerate(others):
+        axes.plot(
+            x, curve, lw=0.7, color=_GREY, alpha=0.6, label=f"{len(others)} other classes" if not number else None
+        )
+    for curve, name, own in zip(curves, names, named, strict=True):
+        if own:
+            axes.plot(x, curve, lw=1.3, label=name)
+
+
+def _confusion(report: Report) -> Figure:
+    """Shares of each row; rows and columns in which nothing is are left out."""
+    matrix, names = _busy(report.confusion, [*report.labels, "background"])
+    size = max(5.0, 0.22 * len(names) + 2.2)
+    figure = _figure(size + 0.8, size)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(labelsize=8, length=0)
+    axes.set_xticks(np.arange(len(names)) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names)) + 0.5, minor=True)
+    axes.grid(which="minor", color="#e3e7ec", lw=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.set(xlabel="detected as (background: not found)", ylabel="is (background: false alarm)")
+    axes.set_title(f"What is taken for what, at score ≥ {report.at:.3f}", loc="left")
+    _numbers(axes, matrix, share)
+    figure.colorbar(drawn, ax=axes, shrink=0.5, fraction=0.04, pad=0.01, label="share of the row")
+    return figure
+
+
+def _busy(matrix: Ints, names: Sequence[str]) -> tuple[Ints, list[str]]:
+    kept = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
+    kept[-1] = True
+    return matrix[np.ix_(kept, kept)], [name for name, keep in zip(names, kept, strict=True) if keep]
+
+
+def _numbers(axes: Any, matrix: Ints, share: Floats) -> None:
+    size = 9 if len(matrix) <= _FEW + 1 else 6
+    for row, column in np.argwhere(matrix):
+        colour = "white" if share[row, column] > 0.55 else "#333333"
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=size, color=colour)
+
+
+def _confusion_csv(report: Report) -> str:
+    """The whole matrix, rows are the truth."""
+    names = [f'"{name}"' for name in (*(label.replace('"', '""') for label in report.labels), "background")]
+    rows = [",".join(map(str, row)) for row in report.confusion.tolist()]
+    head = ",".join(['"is \\ detected as"', *names])
+    return "\n".join([head, *(f"{name},{row}" for name, row in zip(names, rows, strict=True))]) + "\n"

@@ -1,0 +1,163 @@
+"""``cvdetect image`` as a library call: pictures in; annotated copies, JSON Lines and crops out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from cvdetect.core.frame import MAX_PIXELS
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.outputs import Guard, Output
+from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.targets import names_a_folder
+from cvdetect.inference.detector import Detector, load_detectors
+from cvdetect.inference.pipeline import Summary, run
+from cvdetect.models.inputs import model_inputs
+from cvdetect.sinks import Sink
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sinks.images import Crops, PictureFiles, check_suffix, output_names
+from cvdetect.sinks.json_lines import JsonLines
+from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.sinks.window import Window
+from cvdetect.sources.failed import Failed
+from cvdetect.sources.images import check_inputs, check_max_pixels, expand, read_images, several_possible
+from cvdetect.sources.lists import is_list_file
+from cvdetect.sources.pipes import Piped, file_name, read_pipes
+
+__all__ = ["ImageJob", "detect_images"]
+
+# For so few pictures the slower first forward with Winograd costs more than it saves later.
+_FEW_IMAGES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageJob:
+    """What to do with which pictures.
+
+    Attributes:
+        inputs: file names, patterns, ``@FILE`` for a list of paths, ``-`` for an image from standard input.
+        out: a file for one input; a folder where the text ends with a slash or names one, or where several inputs are
+            possible (several, a pattern, a list). None writes ``<stem>_detected<suffix>`` in the current folder.
+        save: write annotated copies.
+        show: show each in a window.
+        json: a file for JSON Lines, "-" for standard output.
+        crops: a folder for a picture of each detection.
+        blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
+        max_pixels: larger pictures are not decoded; they fail.
+    """
+
+    inputs: tuple[str, ...]
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    out: Path | str | None = None
+    save: bool = True
+    show: bool = False
+    json: str | Path | None = None
+    crops: Path | str | None = None
+    blur: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+
+# Makes one more sink (the console's table) once the labels and the pictures' paths are known.
+ExtraSink = Callable[[LabelSet, Mapping[str, Path]], Sink]
+
+
+def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Progress = Silent()) -> Summary:  # noqa: B008
+    """Do `job`. Inputs that cannot be read are told and counted; the others are done.
+
+    Raises:
+        UsageError: an option that cannot be met.
+        ModelError: the model or backend cannot be had.
+        SinkError: an output cannot be written.
+    """
+    check_max_pixels(job.max_pixels)
+    names = expand(job.inputs)
+    check_inputs(names)
+    piped = read_pipes(names)
+    paths = _output_paths(job, names, piped)
+    guard = _check_outputs(job, names, paths)
+    if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
+        return _tell_failures(names, progress)
+    detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
+    detector = detectors[0]
+    progress.detail(f"{detector.name} runs on {detector.ran}")
+    sinks = _sinks(job, detector, paths, piped, guard)
+    sinks += [make(detector.labels, paths if job.save else {}) for make in extra]
+    progress.begin("detecting", len(names), "images")
+    try:
+        return run(read_images(names, piped, job.max_pixels), detectors, sinks, progress)
+    finally:
+        progress.end()
+
+
+def _tell_failures(names: Sequence[str], progress: Progress) -> Summary:
+    summary = Summary(failed=[item for item in read_images(names) if isinstance(item, Failed)])
+    for item in summary.failed:
+        progress.error(str(item.error))
+    return summary
+
+
+def _quickest(options: RunOptions, names: Sequence[str]) -> RunOptions:
+    return replace(options, winograd=len(names) > _FEW_IMAGES)
+
+
+def _output_paths(job: ImageJob, names: Sequence[str], piped: Piped) -> dict[str, Path]:
+    """Each input → where its annotated copy goes."""
+    if job.out is not None and not _into_folder(job):
+        if job.save:
+            check_suffix(Path(job.out))
+        return {names[0]: Path(job.out)}
+    return _in_folder(names, piped, Path(job.out or ""))
+
+
+def _into_folder(job: ImageJob) -> bool:
+    """Whether `out` is a folder."""
+    return several_possible(job.inputs) or (job.out is not None and names_a_folder(job.out))
+
+
+def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Path]:
+    """Each input → ``<folder>/<stem>_detected<suffix>``."""
+    called = {name: file_name(name, piped) for name in names}
+    paths = output_names(list(called.values()), folder)
+    return {name: paths[call] for name, call in called.items()}
+
+
+def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path]) -> Guard:
+    """Check all outputs before any work → what knows the inputs, for the crops' names."""
+    guard = Guard(_inputs(job, names))
+    outputs = [Output("-o", path) for path in paths.values()] if job.save else []
+    if job.save and job.out is not None and _into_folder(job):
+        outputs.insert(0, Output("-o", job.out, folder=True))
+    if job.json is not None:
+        outputs.append(Output("--json", job.json))
+    if job.crops is not None:
+        outputs.append(Output("--crops", job.crops, folder=True))
+    guard.check(outputs)
+    return guard
+
+
+def _inputs(job: ImageJob, names: Sequence[str]) -> Iterator[str | Path]:
+    yield from names
+    yield from (text[1:] for text in job.inputs if is_list_file(text))
+    yield from model_inputs(job.model)
+
+
+def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: Piped, guard: Guard) -> list[Sink]:
+    renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
+    sinks: list[Sink] = []
+    if job.json is not None:
+        sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+    if job.save:
+        sinks.append(PictureFiles(paths, renderer))
+    if job.crops is not None:
+        folder = Path(job.crops)
+        names = _in_folder(list(paths), piped, folder)
+        sinks.append(Crops(folder, names, detector.labels, renderer, partial(guard.check_name, "--crops")))
+    if job.show:
+        sinks.append(Window(renderer))
+    return sinks

@@ -1,0 +1,63 @@
+"""A frozen graph's file → the file of its OpenCV text graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cvdetect.core.files import write_text
+from cvdetect.core.outputs import Guard, Output
+from cvdetect.core.progress import Progress
+from cvdetect.core.targets import check_regular
+from cvdetect.formats.tensorflow.graphdef import read_graph_def
+from cvdetect.formats.tensorflow.make_textgraph import MadeTextGraph, TextGraphOptions, make_text_graph, read_pipeline
+from cvdetect.models.opened import read_bytes, read_text
+
+__all__ = ["TextGraphJob", "write_text_graph"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGraphJob:
+    """What to make a text graph of.
+
+    Attributes:
+        graph: the frozen graph (.pb).
+        out: the text graph to write; None: the graph's name with .pbtxt, in the current folder.
+        pipeline: the pipeline.config that came with the graph.
+        options: what the graph does not say; its own `pipeline` is not looked at.
+    """
+
+    graph: Path
+    out: Path | str | None = None
+    pipeline: Path | None = None
+    options: TextGraphOptions = field(default_factory=TextGraphOptions)
+
+    @property
+    def target(self) -> Path:
+        """Where the text graph goes."""
+        return Path(self.out or f"{self.graph.stem}.pbtxt")
+
+
+def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
+    """Make the text graph and write it; what was found, and where, is told as notes.
+
+    Raises:
+        UsageError: it would be written over its input.
+        ModelFileError: a file cannot be read, or no text graph can be made of it.
+        SinkError: the text graph cannot be written.
+    """
+    _check(job)
+    graph = read_graph_def(read_bytes(job.graph), str(job.graph))
+    config = read_pipeline(read_text(job.pipeline), str(job.pipeline)) if job.pipeline else None
+    made = make_text_graph(graph, replace(job.options, pipeline=config))
+    write_text(job.target, made.text)
+    for fact in made.facts:
+        progress.note(fact)
+    return made
+
+
+def _check(job: TextGraphJob) -> None:
+    inputs = [path for path in (job.graph, job.pipeline) if path]
+    for source in inputs:
+        check_regular(source, "a file")
+    Guard(inputs).check([Output("-o", job.out or job.target)])

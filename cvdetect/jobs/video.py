@@ -1,0 +1,267 @@
+"""``cvdetect video`` as a library call: a video in; an annotated video and JSON Lines out."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from cvdetect import media
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import UsageError
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.outputs import Guard, Output
+from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.redact import stem_of_address
+from cvdetect.core.targets import names_a_folder
+from cvdetect.inference.detector import Detector, load_detectors, warm_up
+from cvdetect.inference.pipeline import Filter, Flow, Summary, run
+from cvdetect.models.inputs import model_inputs
+from cvdetect.sinks import Sink
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sinks.json_lines import JsonLines
+from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.sinks.video import VideoFile, choose_codec
+from cvdetect.sources.read_along import files_of
+from cvdetect.sources.video import VideoSource, every, open_video, usual_stem, with_end
+
+__all__ = ["VideoJob", "VideoReport", "detect_video"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoJob:
+    """What to do with which video.
+
+    Attributes:
+        input: a file or a stream's address.
+        out: the annotated video; its suffix chooses the container. A folder (the text ends with a slash, or there is
+            one) gets it under its usual name: ``<stem>_detected.mp4`` (``.avi`` without PyAV), which is also written
+            into the current folder without out, json and show. "-" is standard output.
+        codec: a FOURCC; None for the container's usual.
+        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
+        every: look at each nth frame, and draw its detections on those between.
+        start, end: seconds of the input; None for all.
+        json: a file for JSON Lines, "-" for standard output.
+        show: show each frame in a window.
+        audio: copy the sound.
+        track: give objects numbers that stay with them from frame to frame.
+        batch: frames that go through the network at once.
+        blur: classes (names or ids, or "all") to pixelate in every frame that is written or shown.
+    """
+
+    input: str
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    out: Path | str | None = None
+    codec: str | None = None
+    container: str | None = None
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    json: str | Path | None = None
+    show: bool = False
+    audio: bool = True
+    track: bool = False
+    batch: int = 1
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+
+@dataclass(slots=True)
+class VideoReport:
+    """How a run went.
+
+    Attributes:
+        summary: frames done, how many of them were looked at, and what failed.
+        out: the annotated video, None where none was written.
+        seconds: wall time from the first frame to the finished file; loading and warming up are not in it.
+        ran: what ran the network.
+        objects: label → detections of all frames that were looked at.
+        tracked: label → how many distinct objects were numbered, each under its most frequent label; None without
+            `track`.
+    """
+
+    summary: Summary
+    out: Path | None
+    seconds: float
+    ran: str
+    objects: Counter[str] = field(default_factory=Counter)
+    tracked: Counter[str] | None = None
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, end to end."""
+        return self.summary.done / self.seconds if self.seconds else 0.0
+
+
+def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Controls | None = None) -> VideoReport:  # noqa: B008
+    """Do `job`. A video that is cut short is done as far as it goes, told, and counted as failed.
+
+    Raises:
+        UsageError: an option that cannot be met.
+        ModelError: the model, backend or an extra package cannot be had.
+        SourceError: the input cannot be read.
+        SinkError: an output cannot be written.
+    """
+    out = _check(job, progress)
+    with open_video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
+        for remark in source.info.remarks:
+            progress.warn(f"{job.input}: {remark}")
+        for line in source.remarks:
+            progress.note(line)
+        controls = controls or Controls()
+        detectors = load_detectors(job.model, _detect_options(job, controls), job.run, progress)
+        detector = detectors[0]
+        progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
+        report = VideoReport(Summary(), out, 0.0, str(detector.ran))
+        counts = _Counts(detector.labels, report.objects)
+        sinks = [*_sinks(job, out, detector, source, progress, controls), counts]
+        warm_up(detectors, source.info.wh, progress, job.batch)
+        progress.begin("detecting", _expected(job, source), "frames")
+        begin = time.perf_counter()
+        try:
+            frames = with_end(every(source, job.every), source, job.input)
+            flow, filters = Flow(batch=job.batch), _filters(job, source, controls)
+            report.summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
+        finally:
+            progress.end()
+        report.seconds = time.perf_counter() - begin
+        report.tracked = counts.tracked() if job.track else None
+    return report
+
+
+def _check(job: VideoJob, progress: Progress) -> Path | None:
+    """Everything that can be told before the video is opened or a model is pulled; where the output goes."""
+    for option, value, least in (("--every", job.every, 1), ("--batch", job.batch, 1), ("--start", job.start, 0)):
+        if not least <= value < math.inf:
+            raise UsageError(f"{option} {value:g}: at least {least} is needed")
+    if job.end is not None and not job.start < job.end < math.inf:
+        raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
+    if job.track:
+        from cvdetect.inference import tracking
+
+        tracking.need()
+    out = _output(job)
+    if out is not None:
+        choose_codec(out, job.codec, Silent(), job.container)
+    elif job.codec or job.container:
+        option = "--codec" if job.codec else "--container"
+        raise UsageError(f"{option} goes with --out: no video is written")
+    outputs = {"--out": out, "--json": job.json}
+    inputs = chain(files_of(job.input), model_inputs(job.model))
+    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
+    return out
+
+
+def _output(job: VideoJob) -> Path | None:
+    """Where the annotated video goes; None: there is none."""
+    if job.out is not None and names_a_folder(job.out):
+        return Path(job.out) / _usual_name(job)
+    if job.out is not None:
+        return Path(job.out)
+    return None if job.json or job.show else Path(_usual_name(job))
+
+
+def _usual_name(job: VideoJob) -> str:
+    name = job.input
+    stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else usual_stem(name)
+    container = job.container or ("mp4" if media.available() else "avi")
+    return f"{stem or 'stream'}_detected.{container.lower().removeprefix('.')}"
+
+
+def _sinks(
+    job: VideoJob, out: Path | None, detector: Detector, source: VideoSource, progress: Progress, controls: Controls
+) -> list[Sink]:
+    renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
+    sinks: list[Sink] = []
+    if job.json is not None:
+        sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+    if out is not None:
+        sinks.append(_video_file(job, out, renderer, source, progress))
+    if job.show:
+        from cvdetect.sinks.live_window import LiveWindow
+
+        lowest = max(controls.min_score, detector.model.options.thresholds.floor)
+        controls.min_score = lowest
+        sinks.append(LiveWindow(renderer, controls, lowest=lowest, progress=progress))
+    return sinks
+
+
+def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSource, progress: Progress) -> VideoFile:
+    info = source.info
+    if info.sound and job.audio and not media.available():
+        progress.warn(f"the sound is left out: {media.why_absent()}: {media.LOST}")
+    return VideoFile(
+        out,
+        renderer,
+        info.rate,
+        job.codec,
+        time_base=info.time_base,
+        steady_rate=info.steady_rate,
+        sound=source.sound,
+        start=job.start,
+        end=job.end,
+        look=info.look,
+        container=job.container,
+        progress=progress,
+    )
+
+
+def _detect_options(job: VideoJob, controls: Controls) -> DetectOptions:
+    if not job.track:
+        return job.detect
+    from cvdetect.inference.tracking import with_faint
+
+    return with_faint(job.model, job.detect, controls)
+
+
+def _filters(job: VideoJob, source: VideoSource, controls: Controls) -> list[Filter]:
+    if not job.track:
+        return []
+    from cvdetect.inference.tracking import Tracker
+
+    return [Tracker(float(source.info.rate) / job.every, controls)]
+
+
+def _expected(job: VideoJob, source: VideoSource) -> int | None:
+    """How many frames are to come, None where that is not known."""
+    info = source.info
+    if info.frames is None:
+        return None
+    last = info.frames if job.end is None else min(info.frames, round(job.end * info.rate))
+    return max(0, last - round(job.start * info.rate))
+
+
+class _Counts:
+    """A sink that counts detections by label, and the labels of each number, in the frames that were looked at."""
+
+    def __init__(self, labels: LabelSet, objects: Counter[str]) -> None:
+        self._labels = labels
+        self._objects = objects
+        self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
+
+    def __enter__(self) -> _Counts:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        if frame.held:
+            return
+        labels = [self._labels.label(int(c)) for c in found.class_id]
+        self._objects.update(labels)
+        for row, label in enumerate(labels):
+            number = found.number(row)
+            if number is not None:
+                self._numbered[number][label] += 1
+
+    def tracked(self) -> Counter[str]:
+        """Label → how many numbers bore it most often."""
+        return Counter(labels.most_common(1)[0][0] for labels in self._numbered.values())

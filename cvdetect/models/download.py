@@ -1,0 +1,243 @@
+"""One file over HTTP into a `.part` file: time-outs, a few retries, resumed where it broke off last time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cvdetect.core.progress import Progress
+from cvdetect.models.failures import BrokenPullError, PullError, http_reason, writing
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Item", "Patience", "download", "megabytes", "open_session", "record_of"]
+
+_CHUNK = 1 << 18  # bytes
+_SMALL = 1 << 16  # bytes; an answer of another length than promised is still read up to here, to tell what it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for a server, in seconds, and how often to ask again.
+
+    A server that sends less than `least_bytes` within `read_s` is taken for stalled.
+    """
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    attempts: int = 3
+    pause_s: float = 1.0
+    least_bytes: int = 4096
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """As requests takes it."""
+        return self.connect_s, self.read_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to download.
+
+    Attributes:
+        url: its address; it may hold a password, so it is never shown.
+        part: the file it is collected in; what is known of the server's version lies beside it.
+        model, name, origin: for which model, what it is and where it comes from, in words.
+        size: its length in bytes, where known before.
+        checked: its digest is checked afterwards, so a part may be continued even if the server names no version.
+    """
+
+    url: str
+    part: Path
+    model: str
+    name: str
+    origin: str
+    size: int | None = None
+    checked: bool = False
+
+
+def record_of(part: Path) -> Path:
+    """The file that says what `part` is a part of."""
+    return part.with_name(part.name + ".json")
+
+
+def download(session: requests.Session, item: Item, patience: Patience, progress: Progress) -> None:
+    """Collects the whole of `item` in its part file. What has come stays there when this fails or is interrupted.
+
+    Raises:
+        PullError: the server does not give it.
+        FetchError: it cannot be written on this machine.
+    """
+    for attempt in range(1, patience.attempts + 1):
+        try:
+            return _attempt(session, item, patience, progress)
+        except BrokenPullError as problem:
+            if attempt == patience.attempts:
+                raise PullError(str(problem)) from None
+            progress.note(f"{item.name}: {problem}; asking again")
+            time.sleep(patience.pause_s * attempt)
+
+
+def _attempt(session: requests.Session, item: Item, patience: Patience, progress: Progress) -> None:
+    offset, known = _begun(item)
+    if known.get("total") and known["total"] == offset:
+        return
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    if offset and known.get("version"):
+        headers["If-Range"] = known["version"]
+    with _ask(session, item.url, headers, patience) as response:
+        offset, total = _extent(response, item, offset, known)
+        version = _version(response) or (known.get("version") if offset else None)  # a 206 may leave it out
+        known = {"url": _key(item.url), "version": version, "total": total}
+        with writing(item.part):
+            record_of(item.part).write_text(json.dumps(known))
+        _announce(item, offset, total, progress)
+        left = None if total is None else total - offset
+        _collect(_pieces(response, patience, left), item, offset, total, progress)
+
+
+def _begun(item: Item) -> tuple[int, dict[str, Any]]:
+    """How many bytes are here already, and what is known of them; 0 where they cannot be trusted to be the same."""
+    try:
+        known = json.loads(record_of(item.part).read_text())
+        offset = item.part.stat().st_size
+    except (OSError, ValueError):
+        return 0, {}
+    if not isinstance(known, dict) or known.get("url") != _key(item.url):
+        return 0, {}
+    return (offset, known) if known.get("version") or item.checked else (0, {})
+
+
+@contextmanager
+def _ask(
+    session: requests.Session, url: str, headers: dict[str, str], patience: Patience
+) -> Iterator[requests.Response]:
+    import requests
+
+    # identity: a compressed answer could not be continued, and its length would not be the file's
+    headers = {"Accept-Encoding": "identity", **headers}
+    try:
+        response = session.get(url, headers=headers, timeout=patience.timeout, stream=True)
+    except (requests.RequestException, ValueError) as problem:
+        raise PullError(http_reason(problem)) from None
+    with response:
+        hops = [urlsplit(hop.url).scheme for hop in (*response.history, response)]
+        if hops[0] == "https" and "http" in hops:
+            raise PullError("the server leads from https to plain http")
+        yield response
+
+
+def _extent(response: requests.Response, item: Item, offset: int, known: dict[str, Any]) -> tuple[int, int | None]:
+    """From which byte the answer goes on, and how many the whole has (None: the server does not say)."""
+    status = response.status_code
+    if status in (206, 416) and offset:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if status == 206 and found and int(found[1]) == offset and int(found[2]) == known.get("total"):
+            return offset, int(found[2])
+        record_of(item.part).unlink(missing_ok=True)
+        raise BrokenPullError("the server has another file now, or cannot continue this one")
+    if status != 200:
+        kind = BrokenPullError if status == 429 or status >= 500 else PullError
+        raise kind(f"the server answers {status} {response.reason}")
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+    if item.size is not None and total not in (None, item.size) and (total or 0) > _SMALL:
+        raise PullError(f"the server offers {total:,} bytes, the file must have {item.size:,}")
+    return 0, total
+
+
+def _announce(item: Item, offset: int, total: int | None, progress: Progress) -> None:
+    total = item.size if total is None else total
+    size = "size unknown" if total is None else megabytes(total)
+    here = f" ({megabytes(offset)} of it are here already)" if offset else ""
+    progress.note(f"{item.model}: pulling {item.name}, {size}{here}, from {item.origin}")
+
+
+def _collect(pieces: Iterator[bytes], item: Item, offset: int, total: int | None, progress: Progress) -> None:
+    limit = item.size if total is None else total
+    progress.begin(item.name, limit, "B")
+    progress.advance(offset)
+    try:
+        with writing(item.part):
+            part = item.part.open("ab" if offset else "wb")
+        with part:
+            for piece in pieces:
+                offset += len(piece)
+                if limit is not None and offset > max(limit, _SMALL):
+                    raise PullError(f"the server sends more than the {limit:,} bytes of the file")
+                _write(part, piece, item.part)
+                progress.advance(len(piece))
+    finally:
+        progress.end()
+
+
+def _pieces(response: requests.Response, patience: Patience, left: int | None) -> Iterator[bytes]:
+    """The body as it arrives, `left` bytes (None: not known). Raises `PullError` when it breaks off or stalls."""
+    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import TimeoutError as TimedOut
+
+    # read1 returns what has arrived; read would wait for a full chunk, and see no stall in a trickle
+    read = getattr(response.raw, "read1", response.raw.read)
+    since, received = time.monotonic(), 0
+    while True:
+        try:
+            piece = read(_CHUNK)
+        except TimedOut:
+            raise PullError(f"the server sent nothing for {patience.read_s:g} s") from None
+        except (HTTPError, OSError):
+            raise _broken(left) from None
+        if not piece:
+            break
+        yield piece
+        received += len(piece)
+        left = None if left is None else left - len(piece)
+        if time.monotonic() - since > patience.read_s:
+            if received < patience.least_bytes:
+                raise PullError(f"the server sent only {received:,} bytes in {patience.read_s:g} s")
+            since, received = time.monotonic(), 0
+    if left:
+        raise _broken(left)
+
+
+def _broken(left: int | None) -> BrokenPullError:
+    return BrokenPullError("the connection broke" + (f", {left:,} bytes before the end" if left else ""))
+
+
+def _write(part: IO[bytes], piece: bytes, path: Path) -> None:
+    with writing(path):
+        part.write(piece)
+
+
+def open_session(certificates: str | None = None) -> requests.Session:
+    """A session that checks servers against the file `certificates`, if given and none is set for requests itself."""
+    import requests
+
+    session = requests.Session()
+    session.headers["User-Agent"] = "cvdetect"
+    if certificates:
+        session.verify = certificates
+    return session
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes for people: 1 kB = 1000 B."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB" if count >= 1e3 else f"{count} B"
+
+
+def _version(response: requests.Response) -> str | None:
+    """What If-Range takes: a strong entity tag, else the date of the last change."""
+    tag: str = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
+
+
+def _key(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()  # the address itself may hold a password

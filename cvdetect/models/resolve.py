@@ -1,0 +1,147 @@
+"""What a person named → a `ModelSpec`: a row of models.yaml, or one made of the files they gave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.options import ModelChoice
+from cvdetect.core.progress import Progress
+from cvdetect.core.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
+from cvdetect.core.targets import check_regular
+from cvdetect.families.recognise import RECOGNISED
+from cvdetect.models.check_file_type import UNREAD_FORMATS, check_format, refuse_darknet_data
+from cvdetect.models.companions import beside, find_cfg, find_names, find_weights, label_file, require_beside
+from cvdetect.models.registry import load_models
+
+__all__ = ["changed", "resolve", "stated_input"]
+
+# How the models of a format are usually fed (facts of the formats, not of one model).
+_TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
+_CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
+_NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
+_ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
+_FILES = "--cfg, --graph, --onnx, --prototxt or --tflite"
+_INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
+
+
+def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
+    """The spec of the chosen model, with the size and resize that were asked for.
+
+    Raises:
+        UsageError: no such model, or options that do not go together.
+        RegistryError: a models.yaml is wrong.
+        ModelFileError: a file that was named, or its companion, is not there.
+    """
+    if choice.weights and not choice.files and not choice.name:
+        choice = replace(choice, cfg=find_cfg(choice.weights, progress))
+    _check(choice)
+    spec = _from_files(choice, progress) if choice.files else _from_registry(choice)
+    spec = replace(spec, files=_with_names(spec, progress))
+    return replace(spec, input=changed(spec.input, wh=choice.size, resize=choice.resize))
+
+
+def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
+    """The model's files: a .data file replaced by the label file that it names, or one found beside the model added."""
+    names = spec.file("names")
+    if names is None:
+        own = [file.path for file in spec.files if file.path and file.role != "config"]
+        found = None if spec.labels else find_names(own, progress)
+        return (*spec.files, ModelFile(role="names", name=found.name, path=found, found=True)) if found else spec.files
+    if names.path is None or (path := label_file(names.path, progress)) == names.path:
+        return spec.files
+    return tuple(replace(file, name=path.name, path=path) if file is names else file for file in spec.files)
+
+
+def changed(fed: InputSpec, **changes: Any) -> InputSpec:
+    """`fed` with what was asked for; None changes nothing."""
+    return replace(fed, **{key: value for key, value in changes.items() if value is not None})
+
+
+def stated_input(choice: ModelChoice) -> dict[str, Any]:
+    """The preprocessing that was asked for, by the fields of `InputSpec`; None where it was not."""
+    return {field: getattr(choice, option) for option, field in _INPUT_OPTIONS.items()}
+
+
+def _check(choice: ModelChoice) -> None:
+    """Refuse options that contradict each other."""
+    named = [*(["--model"] if choice.name else []), *choice.files]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} name two models: give one")
+    for option, value, needs, there in (
+        ("--weights", choice.weights, "--cfg", choice.cfg),
+        ("--config", choice.config, "--graph", choice.graph),
+        ("--caffemodel", choice.caffemodel, "--prototxt", choice.prototxt),
+        ("--decoder", choice.decoder, "--onnx or --tflite", choice.onnx or choice.tflite),
+        ("--names", choice.names, _FILES, choice.files),
+    ):
+        if value and not there:
+            raise UsageError(f"{option} goes with {needs}; a model of models.yaml brings its own")
+    if choice.decoder not in (None, "auto", *RECOGNISED):
+        raise UsageError(f"--decoder {choice.decoder}: no such decoder; there are auto, {', '.join(RECOGNISED)}")
+    given = [option for option in _INPUT_OPTIONS if getattr(choice, option) is not None]
+    if given and not choice.files:
+        raise UsageError(f"--{given[0].replace('_', '-')} goes with {_FILES}; models.yaml states it for its own")
+
+
+def _from_registry(choice: ModelChoice) -> ModelSpec:
+    registry = load_models(choice.registry)
+    if choice.name and choice.name not in registry.names():
+        refuse_darknet_data(choice.name)
+    return registry.get(choice.name or registry.default)
+
+
+def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
+    """A spec for files that no yaml names; it is called after the stem of its main file."""
+    for role, path in _given(choice).items():  # before companions are looked for
+        check_format(role, _existing(path))
+    paths, usual = _paths(choice, progress)
+    if choice.names:
+        paths["names"] = choice.names
+    files = tuple(ModelFile(role=role, name=path.name, path=_existing(path)) for role, path in paths.items())
+    family = "" if choice.decoder in (None, "auto") else str(choice.decoder)
+    return ModelSpec(
+        name=files[0].path.stem if files[0].path else "",
+        family=family,
+        files=files,
+        input=changed(usual, **stated_input(choice)),
+    )
+
+
+def _given(choice: ModelChoice) -> dict[Role, Path]:
+    """The files that were named by options, the main one first."""
+    return {role: path for role in _ROLES if (path := getattr(choice, role))}
+
+
+def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], InputSpec]:
+    """The files of the model, the main one first, and how models of their format are usually fed."""
+    if choice.cfg:
+        weights = choice.weights or find_weights(choice.cfg, progress)
+        return {"cfg": choice.cfg, "weights": weights}, USUAL_INPUT["yolo"]
+    if choice.onnx:
+        return {"onnx": choice.onnx}, InputSpec()
+    if choice.tflite:
+        return {"tflite": choice.tflite}, InputSpec()
+    if choice.prototxt:
+        weights = choice.caffemodel or require_beside(choice.prototxt, ".caffemodel", "--caffemodel", progress)
+        return {"prototxt": choice.prototxt, "caffemodel": weights}, _CAFFE_INPUT
+    if choice.graph is None:
+        raise UsageError(f"no model: give {_FILES}")
+    paths: dict[Role, Path] = {"graph": choice.graph}
+    config = choice.config or beside(choice.graph, ".pbtxt", "--config", progress)
+    if config is not None:  # else a text graph is made from the graph itself
+        paths["config"] = config
+    return paths, _TENSORFLOW_INPUT
+
+
+def _existing(path: Path) -> Path:
+    check_regular(path, "a model file")
+    if path.is_dir():
+        raise ModelFileError(f"{path}: is a folder, expected a model file")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file")
+    if path.suffix.lower() in _NOT_READ:
+        raise ModelFileError(f"{path}: is {UNREAD_FORMATS[_NOT_READ[path.suffix.lower()]]}")
+    return path

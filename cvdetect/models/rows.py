@@ -1,0 +1,228 @@
+"""Rows of models.yaml, already parsed, become `ModelSpec`s; the keys are described at the top of models.yaml."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+from cvdetect.core.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
+from cvdetect.models.fields import (
+    Place,
+    above_zero,
+    choice,
+    flag,
+    fraction,
+    integer,
+    items,
+    number,
+    positive,
+    read_fields,
+    table,
+    text,
+)
+from cvdetect.models.figures import read_accuracy, read_speed
+
+__all__ = ["FAMILIES", "LABEL_SETS", "read_model"]
+
+_RECOGNISED = (
+    "yolo_v5", "yolo_v7", "yolo_v8", "yolox", "nanodet", "detr", "rt_detr", "retinanet", "fcos", "end2end"
+)  # fmt: skip
+FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn", *_RECOGNISED, "tflite_ssd")
+"""The decoder families that a row may name."""
+
+LABEL_SETS = ("coco80", "coco91", "voc20")
+"""The built-in label sets that a row may name."""
+
+_ROLES: tuple[Role, ...] = (  # the order in which files are listed
+    "cfg", "prototxt", "config", "names", "weights", "caffemodel", "graph", "onnx", "tflite",
+)  # fmt: skip
+_DARKNET: tuple[Role, ...] = ("cfg", "weights")
+_REQUIRED: dict[str, tuple[tuple[Role, ...], ...]] = {  # one of these sets of files
+    "yolo": (_DARKNET,),
+    "region": (_DARKNET,),
+    "detection_output": (("graph",), ("prototxt", "caffemodel")),
+    "mask_rcnn": (("graph",),),
+    **dict.fromkeys(_RECOGNISED, (("onnx",), ("tflite",))),
+    "tflite_ssd": (("tflite",),),
+}
+_NAME = re.compile(r"\w[\w.+-]*")  # one path component that no file system and no shell takes amiss
+_LOCAL = {"127.0.0.1", "localhost", "::1"}
+
+
+def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
+    """The model `name` of the yaml `file`; local paths are taken relative to it. Raises `RegistryError`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Place(file).error(f"model name {name!r} must be text of letters, digits and . _ + - (quote numbers)")
+    place = Place(file, name)
+    row = table(row, place, ("family", *_ROLES, "input", *_MODEL))
+    if "family" not in row:
+        raise place.error(f"key 'family' is missing (one of {', '.join(FAMILIES)})")
+    family = choice(row["family"], place.at("family"), FAMILIES)
+    return ModelSpec(
+        name=name,
+        family=family,
+        files=_read_files(row, family, place),
+        input=_read_input(row.get("input", {}), place.at("input"), family),
+        **read_fields(row, place, _MODEL),
+    )
+
+
+def _read_files(row: dict[str, Any], family: str, place: Place) -> tuple[ModelFile, ...]:
+    sets = _REQUIRED[family]
+    if not any(set(roles) <= row.keys() for roles in sets):
+        begun = next((roles for roles in sets if set(roles) & row.keys()), sets[0])
+        role = next(role for role in begun if role not in row)
+        other = "" if begun != sets[0] or len(sets) == 1 else f" (or {' and '.join(sets[1])})"
+        raise place.error(f"key {role!r} is missing: family {family} needs it{other}")
+    files = tuple(_read_file(role, row[role], place.at(role)) for role in _ROLES if role in row)
+    names = [file.name for file in files if file.path is None]
+    if len(set(names)) < len(names):
+        raise place.error("two of its files have the same name")
+    return files
+
+
+def _read_file(role: Role, value: Any, place: Place) -> ModelFile:
+    row = table({"path": value} if isinstance(value, str) else value, place, ("path", "name", "sources", *_DIGESTS))
+    digests = read_fields(row, place, _DIGESTS)
+    if "path" in row:
+        if clash := {"name", "sources"} & row.keys():
+            raise place.error(f"key {min(clash)!r} does not go with 'path': such a file is never pulled")
+        path = place.file.parent / Path(text(row["path"], place.at("path"))).expanduser()
+        return ModelFile(role=role, name=path.name, path=path, **digests)
+    if "name" not in row:
+        raise place.error("key 'name' (the file's name in the cache) or 'path' (a file on this machine) is missing")
+    sources = _read_sources(row["sources"], place.at("sources")) if "sources" in row else ()
+    return ModelFile(role=role, name=_file_name(row["name"], place.at("name")), sources=sources, **digests)
+
+
+def _file_name(value: Any, place: Place) -> str:
+    if not _NAME.fullmatch(text(value, place)):
+        raise place.error(f"{value!r} must be a plain file name of letters, digits and . _ + -, without folders")
+    return str(value)
+
+
+def _read_sources(value: Any, place: Place) -> tuple[Source, ...]:
+    return tuple(_read_source(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
+
+
+def _read_source(value: Any, place: Place) -> Source:
+    row = {"url": value} if isinstance(value, str) else table(value, place, ("url", "archive", *_PACKAGE, "sha256"))
+    if "package" in row:
+        return _source("package", row, place, ("package", "file", "member", "sha256"))
+    if "archive" in row:
+        return _source("archive", row, place, ("archive", "member", "sha256"))
+    if "url" in row:
+        return _source("url", row, place, ("url",))
+    raise place.error("must have one of the keys 'url', 'archive', 'package'")
+
+
+def _source(kind: str, row: dict[str, Any], place: Place, keys: tuple[str, ...]) -> Source:
+    row = table(row, place, keys)
+    for key in keys:
+        if key not in row and key != "sha256":
+            raise place.error(f"key {key!r} is missing")
+    return Source(kind=kind, **read_fields(row, place, _SOURCE))  # type: ignore[arg-type]
+
+
+def _address(value: Any, place: Place) -> str:
+    try:
+        parts = urlsplit(text(value, place))
+        host = parts.hostname
+    except ValueError as problem:
+        raise place.error(f"{value!r} is not an address: {problem}") from None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL)):
+        raise place.error(f"{value!r} must be an https:// address")
+    return str(value)
+
+
+def _hexadecimal(length: int) -> Any:
+    def read(value: Any, place: Place) -> str:
+        # A digest of decimal digits alone is a number to YAML, and its leading zeros are lost: text() asks for quotes.
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text(value, place)):
+            raise place.error(f"{value!r} must be {length} hexadecimal digits")
+        return str(value).lower()
+
+    return read
+
+
+def _read_input(value: Any, place: Place, family: str) -> InputSpec:
+    fields = read_fields(table(value, place, _INPUT), place, _INPUT)
+    return replace(USUAL_INPUT.get(family, InputSpec()), **fields)
+
+
+def _size(value: Any, place: Place) -> tuple[int, int]:
+    if not isinstance(value, list):
+        return (positive(value, place),) * 2
+    if len(value) != 2:
+        raise place.error(f"must be N or [width, height], not {value!r}")
+    return positive(value[0], place), positive(value[1], place)
+
+
+def _triple(value: Any, place: Place) -> tuple[float, float, float]:
+    if not isinstance(value, list) or len(value) != 3:
+        raise place.error(f"must be a list of three numbers, not {value!r}")
+    first, second, third = (number(item, place) for item in value)
+    return first, second, third
+
+
+def _std(value: Any, place: Place) -> tuple[float, float, float]:
+    if min(result := _triple(value, place)) <= 0:
+        raise place.error(f"must be above 0, not {value}")
+    return result
+
+
+def _pixel(value: Any, place: Place) -> float:
+    if not 0 <= (result := number(value, place)) <= 255:
+        raise place.error(f"must be from 0 to 255, not {value}")
+    return result
+
+
+def _resize(value: Any, place: Place) -> str:
+    return choice(value, place, get_args(Resize))
+
+
+def _pad_align(value: Any, place: Place) -> str:
+    return choice(value, place, ("centre", "top_left"))
+
+
+def _labels(value: Any, place: Place) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        return choice(value, place, LABEL_SETS)
+    return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
+
+
+# key → (the field's name, its reader)
+_DIGESTS = {"size": ("size", positive), "sha256": ("sha256", _hexadecimal(64)), "sha1": ("sha1", _hexadecimal(40))}
+_PACKAGE = ("package", "file", "member")
+_SOURCE = {
+    "url": ("url", _address),
+    "archive": ("url", _address),
+    "package": ("project", text),
+    "file": ("file", _file_name),
+    "member": ("member", text),
+    "sha256": ("sha256", _hexadecimal(64)),
+}
+_INPUT = {
+    "size": ("wh", _size),
+    "scale": ("scale", above_zero),
+    "mean": ("mean", _triple),
+    "std": ("std", _std),
+    "rgb": ("swap_rb", flag),
+    "resize": ("resize", _resize),
+    "pad_value": ("pad_value", _pixel),
+    "pad_align": ("pad_align", _pad_align),
+}
+_MODEL = {
+    "labels": ("labels", _labels),
+    "class_id_offset": ("class_id_offset", integer),
+    "conf": ("conf", fraction),
+    "nms": ("nms", fraction),
+    "licence": ("licence", text),
+    "accuracy": ("accuracy", read_accuracy),
+    "speed": ("speed", read_speed),
+    "two_stage": ("two_stage", flag),
+    "tested": ("tested", text),
+}

@@ -27,9 +27,8 @@ import numpy as np
 from cvdetect.core.detections import Detections
 from cvdetect.jobs.annotate.ahead import AT_ONCE, ahead
 from cvdetect.jobs.annotate.manifest.images import Manifest
-from cvdetect.jobs.annotate.manifest.log import PartedManifest
+from cvdetect.jobs.annotate.manifest.log import PartedManifest, Parts
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
-from cvdetect.jobs.annotate.manifest.parts import Parts
 from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import Folder, open_folder
 

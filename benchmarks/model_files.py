@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
-from cvdetect.models.content import fault
+from cvdetect.models.download import fault
 from cvdetect.models.store import Store
 
 Files = dict[Role, Path]

@@ -26,7 +26,7 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 # Third parties, and the only rooms or modules that import each.
 DOORS = {
     "click": {"cli"},
-    "rich": {"cli.console", "cli.tables"},
+    "rich": {"cli.console"},
     "yaml": {"models", "annotations", "formats.label_files"},
     "requests": {"models"},
     "urllib3": {"models"},

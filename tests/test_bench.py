@@ -21,12 +21,24 @@ from cvdetect.core.progress import Silent
 from cvdetect.core.spec import InputSpec
 from cvdetect.families import DECODERS, DecodeOptions
 from cvdetect.inference.detector import Detector
-from cvdetect.jobs.bench import fresh, job
-from cvdetect.jobs.bench.fresh import call
-from cvdetect.jobs.bench.job import BenchJob, bench
-from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops
-from cvdetect.jobs.bench.measure import Once, Planned, plan, refuse_early
-from cvdetect.jobs.bench.passes import STAGES, Configuration, Turn, picture, take_turn, timed_pass
+from cvdetect.jobs.bench import job
+from cvdetect.jobs.bench import job as fresh
+from cvdetect.jobs.bench.job import BenchJob, bench, call
+from cvdetect.jobs.bench.measure import (
+    ONE_BLAS_THREAD,
+    STAGES,
+    Configuration,
+    Once,
+    Planned,
+    Turn,
+    peak_memory_mb,
+    picture,
+    plan,
+    product_gflops,
+    refuse_early,
+    take_turn,
+    timed_pass,
+)
 from cvdetect.jobs.bench.report import HEADERS, Timing, cells, figures, markdown, to_json
 from cvdetect.models.load import Model
 from cvdetect.runtime.backends import choose

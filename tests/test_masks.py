@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
-from cvdetect.annotations.polygons import polygons
+from cvdetect.annotations.coco import polygons
 from cvdetect.core.detections import Detections
 from cvdetect.core.masks import Region, encode_rle, region, regions, union_mask
 from cvdetect.inference.tiling import join_pieces

@@ -18,7 +18,7 @@ from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.frame import Frame
 from cvdetect.core.progress import Controls, Silent
 from cvdetect.inference.pipeline import Flow, run
-from cvdetect.sources.failed import Failed
+from cvdetect.sources import Failed
 from tests.conftest import make_detections
 
 

@@ -9,10 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvdetect.annotations.classes import Classes
-from cvdetect.annotations.naming import escape_xml, fixed
-from cvdetect.annotations.spool import spool
-from cvdetect.annotations.types import Facts, ImageRecord, Records
+from cvdetect.annotations.types import Classes, Facts, ImageRecord, Records, escape_xml, fixed, spool
 from cvdetect.core.labels import LabelSet
 
 __all__ = ["write_cvat"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from cvdetect.annotations.types import TruthImage
 from cvdetect.core.errors import SourceError, SourceNotFound
-from cvdetect.core.natural_order import natural_key
+from cvdetect.core.printable import natural_key
 from cvdetect.core.targets import check_regular
 
 __all__ = [

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
-from cvdetect.cli.tables import print_table, shown, stdout_console
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
+from cvdetect.core.printable import encodable, printable
+from cvdetect.core.redact import redact
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,7 +27,15 @@ if TYPE_CHECKING:
     from cvdetect.jobs.doctor import Finding
     from cvdetect.jobs.video import VideoReport
 
-__all__ = ["ConsoleProgress", "DetectionTable", "print_findings", "print_table", "print_video_report", "stdout_console"]
+__all__ = [
+    "ConsoleProgress",
+    "DetectionTable",
+    "print_findings",
+    "print_table",
+    "print_video_report",
+    "shown",
+    "stdout_console",
+]
 
 
 def _say(console: Console, message: str, style: str = "", label: str = "") -> None:
@@ -163,3 +176,138 @@ def print_findings(findings: Iterable[Finding]) -> bool:
         topic = finding.topic
     print_table(["topic", "~what", "~state"], rows, "cvdetect doctor", sections=True, styles=styles)
     return not any(styles)
+
+
+# Tables that fit the terminal: numbers and names stay whole, text wraps, and what is too wide goes below.
+
+_UNBOUNDED = 10_000  # characters
+_BETWEEN = 3  # what separates two columns: a line with a space on both sides
+_FRAME = 4  # what a frame takes besides
+_WRAPPED = 16  # text is wrapped to columns of at least this width
+
+
+def stdout_console() -> Console:
+    """A console on standard output; where that is no terminal and COLUMNS is not set, lines may have any width."""
+    free = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal()
+    return Console(file=sys.stdout, width=_UNBOUNDED if free else None, highlight=False, emoji=False)
+
+
+def shown(console: Console, text: str, lines: bool = False) -> str:
+    """`text` as it can be shown there, without control characters and passwords; `lines` keeps the ends of lines."""
+    return encodable(printable(redact(text), lines), console.encoding)
+
+
+def print_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    console: Console | None = None,
+    *,
+    sections: bool = False,
+    styles: Sequence[str] = (),
+) -> None:
+    """Print a table on standard output.
+
+    Where a table is too wide it loses its frame; then text wraps; then columns are left out, which is reported; then
+    the others go below each other in several tables, each with the first column again; at last each row becomes a list.
+
+    Args:
+        headers: one a column; marks in front of it: ">" aligns to the right, in "~" text may wrap, "-" may be left out.
+        rows: cells as plain text.
+        title: a line above it.
+        console: None for standard output.
+        sections: draw a line before each row that has a first cell.
+        styles: one a row, or none.
+    """
+    console = console or stdout_console()
+    columns = [
+        _Column.of(header, [row[i] for row in rows], lambda text: shown(console, text))
+        for i, header in enumerate(headers)
+    ]
+    styles = styles or [""] * len(rows)
+    if title:
+        console.print(Text(shown(console, title), style="bold"), overflow="fold")
+    kept = _without_least(columns, console.width)
+    for part in _parts(kept, console.width):
+        console.print(_table(part, console.width, sections, styles))
+    if not _parts(kept, console.width):
+        _print_lists(columns, console, styles)
+    elif len(kept) < len(columns):
+        lacking = ", ".join(column.name for column in columns if column not in kept)
+        console.print(Text(f"not shown at this width: {lacking}", style="dim"), overflow="fold")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Column:
+    """A header, its marks, and the cells below it."""
+
+    name: str
+    marks: str
+    cells: Sequence[str]
+
+    @classmethod
+    def of(cls, header: str, cells: Sequence[str], shows: Callable[[str], str]) -> _Column:
+        name = header.lstrip("->~")
+        return cls(shows(name), header[: len(header) - len(name)], [shows(cell) for cell in cells])
+
+    @property
+    def widest(self) -> int:
+        return max(map(cell_len, [self.name, *self.cells]))
+
+    @property
+    def least(self) -> int:
+        """The width it cannot do without."""
+        return min(self.widest, _WRAPPED) if "~" in self.marks else self.widest
+
+    @property
+    def justify(self) -> Literal["left", "right"]:
+        return "right" if ">" in self.marks else "left"
+
+
+def _spread(widths: Sequence[int]) -> int:
+    return sum(widths) + _BETWEEN * (len(widths) - 1)
+
+
+def _without_least(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns without those, from the left, that may be left out and do not fit."""
+    kept = list(columns)
+    for column in columns:
+        if _spread([one.least for one in kept]) > width and "-" in column.marks:
+            kept.remove(column)
+    return kept
+
+
+def _parts(columns: list[_Column], width: int) -> list[list[_Column]]:
+    """The tables that they are printed as; none where a first column and another do not fit, or text should wrap."""
+    parts = [columns[:1]]
+    for column in columns[1:]:
+        if _spread([one.least for one in [*parts[-1], column]]) > width:
+            parts.append(columns[:1])
+        parts[-1].append(column)
+    fit = all(_spread([one.least for one in part]) <= width for part in parts)
+    torn = len(parts) > 1 and any("~" in column.marks for column in columns)
+    return [part for part in parts if len(part) > 1 or len(columns) == 1] if fit and not torn else []
+
+
+def _table(columns: list[_Column], width: int, sections: bool, styles: Sequence[str]) -> Table:
+    framed = _spread([one.widest for one in columns]) + _FRAME <= width
+    table = Table(show_edge=framed, pad_edge=framed)
+    for one in columns:
+        table.add_column(Text(one.name), justify=one.justify, no_wrap="~" not in one.marks, overflow="fold")
+    for at, style in enumerate(styles):
+        row = [one.cells[at] for one in columns]
+        if sections and at and row[0]:
+            table.add_section()
+        table.add_row(*map(Text, row), style=style or None)
+    return table
+
+
+def _print_lists(columns: list[_Column], console: Console, styles: Sequence[str]) -> None:
+    """Every row as lines: its first cell, then the others with their headers."""
+    for at, style in enumerate(styles):
+        first, *others = [(one.name, one.cells[at]) for one in columns]
+        if first[1]:
+            console.print(Text(first[1], style=f"bold {style}".strip()), overflow="fold")
+        for name, cell in others:
+            line = cell if len(others) == 1 else f"{name}: {cell}"
+            console.print(Text(f"  {line}", style=style), overflow="fold")

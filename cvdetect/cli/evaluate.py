@@ -14,8 +14,8 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import json_text
 
 if TYPE_CHECKING:
-    from cvdetect.jobs.evaluate.rates import Rates
     from cvdetect.jobs.evaluate.report import Report
+    from cvdetect.jobs.evaluate.score import Rates
 
 __all__ = ["command"]
 
@@ -129,7 +129,7 @@ def _share(value: float | None, digits: int = 3) -> str:
 def _print_confusion(report: Report) -> None:
     """The whole matrix where it fits a screen, else the commonest mistakes; --plots has it all."""
     from cvdetect.cli.console import print_table
-    from cvdetect.jobs.evaluate.confusion import most_confused
+    from cvdetect.jobs.evaluate.score import most_confused
 
     title = f"mistaken for each other, score ≥ {report.at:.4g}"
     names = [*report.labels, "background"]

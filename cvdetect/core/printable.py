@@ -9,7 +9,8 @@ import sys
 import unicodedata
 from typing import IO
 
-__all__ = ["encodable", "is_utf8", "json_text", "printable", "write_safely"]
+__all__ = ["encodable", "is_utf8", "json_text", "natural_key", "printable", "write_safely"]
+
 
 _HANDLER = "cvdetect"
 _ASCII = {
@@ -91,3 +92,12 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 codecs.register_error(_HANDLER, _replace)
+
+
+# The order a person expects of numbered names.
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """A sort key in which img2 comes before img10."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(p)) if p.isdecimal() else (1, p.casefold()) for p in parts]

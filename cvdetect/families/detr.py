@@ -12,8 +12,18 @@ import numpy as np
 from cvdetect.core.boxes import cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
-from cvdetect.families.scoring import found, likely, sigmoid, single, softmax
+from cvdetect.families.base import (
+    DecodeOptions,
+    Floats,
+    NetInput,
+    Outputs,
+    check_finite,
+    found,
+    likely,
+    sigmoid,
+    single,
+    softmax,
+)
 
 __all__ = ["decode_detr", "decode_rt_detr"]
 

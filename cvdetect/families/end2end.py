@@ -11,8 +11,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
-from cvdetect.families.scoring import likely, ordered
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, likely, ordered
 
 __all__ = ["decode_end2end"]
 

@@ -13,8 +13,19 @@ import numpy as np
 from cvdetect.core.boxes import clip
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
-from cvdetect.families.scoring import STRIDES, cells, found, likely, softmax, strides_of
+from cvdetect.families.base import (
+    STRIDES,
+    DecodeOptions,
+    Floats,
+    NetInput,
+    Outputs,
+    cells,
+    check_finite,
+    found,
+    likely,
+    softmax,
+    strides_of,
+)
 
 __all__ = ["BOX_VALUES", "decode_nanodet"]
 

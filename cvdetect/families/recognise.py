@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cvdetect.core.errors import DecodeError
+from cvdetect.families.base import strides_of
 from cvdetect.families.nanodet import BOX_VALUES
-from cvdetect.families.scoring import strides_of
 from cvdetect.families.torchvision import pyramid_cells
 
 __all__ = ["RECOGNISED", "Layout", "Outline", "check_decoder", "recognise"]

@@ -10,8 +10,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
-from cvdetect.families.scoring import sigmoid, softmax
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, sigmoid, softmax
 from cvdetect.families.yolo import decode_rows
 
 __all__ = ["decode_region"]

@@ -11,8 +11,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, Priors
-from cvdetect.families.scoring import found, likely
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, Priors, found, likely
 
 __all__ = ["decode_tflite_ssd"]
 

@@ -15,8 +15,7 @@ import numpy as np
 from cvdetect.core.boxes import clip, cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
-from cvdetect.families.scoring import found, likely, sigmoid
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, found, likely, sigmoid
 
 __all__ = ["decode_fcos", "decode_retinanet", "pyramid_cells"]
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from cvdetect.core.boxes import cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs
-from cvdetect.families.scoring import box_unit, found, likely, single
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, box_unit, found, likely, single
 
 __all__ = ["decode_yolo_v5"]
 

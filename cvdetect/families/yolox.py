@@ -11,8 +11,7 @@ import numpy as np
 from cvdetect.core.boxes import cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs
-from cvdetect.families.scoring import cells, found, likely, single, strides_of
+from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, cells, found, likely, single, strides_of
 
 __all__ = ["decode_yolox"]
 

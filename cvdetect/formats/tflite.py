@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
-from cvdetect.formats.flatbuffer import follow, integers, number, slot, tables
+from cvdetect.formats.flatbuffer import content, elements, follow, integers, number, read_numbers, slot, tables
 
-__all__ = ["TFLiteInput", "read_tflite_inputs"]
+__all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "read_tflite_inputs"]
+
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 _MODEL_SUBGRAPHS, _SUBGRAPH_TENSORS, _SUBGRAPH_INPUTS = 2, 0, 1
@@ -49,3 +50,136 @@ def _input(buffer: memoryview, tensor: int) -> TFLiteInput:
     at = slot(buffer, tensor, _TENSOR_TYPE)
     kind = number(buffer, at, "<b") if at else 0
     return TFLiteInput(tuple(integers(buffer, tensor, _TENSOR_SHAPE)), _TYPES.get(kind, f"type {kind}"))
+
+
+# TensorFlow Lite models that end in TFLite_Detection_PostProcess: what it is given, without the operator itself.
+#
+# OpenCV 4.14 reads the operator's options by counting bytes, which fits files with ten of them only (most have eleven),
+# and takes the background for a class. So it is cut off, and the decoder does what it does. Box codes are taken where
+# the predictors give them: OpenCV mixes them up when it reshapes them to (1, anchors, 1, 4), as most files do.
+
+_OPERATOR = b"TFLite_Detection_PostProcess"
+_MODEL_CODES, _SUBGRAPHS, _MODEL_BUFFERS = 1, 2, 4
+_CODE_OLD, _CODE_CUSTOM, _CODE_BUILTIN = 0, 1, 3
+_GRAPH_TENSORS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 2, 3
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_OPTIONS = 0, 1, 2, 5
+_CONCATENATION, _RESHAPES = 2, (22, 43)  # RESHAPE, SQUEEZE
+_TENSOR_BUFFER, _TENSOR_NAME = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class PostProcess:
+    """A model without its last operator, and what that was told.
+
+    Attributes:
+        model: the file's content, uint8 (size,).
+        boxes: the names of the tensors that hold box codes, a feature map each, (1, H, W, 4 · anchors of a cell) or
+            (1, n, 4) in the file.
+        scores: that of the scores (1, N, C + 1 or C) of all N anchors.
+        anchors: (N, 4) y and x of the centre, height and width, in shares of the picture.
+        scales: the box coder's, in the same order.
+        classes: how many, background not counted.
+        iou: above which the weaker of two boxes goes.
+    """
+
+    model: NDArray[np.uint8]
+    boxes: tuple[str, ...]
+    scores: str
+    anchors: NDArray[np.float32]
+    scales: tuple[float, float, float, float]
+    classes: int
+    iou: float
+
+
+def cut_postprocess(data: NDArray[np.uint8], name: str) -> PostProcess | None:
+    """The model with this content, uint8 (size,), cut; None where it does not end in that operator.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    try:
+        return _cut(data)
+    except (struct.error, IndexError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{name}: is a damaged TensorFlow Lite model, or one cut short") from error
+
+
+def _cut(data: NDArray[np.uint8]) -> PostProcess | None:
+    buffer = data.data
+    root = follow(buffer, 0)
+    (graph, *_) = tables(buffer, root, _SUBGRAPHS)
+    operators = tables(buffer, graph, _GRAPH_OPERATORS)
+    if not operators or _custom(buffer, root, operators[-1]) != _OPERATOR:
+        return None
+    inputs = integers(buffer, operators[-1], _OPERATOR_INPUTS)
+    options = read_numbers(bytes(content(buffer, operators[-1], _OPERATOR_OPTIONS)))
+    sources = _sources(buffer, root, graph, inputs[0])
+    scales = [options[f"{axis}_scale"] for axis in "yxhw"]
+    return PostProcess(
+        _without_last(data, graph, inputs[:2], len(operators)),
+        tuple(_name(buffer, graph, index) for index in sources),
+        _name(buffer, graph, inputs[1]),
+        _anchors(buffer, root, graph, inputs[2]),
+        (scales[0], scales[1], scales[2], scales[3]),
+        int(options["num_classes"]),
+        options["nms_iou_threshold"],
+    )
+
+
+def _sources(buffer: memoryview, root: int, graph: int, tensor: int) -> list[int]:
+    """The tensors that `tensor` was joined of, past reshapes, in order."""
+    makers = {
+        output: operator
+        for operator in tables(buffer, graph, _GRAPH_OPERATORS)
+        for output in integers(buffer, operator, _OPERATOR_OUTPUTS)
+    }
+    waiting, found = [tensor], []
+    for _ in tables(buffer, graph, _GRAPH_TENSORS):
+        if not waiting:
+            break
+        index = waiting.pop(0)
+        kind = _builtin(buffer, root, makers[index]) if index in makers else None
+        if kind not in (_CONCATENATION, *_RESHAPES):
+            found.append(index)
+            continue
+        inputs = integers(buffer, makers[index], _OPERATOR_INPUTS)
+        waiting = [*(inputs if kind == _CONCATENATION else inputs[:1]), *waiting]
+    return found
+
+
+def _code(buffer: memoryview, root: int, operator: int) -> int:
+    at = slot(buffer, operator, _OPERATOR_CODE)
+    return tables(buffer, root, _MODEL_CODES)[number(buffer, at, "<I") if at else 0]
+
+
+def _builtin(buffer: memoryview, root: int, operator: int) -> int:
+    """The number of an operator: the newer, wider field, else the older."""
+    code = _code(buffer, root, operator)
+    wide, narrow = slot(buffer, code, _CODE_BUILTIN), slot(buffer, code, _CODE_OLD)
+    return max(number(buffer, wide, "<i") if wide else 0, number(buffer, narrow, "<b") if narrow else 0)
+
+
+def _custom(buffer: memoryview, root: int, operator: int) -> bytes:
+    """The name of a custom operator; empty for others."""
+    return bytes(content(buffer, _code(buffer, root, operator), _CODE_CUSTOM))
+
+
+def _name(buffer: memoryview, graph: int, index: int) -> str:
+    return bytes(content(buffer, tables(buffer, graph, _GRAPH_TENSORS)[index], _TENSOR_NAME)).decode("utf-8", "replace")
+
+
+def _anchors(buffer: memoryview, root: int, graph: int, index: int) -> NDArray[np.float32]:
+    at = slot(buffer, tables(buffer, graph, _GRAPH_TENSORS)[index], _TENSOR_BUFFER)
+    table = tables(buffer, root, _MODEL_BUFFERS)[number(buffer, at, "<I")]
+    return np.frombuffer(bytes(content(buffer, table, 0)), "<f4").astype(np.float32).reshape(-1, 4)
+
+
+def _without_last(data: NDArray[np.uint8], graph: int, outputs: list[int], operators: int) -> NDArray[np.uint8]:
+    """A copy that has one operator less and these outputs: two vectors become shorter, and nothing moves."""
+    changed: NDArray[np.uint8] = data.copy()
+    buffer = changed.data
+    places = elements(buffer, graph, _GRAPH_OUTPUTS)
+    for place, index in zip(places[: len(outputs)], outputs, strict=True):
+        struct.pack_into("<i", buffer, place, index)
+    struct.pack_into("<I", buffer, places[0] - 4, len(outputs))
+    struct.pack_into("<I", buffer, elements(buffer, graph, _GRAPH_OPERATORS)[0] - 4, operators - 1)
+    return changed

@@ -23,7 +23,7 @@ from cvdetect.core.frame import Frame, Image
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.sinks import Sink
-from cvdetect.sources.failed import Failed
+from cvdetect.sources import Failed
 
 __all__ = ["Detects", "Filter", "Flow", "Summary", "run"]
 

@@ -3,7 +3,7 @@
 Detections are associated in ByteTrack's order, the sure ones first, then the faint ones, by a Kalman filter's
 prediction and the best assignment (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
 ECCV 2022). Beyond it, class evidence takes part in the association and time is in seconds: see
-`cvdetect.inference.matching`.
+`cvdetect.inference.tracks`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.frame import Frame
-from cvdetect.core.progress import Controls
-from cvdetect.inference.faint import with_faint
-from cvdetect.inference.matching import by_distance, by_overlap, overlaps, pairs
-from cvdetect.inference.tracks import Boxes, Tracks
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice
+from cvdetect.core.progress import Controls, Silent
+from cvdetect.inference.tracks import Boxes, Tracks, by_distance, by_overlap, overlaps, pairs
+from cvdetect.models.resolve import resolve
 
 __all__ = ["Tracker", "available", "need", "with_faint"]
+
 
 Rows = NDArray[np.int64]
 
@@ -165,3 +166,22 @@ def _match(
     if tracks.any() and found.any():
         rows, at = pairs(merit() * tracks[:, None] * found)
         owner[at] = rows
+
+
+# Detections just under the threshold: they continue a track through the moments in which its object is doubtful.
+
+_SHARE, _LOWEST = 0.5, 0.1
+
+
+def with_faint(model: ModelChoice, detect: DetectOptions, controls: Controls) -> DetectOptions:
+    """Options that let faint detections through as well; `controls.min_score` then holds them back from the results.
+
+    The results stay the same: a weaker box suppresses no stronger one. With thresholds by class, or tiles, whose pieces
+    are joined, there are no faint ones.
+    """
+    asked = detect.thresholds
+    if asked.per_class or detect.tile is not None:
+        return detect
+    conf = resolve(model, Silent()).conf if asked.default is None else asked.default
+    controls.min_score = max(controls.min_score, conf)
+    return replace(detect, conf=Conf(min(conf, max(_LOWEST, _SHARE * conf))))

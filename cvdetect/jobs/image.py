@@ -15,17 +15,25 @@ from cvdetect.core.progress import Progress, Silent
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
-from cvdetect.models.inputs import model_inputs
+from cvdetect.models.load import model_inputs
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.images import Crops, PictureFiles, check_suffix, output_names
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
-from cvdetect.sources.failed import Failed
-from cvdetect.sources.images import check_inputs, check_max_pixels, expand, read_images, several_possible
-from cvdetect.sources.lists import is_list_file
-from cvdetect.sources.pipes import Piped, file_name, read_pipes
+from cvdetect.sources import Failed
+from cvdetect.sources.images import (
+    Piped,
+    check_inputs,
+    check_max_pixels,
+    expand,
+    file_name,
+    read_images,
+    read_pipes,
+    several_possible,
+)
+from cvdetect.sources.kinds import is_list_file
 
 __all__ = ["ImageJob", "detect_images"]
 

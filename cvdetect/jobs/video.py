@@ -22,14 +22,13 @@ from cvdetect.core.redact import stem_of_address
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
 from cvdetect.inference.pipeline import Filter, Flow, Summary, run
-from cvdetect.models.inputs import model_inputs
+from cvdetect.models.load import model_inputs
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
-from cvdetect.sources.read_along import files_of
-from cvdetect.sources.video import VideoSource, every, open_video, usual_stem, with_end
+from cvdetect.sources.video import VideoSource, every, files_of, open_video, usual_stem, with_end
 
 __all__ = ["VideoJob", "VideoReport", "detect_video"]
 
@@ -186,7 +185,7 @@ def _sinks(
     if out is not None:
         sinks.append(_video_file(job, out, renderer, source, progress))
     if job.show:
-        from cvdetect.sinks.live_window import LiveWindow
+        from cvdetect.sinks.window import LiveWindow
 
         lowest = max(controls.min_score, detector.model.options.thresholds.floor)
         controls.min_score = lowest

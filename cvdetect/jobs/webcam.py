@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 from cvdetect.core.errors import UsageError
-from cvdetect.core.options import DetectOptions
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.redact import redact_name
+from cvdetect.core.signals import stopping_on_signals
+from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
-from cvdetect.inference.pipeline import Summary
-from cvdetect.jobs.job import WebcamJob, check
-from cvdetect.jobs.live import LiveRun
-from cvdetect.jobs.slider import slider_for
+from cvdetect.inference.pipeline import Filter, Flow, Summary, run
 from cvdetect.media.pipe import is_pipe
-from cvdetect.sinks.window import why_no_window
+from cvdetect.models.load import model_inputs
+from cvdetect.models.resolve import resolve
+from cvdetect.sinks import Sink
+from cvdetect.sinks.draw import DrawStyle
+from cvdetect.sinks.json_lines import JsonLines
+from cvdetect.sinks.live import Figures, Newest, live_video
+from cvdetect.sinks.page import Address, Page, check_port, need_server, parse_address
+from cvdetect.sinks.render import Renderer, blurred_classes
+from cvdetect.sinks.video import choose_codec
+from cvdetect.sinks.window import LiveWindow, why_no_window
 from cvdetect.sources.camera import Camera
-from cvdetect.sources.live import device_opener, url_opener
+from cvdetect.sources.live import device_name, device_opener, url_opener
+from cvdetect.sources.video import files_of
 
-__all__ = ["WebcamJob", "detect_webcam"]
+__all__ = ["LiveRun", "Slider", "WebcamJob", "check", "detect_webcam", "slider_for"]
 
 
 def detect_webcam(
@@ -93,3 +111,220 @@ def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
 def _ends(url: str) -> bool:
     """Whether the end of a stream is no break: that of a pipe, or of a file, though it may not state its length."""
     return is_pipe(url) or os.path.isfile(url.removeprefix("file://"))  # noqa: PTH113 - of any length
+
+
+# What ``cvdetect webcam`` is to do, and what can be told of it before anything is opened.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebcamJob:
+    """What to watch, and where the results go.
+
+    Attributes:
+        device: a camera's number; None with a `url`.
+        url: an address (rtsp, http, …), or a video file that is played in real time.
+        out: an annotated video; its suffix chooses the container.
+        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
+        json: a file for JSON Lines, "-" for standard output.
+        window: show a window with a slider. Where none can be opened that is told, and the run goes on.
+        serve: HOST:PORT of a page with the live picture.
+        max_frames: end after so many frames; None for no end.
+        duration: end after so many seconds; None for no end.
+        reconnect: how often to try again when the stream breaks.
+        track: give objects numbers that stay with them from frame to frame.
+        timeout: seconds to wait for a connection and for each picture.
+        blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
+    """
+
+    device: int | None = None
+    url: str | None = None
+    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    out: Path | str | None = None
+    container: str | None = None
+    json: str | Path | None = None
+    window: bool = True
+    serve: str | None = None
+    max_frames: int | None = None
+    duration: float | None = None
+    track: bool = False
+    reconnect: int = 10
+    timeout: float = 10.0
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+    @property
+    def name(self) -> str:
+        """What the source is called; an address without its secrets."""
+        return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
+
+
+def check(job: WebcamJob) -> Address | None:
+    """Everything that can be told before the camera is opened or a model is pulled; where the page is served.
+
+    Raises:
+        UsageError: an option that cannot be met.
+        MissingPackage: the page's server, or what `track` needs, is not installed.
+        SinkError: an output cannot be written, or the port is not to be had.
+    """
+    if job.device is not None and job.url is not None:
+        raise UsageError("--device and --url: give one of them")
+    limits = (("--max-frames", job.max_frames, 1), ("--reconnect", job.reconnect, 0), ("--device", job.device, 0))
+    for option, value, least in limits:
+        if value is not None and value < least:
+            raise UsageError(f"{option} {value}: at least {least} is needed")
+    for option, seconds in (("--duration", job.duration), ("--timeout", job.timeout)):
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise UsageError(f"{option} {seconds:g}: a positive number of seconds is needed")
+    if job.track:
+        from cvdetect.inference import tracking
+
+        tracking.need()
+    serve = None if job.serve is None else parse_address(job.serve)
+    if serve is not None:
+        need_server()
+        check_port(serve)
+    if job.out is not None:
+        if names_a_folder(job.out):
+            raise UsageError(f"{job.out}: is a folder, expected a file name")
+        choose_codec(Path(job.out), None, Silent(), job.container)
+    outputs = {"--out": job.out, "--json": job.json}
+    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
+    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
+    return serve
+
+
+# One live run: which sinks it has, and which thread does what.
+
+_LISTEN_S = 0.02  # how often the window looks for keys where no frames come
+
+
+class LiveRun:
+    """One run: what its sinks are, and on which thread it runs."""
+
+    def __init__(
+        self, job: WebcamJob, camera: Camera, detector: Detector, controls: Controls, progress: Progress
+    ) -> None:
+        self._job = job
+        self._camera = camera
+        self._detector = detector
+        self._controls = controls
+        self._progress = progress
+        self._figures = Figures(detector.labels, camera.age_s)
+        self._blurred = blurred_classes(job.blur, detector.labels)
+
+    def run(self, sinks: Sequence[Sink]) -> Summary:
+        """Watch until the end, in this thread."""
+        self._progress.begin("watching", self._job.max_frames, "frames")
+        flow, filters = Flow(live=True), self._filters()
+        begin = time.perf_counter()
+        try:
+            summary = run(
+                self._camera, [self._detector], sinks, self._progress,
+                flow=flow, filters=filters, controls=self._controls,
+            )  # fmt: skip
+        finally:
+            self._progress.end()
+        seconds, dropped = time.perf_counter() - begin, self._camera.dropped
+        rate = summary.done / seconds
+        self._progress.note(f"{summary.done} frames in {seconds:.1f} s, {rate:.1f} a second; {dropped} dropped")
+        return summary
+
+    def run_with_window(self, sinks: Sequence[Sink], slider: Slider) -> Summary:
+        """Watch on another thread, as a window belongs to the main one and must answer while no frames come."""
+        self._controls.min_score = slider.start
+        window = LiveWindow(
+            self._renderer(), self._controls, caption=self._caption, lowest=slider.lowest, progress=self._progress
+        )
+        newest = Newest()
+        with stopping_on_signals(self._controls) as interrupted, window, ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self.run, [*sinks, newest])
+            try:
+                _show_until_done(running, window, newest)
+            finally:
+                self._controls.stop()
+        summary = running.result()
+        summary.interrupted = interrupted.exit_code
+        return summary
+
+    def sinks(self, serve: Address | None) -> list[Sink]:
+        """All but the window."""
+        job, detector = self._job, self._detector
+        sinks: list[Sink] = [self._figures]
+        if job.json is not None:
+            sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+        if job.out is not None:
+            info, path = self._camera.info, Path(job.out)
+            sinks.append(live_video(path, self._renderer(), info.rate, self._progress, job.container, info.look))
+        if serve is not None:
+            sinks.append(Page(serve, self._renderer(), self._facts, self._progress))
+        return sinks
+
+    def _filters(self) -> list[Filter]:
+        if not self._job.track:
+            return []
+        from cvdetect.inference.tracking import Tracker
+
+        return [Tracker(float(self._camera.info.rate), self._controls)]
+
+    def _renderer(self) -> Renderer:
+        """One for each thread that draws."""
+        return Renderer(self._detector.labels, self._job.style, self._blurred)
+
+    def _caption(self) -> str:
+        ran = self._detector.ran
+        what = f"{self._detector.name}, {ran.runtime} {ran.target} {ran.precision}"
+        return f"{self._figures.now.fps:.1f} fps  {what}  {self._camera.dropped} dropped"
+
+    def _facts(self) -> dict[str, Any]:
+        now = self._figures.now
+        return {
+            "source": self._job.name,
+            "model": self._detector.name,
+            "ran": str(self._detector.ran),
+            "state": "paused" if self._controls.paused else self._camera.state,
+            "fps": round(now.fps, 2),
+            "delay_ms": round(now.delay_s * 1000),
+            "frame": now.index,
+            "time": round(now.time_s, 3),
+            "dropped": self._camera.dropped,
+            "counts": dict(now.counts),
+        }
+
+
+def _show_until_done(running: Future[Summary], window: LiveWindow, newest: Newest) -> None:
+    while not running.done():
+        shown = newest.take(_LISTEN_S)
+        if shown is None:
+            window.listen()
+        else:
+            window.write(*shown)
+
+
+# The window's confidence slider: where it starts, how far down it goes, and what the detector must let through.
+
+_LOWEST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """Where the slider starts, the lowest score it reaches, and the options the detector runs with."""
+
+    start: float
+    lowest: float
+    detect: DetectOptions
+
+
+def slider_for(model: ModelChoice, detect: DetectOptions) -> Slider:
+    """One threshold for all classes: the slider starts there and goes down to 0.05, as the detector lets that through.
+
+    Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
+    """
+    asked = detect.thresholds
+    conf = resolve(model, Silent()).conf if asked.default is None else asked.default
+    if asked.per_class:
+        lowest = min([conf, *asked.per_class.values()])
+        return Slider(lowest, lowest, detect)
+    lowest = min(conf, _LOWEST)
+    return Slider(conf, lowest, replace(detect, conf=Conf(lowest)))

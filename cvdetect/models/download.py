@@ -13,13 +13,31 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cvdetect.core.errors import FetchError
+from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.progress import Progress
-from cvdetect.models.failures import BrokenPullError, PullError, http_reason, writing
+from cvdetect.core.redact import redact
+from cvdetect.core.spec import ModelFile
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Item", "Patience", "download", "megabytes", "open_session", "record_of"]
+__all__ = [
+    "BrokenPullError",
+    "Item",
+    "Patience",
+    "PullError",
+    "digest_of",
+    "download",
+    "fault",
+    "http_reason",
+    "megabytes",
+    "open_session",
+    "record_of",
+    "size_fault",
+    "writing",
+]
+
 
 _CHUNK = 1 << 18  # bytes
 _SMALL = 1 << 16  # bytes; an answer of another length than promised is still read up to here, to tell what it is
@@ -241,3 +259,82 @@ def _version(response: requests.Response) -> str | None:
 
 def _key(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()  # the address itself may hold a password
+
+
+# How a pull fails, and how that is told.
+
+
+class PullError(FetchError):
+    """One source could not give the file; the next may."""
+
+
+class BrokenPullError(PullError):
+    """The same source may well go on if it is asked again."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what can go wrong when `path` is written on this machine (full, read-only) into a `FetchError`."""
+    try:
+        yield
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise FetchError(
+            f"cannot write {path}: {why}; make room or choose another folder with --cache-dir or CVDETECT_CACHE"
+        ) from None
+
+
+def http_reason(problem: Exception) -> str:
+    """One short line for an exception of requests or urllib3; their texts nest several."""
+    import requests
+
+    if isinstance(problem, requests.exceptions.SSLError):
+        return "its certificate cannot be verified (a proxy? see REQUESTS_CA_BUNDLE)"
+    if isinstance(problem, requests.exceptions.ProxyError):
+        return "the proxy does not let it through"
+    if isinstance(problem, requests.exceptions.Timeout):
+        return "the server does not answer in time"
+    if isinstance(problem, requests.exceptions.ConnectionError):
+        return "no connection to the server"
+    return redact(str(problem).splitlines()[0] if str(problem) else type(problem).__name__)[:200]
+
+
+# Is a file on this disk the one that models.yaml means? Size, digest, and what it is instead.
+
+
+def size_fault(path: Path, file: ModelFile) -> str | None:
+    """What is wrong with the size of the file at `path`, or None. It costs one look at the directory."""
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return f"has {size:,} bytes, must have {file.size:,}"
+    return None if size else "is empty"
+
+
+def fault(path: Path, file: ModelFile) -> str | None:
+    """What is wrong with the content of the file at `path`, e.g. "is an HTML page", or None. Reads all of it."""
+    problem = size_fault(path, file) or _digest_fault(path, file)
+    if problem is None and (file.sha256 or file.sha1):
+        return None
+    foreign = _foreign(path, file)
+    return f"is {foreign}" if foreign else problem
+
+
+def _digest_fault(path: Path, file: ModelFile) -> str | None:
+    for algorithm, expected in (("sha256", file.sha256), ("sha1", file.sha1)):
+        if expected and (found := digest_of(path, algorithm)) != expected:
+            return f"has {algorithm} {found}, must have {expected}"
+    return None
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file's content in hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as content:
+        while piece := content.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _foreign(path: Path, file: ModelFile) -> str | None:
+    with path.open("rb") as content:
+        return describe_foreign(content.read(512), text_expected=file.role in ("cfg", "config", "names", "prototxt"))

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cvdetect.core.redact import redact
 from cvdetect.core.spec import Source
-from cvdetect.models.download import Patience
-from cvdetect.models.failures import PullError, http_reason
+from cvdetect.models.download import Patience, PullError, http_reason
 
 if TYPE_CHECKING:
     import requests

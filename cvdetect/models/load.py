@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cvdetect.core.errors import ModelError, UsageError
+from cvdetect.core.errors import CvdetectError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.progress import Progress, Silent
@@ -16,12 +17,13 @@ from cvdetect.models.check_file_type import check_formats
 from cvdetect.models.labels import check_stated, find_labels, report_hidden, stated_labels, thresholds
 from cvdetect.models.open_darknet import open_darknet
 from cvdetect.models.opened import Opened
+from cvdetect.models.registry import shipped_models, user_models
 from cvdetect.models.resolve import resolve
 from cvdetect.models.store import Store
 from cvdetect.runtime import Network
 from cvdetect.runtime.backends import check_two_stage, choose
 
-__all__ = ["Model", "load_model"]
+__all__ = ["Model", "load_model", "model_inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +150,25 @@ def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOpti
 def _nms(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> float:
     """The IoU threshold: as asked for, else as the file states it, else the spec's."""
     return next(nms for nms in (detect.nms, opened.nms, spec.nms) if nms is not None)
+
+
+# Which files a choice of a model reads, so that no output of the run is written over one of them.
+
+
+def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
+    """The files that were named, the models.yaml files, and the files that the chosen models have, here or later.
+
+    A choice that cannot be met gives what it names; loading it reports what is wrong.
+    """
+    for choice in choices:
+        values = (getattr(choice, one.name) for one in fields(choice))
+        yield from (value for value in values if isinstance(value, Path))
+        if choice.name:
+            yield Path(choice.name)
+        with suppress(CvdetectError):
+            spec, store = resolve(choice, Silent()), Store(choice.cache)
+            paths = [store.path_of(spec, file) for file in spec.files]
+            yield from paths
+            if any(file.found for file in spec.files):  # the names may have been found by way of Darknet's .data
+                yield from (path.with_suffix(".data") for path in paths)
+    yield from (shipped_models(), user_models())

@@ -12,8 +12,7 @@ from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec, Role
 from cvdetect.families import Priors
 from cvdetect.families.recognise import Outline
-from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
-from cvdetect.formats.tflite_postprocess import PostProcess, cut_postprocess
+from cvdetect.formats.tflite import PostProcess, TFLiteInput, cut_postprocess, read_tflite_inputs
 from cvdetect.models.opened import Opened, read_bytes
 from cvdetect.models.recognised import choose_size, make_opened, probe, usual_input
 from cvdetect.runtime import opencv

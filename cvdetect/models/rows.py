@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from cvdetect.core.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Resize, Role, Source
+from cvdetect.core.spec import USUAL_INPUT, Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source, Speed
 from cvdetect.models.fields import (
     Place,
     above_zero,
@@ -23,9 +24,9 @@ from cvdetect.models.fields import (
     table,
     text,
 )
-from cvdetect.models.figures import read_accuracy, read_speed
 
-__all__ = ["FAMILIES", "LABEL_SETS", "read_model"]
+__all__ = ["FAMILIES", "LABEL_SETS", "read_accuracy", "read_model", "read_speed"]
+
 
 _RECOGNISED = (
     "yolo_v5", "yolo_v7", "yolo_v8", "yolox", "nanodet", "detr", "rt_detr", "retinanet", "fcos", "end2end"
@@ -194,7 +195,42 @@ def _labels(value: Any, place: Place) -> str | tuple[str, ...]:
     return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
 
 
+# What a row of models.yaml says in figures: `accuracy` and `speed`.
+
+
+def read_accuracy(value: Any, place: Place) -> tuple[Accuracy, ...]:
+    """A list of published figures, each with all of its keys."""
+    return tuple(_figure(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
+
+
+def _figure(value: Any, place: Place) -> Accuracy:
+    return Accuracy(**read_fields(_whole(table(value, place, _FIGURE), place, _FIGURE), place, _FIGURE))
+
+
+def read_speed(value: Any, place: Place) -> Speed:
+    """Time, operations or both, and where they come from."""
+    row = _whole(table(value, place, _SPEED), place, ("source",))
+    if not {"forward", "gflop"} & row.keys():
+        raise place.error("one of the keys 'forward', 'gflop' is missing")
+    return Speed(**read_fields(row, place, _SPEED))
+
+
+def _whole(row: dict[str, Any], place: Place, keys: Iterable[str]) -> dict[str, Any]:
+    for key in keys:
+        if key not in row:
+            raise place.error(f"key {key!r} is missing")
+    return row
+
+
+def _percent(value: Any, place: Place) -> float:
+    if not 0 <= (result := number(value, place)) <= 100:
+        raise place.error(f"must be from 0 to 100, not {value}")
+    return result
+
+
 # key → (the field's name, its reader)
+_FIGURE = {"metric": ("metric", text), "value": ("value", _percent), "source": ("source", text)}
+_SPEED = {"forward": ("forward", above_zero), "gflop": ("gflop", above_zero), "source": ("source", text)}
 _DIGESTS = {"size": ("size", positive), "sha256": ("sha256", _hexadecimal(64)), "sha1": ("sha1", _hexadecimal(40))}
 _PACKAGE = ("package", "file", "member")
 _SOURCE = {

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from cvdetect.core.errors import FetchError, ModelFileError
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
-from cvdetect.models.content import fault, size_fault
-from cvdetect.models.download import Patience, megabytes
-from cvdetect.models.failures import writing
+from cvdetect.models.download import Patience, fault, megabytes, size_fault, writing
 
 if TYPE_CHECKING:
     from cvdetect.models.pull import Pull

@@ -6,6 +6,7 @@ masks, outlines (which pixels frame a box), labels (what is written, how large, 
 
 from __future__ import annotations
 
+import colorsys
 import math
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -19,10 +20,25 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Image
-from cvdetect.sinks.draw_masks import tint
-from cvdetect.sinks.palette import Colour, class_colour, text_colour
+from cvdetect.core.masks import regions
 
-__all__ = ["DrawStyle", "Label", "crop", "draw", "pixelate", "place_labels", "plain_text"]
+__all__ = [
+    "BLACK",
+    "WHITE",
+    "Colour",
+    "DrawStyle",
+    "Label",
+    "class_colour",
+    "contrast",
+    "crop",
+    "draw",
+    "pixelate",
+    "place_labels",
+    "plain_text",
+    "text_colour",
+    "tint",
+]
+
 
 Corners = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 exclusive
 
@@ -249,3 +265,66 @@ def _paint_label(image: Image, label: Label, colour: Colour) -> None:
     ground = image[y1:y2, x1:x2]  # a view: what is drawn on it cannot leave it
     cv2.rectangle(ground, (0, 0), (x2 - x1 - 1, y2 - y1 - 1), colour, cv2.FILLED)
     cv2.putText(ground, label.text, (pad, pad + high), _FONT, label.scale, text_colour(colour), stroke, cv2.LINE_AA)
+
+
+# Masks of detections, laid over a picture in their classes' colours.
+
+_OPACITY = 0.45  # what is below stays to be seen, also where two masks lie over each other
+
+
+def tint(image: Image, detections: Detections) -> Image:
+    """A copy of `image` (H, W, 3) with masks in translucent colour, those of better scores above those of worse."""
+    out: Image = image.copy()
+    found = regions(detections, (image.shape[1], image.shape[0]))
+    order = np.argsort(detections.score, kind="stable") if found else ()
+    for i in order:
+        if found[i].inside.size:
+            below = out[found[i].window]  # (h, w, 3), a view
+            colour = np.full_like(below, class_colour(int(detections.class_id[i])))
+            tinted = cv2.addWeighted(colour, _OPACITY, below, 1 - _OPACITY, 0)
+            np.copyto(below, tinted, where=found[i].inside[:, :, None])
+    return out
+
+
+# A colour for every class, and the text colour that can be read on it. Colours are BGR, 0 to 255.
+
+Colour = tuple[int, int, int]
+
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+
+# 2^32 over the golden ratio: its multiples modulo 2^32 spread evenly over the hue circle, for any number of classes.
+_GOLDEN_STEP = 2654435769
+# Hues that come close again do so after a Fibonacci number of classes (21, 34, 55); none of those is a multiple of
+# four, so four tones in turn keep such neighbours apart.
+_TONES = ((0.95, 1.0), (0.60, 1.0), (0.95, 0.72), (0.75, 0.88))  # saturation, value
+
+
+def class_colour(class_id: int) -> Colour:
+    """The vivid colour of a class, the same on every run; any integer has one."""
+    hue = (class_id * _GOLDEN_STEP) % 2**32 / 2**32
+    saturation, value = _TONES[class_id % len(_TONES)]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def text_colour(background: Colour) -> Colour:
+    """Black or white, whichever contrasts more with `background`; the better of the two is always at least 4.5:1."""
+    # Black wins where (L + 0.05) / 0.05 >= (1 + 0.05) / (L + 0.05), L the background's luminance.
+    return BLACK if (_luminance(background) + 0.05) ** 2 >= 0.05 * 1.05 else WHITE
+
+
+def contrast(a: Colour, b: Colour) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG 2.1, "contrast ratio")."""
+    dark, light = sorted((_luminance(a), _luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    """Relative luminance 0 to 1 of an sRGB colour (WCAG 2.1, "relative luminance")."""
+    blue, green, red = (_linear(c / 255) for c in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(channel: float) -> float:
+    return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)

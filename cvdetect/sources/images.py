@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.frame import MAX_PIXELS, Frame, Image
-from cvdetect.core.natural_order import natural_key
+from cvdetect.core.printable import natural_key
 from cvdetect.core.targets import check_regular, own_descriptor
+from cvdetect.sources import Failed
 from cvdetect.sources.decode import Picture, decode
-from cvdetect.sources.failed import Failed
-from cvdetect.sources.kinds import HEAD, kind_of, suffix_says
-from cvdetect.sources.lists import is_list_file, names_of, reading_list
-from cvdetect.sources.pipes import shown
+from cvdetect.sources.kinds import HEAD, is_list_file, kind_of, names_of, reading_list, suffix_says
 
 __all__ = [
+    "Piped",
     "check_inputs",
     "check_max_pixels",
     "expand",
+    "file_name",
     "is_image_file",
+    "is_piped",
     "natural_key",
     "read_image",
     "read_images",
     "read_picture_file",
+    "read_pipes",
     "several_possible",
+    "shown",
 ]
+
 
 _Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
@@ -158,3 +164,76 @@ def read_images(
             yield picture.frame(name, index)
         except SourceError as error:
             yield Failed(name, error)
+
+
+# Images that come through a pipe: standard input (``-``, ``/dev/stdin``) and what a shell opens (``<(…)``).
+#
+# A pipe can be read only once, so it is read whole before anything else is done.
+
+Piped = dict[str, "NDArray[np.uint8] | SourceError"]
+
+_MOST = 1 << 30  # bytes; no image that OpenCV decodes has more
+_PIECE = 1 << 20
+# The suffix of each kind that OpenCV writes.
+_SUFFIXES = {
+    "jpeg": ".jpg", "bmp": ".bmp", "tiff": ".tif", "jp2": ".jp2", "gif": ".gif", "webp": ".webp", "avif": ".avif"
+}  # fmt: skip
+
+
+def is_piped(name: str) -> bool:
+    """Whether the input is standard input or another open file of this process."""
+    return name == "-" or own_descriptor(name) is not None
+
+
+def read_pipes(names: Iterable[str]) -> Piped:
+    """The bytes of every piped input of `names`; an error in the place of those that cannot be read.
+
+    Raises:
+        UsageError: it is a terminal.
+    """
+    found: Piped = {}
+    for name in dict.fromkeys(name for name in names if is_piped(name)):
+        try:
+            found[name] = _read(name)
+        except SourceError as error:
+            found[name] = error
+        except OSError as error:
+            found[name] = SourceError(f"{shown(name)}: cannot be read: {error.strerror or error}")
+    return found
+
+
+def shown(name: str) -> str:
+    """What the input is called in messages."""
+    return "standard input" if name == "-" else name
+
+
+def file_name(name: str, piped: Piped) -> str:
+    """What outputs are named after: for a pipe ``stdin`` or ``pipe63``, with the suffix of what came through it."""
+    if name not in piped:
+        return name
+    number, data = own_descriptor(name), piped[name]
+    kind = None if isinstance(data, SourceError) else kind_of(data[:HEAD].tobytes())
+    suffix = _SUFFIXES.get(kind or "", ".png")
+    return f"{'stdin' if number in (None, 0) else f'pipe{number}'}{suffix}"
+
+
+def _read(name: str) -> NDArray[np.uint8]:
+    descriptor = os.dup(own_descriptor(name) or 0)
+    try:
+        if os.isatty(descriptor):
+            raise UsageError(f"{shown(name)}: is a terminal; pipe an image into it: cat photo.jpg | cvdetect image -")
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise SourceError(f"{shown(name)}: is a folder, expected an image")
+        return np.frombuffer(_content(descriptor, shown(name)), np.uint8)
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int, name: str) -> bytes:
+    pieces, size = [], 0
+    while piece := os.read(descriptor, _PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MOST:
+            raise SourceError(f"{name}: more than {_MOST >> 30} GiB came: it is no image")
+    return b"".join(pieces)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +12,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
 
 from cvdetect import media
 from cvdetect.core.cv import cv2
@@ -18,13 +21,13 @@ from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import is_utf8
 from cvdetect.core.redact import redact_name
-from cvdetect.sources.capture import OpenStream, Stream
-from cvdetect.sources.unreachable import why_unreachable
+from cvdetect.sources.camera import OpenStream, Stream
 
 if TYPE_CHECKING:
     from cvdetect.media.reader import AvReader
 
-__all__ = ["cameras_that_open", "device_name", "device_opener", "url_opener"]
+__all__ = ["cameras_that_open", "device_name", "device_opener", "url_opener", "why_unreachable"]
+
 
 _USUAL_RATE = Fraction(30)
 _SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's rate instead
@@ -226,3 +229,73 @@ class _OpenCVStream:
     def close(self) -> None:
         """Release the device or connection."""
         self._capture.release()
+
+
+# Why an address gives no video: what OpenCV does not tell is asked of the server itself, in a second at most.
+
+_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
+_SECONDS = 0.5  # to connect, and to answer
+_NO_VIDEO = "gives no video that OpenCV can read"
+
+
+def why_unreachable(url: str) -> str:
+    """The reason in words, to follow the address and a colon."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme.lower())
+    except ValueError:  # its text may quote a part of the password
+        return "is not an address: a password's / ? # and @ are written as %2F %3F %23 and %40"
+    if not parts.hostname:
+        return "is not an address that names a host"
+    if port is None:
+        return _NO_VIDEO
+    try:
+        return _ask(parts, port)
+    except socket.gaierror:
+        return f"no host is called {parts.hostname}"
+    except ConnectionRefusedError:
+        return f"connection refused: nothing listens on {parts.hostname} port {port}"
+    except TimeoutError:
+        return "does not answer"
+    except OSError as error:
+        return f"cannot be reached: {error.strerror or error}"
+
+
+def _ask(parts: SplitResult, port: int) -> str:
+    """Ask for the video as a player would, and read the first lines of the answer."""
+    host, scheme = parts.hostname or "", parts.scheme.lower()
+    with socket.create_connection((host, port), timeout=_SECONDS) as connection:
+        if scheme == "rtmp":
+            return _NO_VIDEO
+        stream = connection
+        if scheme in ("https", "rtsps"):
+            stream = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        stream.sendall(_request(parts, host, port))
+        try:
+            return _reading(stream.recv(4096).decode("latin-1"), bool(parts.username))
+        except TimeoutError:
+            return "accepts the connection, but sends nothing"
+
+
+def _request(parts: SplitResult, host: str, port: int) -> bytes:
+    if parts.scheme.lower().startswith("rtsp"):
+        return f"DESCRIBE {parts.scheme}://{host}:{port}{parts.path} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+
+
+def _reading(answer: str, named: bool) -> str:
+    """What a status line (``HTTP/1.1 404 Not Found``) and headers mean for a person."""
+    head = answer.split("\r\n\r\n", maxsplit=1)[0].splitlines()
+    words = head[0].split(maxsplit=2) if head else []
+    if len(words) < 2 or not words[1].isdecimal():
+        return "accepts the connection, but sends nothing" if not answer else _NO_VIDEO
+    status = " ".join(words[1:])
+    if words[1] == "401":
+        cure = "user or password is wrong" if named else "write user:password@ before the host"
+        return f"asks for a password ({status}): {cure}"
+    if int(words[1]) >= 400:
+        return f"the server answers {status}"
+    if any(line.lower().startswith("content-type: text/html") for line in head):
+        return "is a web page, not a video; give the address of the stream itself"
+    return _NO_VIDEO

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.frame import Image
+from cvdetect.core.tags import ORIENTATION, directories
 from cvdetect.media.tone import tone_map
 
-__all__ = ["eight_bits", "expose", "fraction_bits", "opaque", "sdr"]
+__all__ = ["eight_bits", "exif_orientation", "expose", "fraction_bits", "opaque", "sdr", "upright"]
+
 
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
@@ -88,3 +90,24 @@ def opaque(image: NDArray[np.uint8], premultiplied: bool = False) -> Image:
     a = alpha.astype(np.uint16)
     over = colours + (255 - a) if premultiplied else (colours * a + 255 * (255 - a) + 127) // 255
     return np.asarray(np.minimum(over, 255), np.uint8)
+
+
+# Which way up a still image is, in the numbers of EXIF.
+
+
+def upright(image: Any, orientation: int) -> Any:
+    """An array (H, W, …) as it is stored → upright, for EXIF's orientation 1 to 8 (EXIF 2.32, 4.6.4.A)."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation that an EXIF block or TIFF file states; 1 where it states none."""
+    first = next(iter(directories(exif.removeprefix(b"Exif\0\0"), 1)), {})
+    stated = (first[ORIENTATION].number() if ORIENTATION in first else None) or 1
+    return stated if 1 <= stated <= 8 else 1

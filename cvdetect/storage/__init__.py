@@ -36,8 +36,7 @@ def open_stream(url: str) -> Iterator[IO[bytes]]:
         MissingPackage, UsageError: as `open_folder`.
         SourceError, SourceNotFound: it cannot be read.
     """
-    from cvdetect.storage.failures import reading
-    from cvdetect.storage.opened import open_url
+    from cvdetect.storage.opened import open_url, reading
 
     _, system, path = open_url(url)
     with reading(url), system.open(path, "rb") as stream:

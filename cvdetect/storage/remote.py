@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import posixpath
 import secrets
@@ -9,20 +10,19 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName
 from cvdetect.core.files import place
-from cvdetect.storage.failures import reading, taken, writing
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
-from cvdetect.storage.listings import Listings
-from cvdetect.storage.opened import open_url, wait_for
-from cvdetect.storage.stamps import found_of, state_of
-from cvdetect.storage.urls import is_url, join
+from cvdetect.storage.opened import open_url, reading, taken, wait_for, writing
+from cvdetect.storage.urls import Listings, is_url, join
 
-__all__ = ["RemoteFolder", "open_remote"]
+__all__ = ["RemoteFolder", "found_of", "open_remote", "state_of"]
+
 
 _AT_ONCE = 16  # requests on their way
 _PATIENCE = 60.0  # seconds that sending a small file may take
@@ -329,3 +329,39 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+# What tells that a file in a store has changed: each store has its own words for it.
+
+# The surest first.
+_STAMPS = "ETag etag e_tag md5Hash contentHash mtime LastModified last_modified updated modified created".split()
+
+
+def state_of(info: Mapping[str, Any]) -> State:
+    """The state of a file by what fsspec's ``info`` or ``ls`` tells of it."""
+    size = info.get("size")
+    known = next((info[key] for key in _STAMPS if info.get(key) is not None), "")
+    told = str(known.timestamp() if isinstance(known, datetime) else known)
+    stamp = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 1
+    return State(-1 if size is None else int(size), stamp)
+
+
+def found_of(info: Mapping[str, Any]) -> Found:
+    """The same with the kind, and the content's MD5 where the store states it."""
+    if info["type"] == "directory":
+        return Found("folder")
+    state = state_of(info)
+    return Found("file", state.size, state.stamp, _md5(info))
+
+
+def _md5(info: Mapping[str, Any]) -> str:
+    """S3's ETag is the content's MD5 unless the object came in parts (then it has a dash) or is encrypted by a key of
+    its own (then it has the same shape, and matches nothing); Google states ``md5Hash`` in base64.
+    """
+    tag = str(info.get("ETag") or info.get("etag") or "").strip('"').lower()
+    if len(tag) == 32 and all(c in "0123456789abcdef" for c in tag):
+        return tag
+    try:
+        return base64.b64decode(str(info.get("md5Hash") or ""), validate=True).hex()
+    except ValueError:
+        return ""

@@ -22,7 +22,7 @@ from cvdetect.annotations.formats import WRITERS
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UsageError
 from cvdetect.core.options import DetectOptions
 from cvdetect.jobs.annotate.job import AnnotateJob, Report
-from cvdetect.jobs.annotate.manifest import parts as parts_module
+from cvdetect.jobs.annotate.manifest import log as parts_module
 from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import Annotate, FakeDetector, Tree, install, make_pictures, tree
 

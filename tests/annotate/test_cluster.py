@@ -10,9 +10,8 @@ import pytest
 from cvdetect.core.errors import BackendError
 from cvdetect.core.labels import BUILT_IN
 from cvdetect.jobs.annotate.ray import connection as cluster
-from cvdetect.jobs.annotate.ray.actor import actor_class
 from cvdetect.jobs.annotate.ray.engine import _Agreement
-from cvdetect.jobs.annotate.ray.pool import Needs
+from cvdetect.jobs.annotate.ray.pool import Needs, actor_class
 from cvdetect.jobs.annotate.ray.work import Loaded
 from cvdetect.runtime import Ran
 from tests.conftest import Cli

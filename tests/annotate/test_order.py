@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cvdetect.core.natural_order import natural_key
-from cvdetect.jobs.annotate.manifest.order import place_of
+from cvdetect.core.printable import natural_key
+from cvdetect.jobs.annotate.manifest.database import place_of
 
 names = st.text(st.sampled_from("aAbB0019/._-é٣ß\udc80"), max_size=12)
 

@@ -18,7 +18,7 @@ from cvdetect.annotations.formats import WRITERS
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.manifest.ledger import Ledger
+from cvdetect.jobs.annotate.manifest.database import Ledger
 from cvdetect.jobs.annotate.manifest.outcome import Written
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import LocalFolder

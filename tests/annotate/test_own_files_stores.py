@@ -194,7 +194,7 @@ def test_an_overwrite_of_an_earlier_versions_parts(
     run: Annotate, files: Files, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("cvdetect.jobs.annotate.manifest.parts._VERSION", 1)
+        patched.setattr("cvdetect.jobs.annotate.manifest.log._VERSION", 1)
         run(formats=("voc",))
     with pytest.raises(SinkError, match=r"another version.*another --out.*--overwrite"):
         run(resume=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cvdetect.annotations.readers import read_truth
+from cvdetect.annotations.formats import read_truth
 from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob, Report
 from cvdetect.jobs.annotate.run import annotate

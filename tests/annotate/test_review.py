@@ -15,9 +15,8 @@ import pytest
 
 from cvdetect.annotations.types import ImageRecord
 from cvdetect.core.labels import BUILT_IN
-from cvdetect.jobs.annotate.about import About
-from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.review import write_review
+from cvdetect.jobs.annotate.export import write_review
+from cvdetect.jobs.annotate.job import About, AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from tests.annotate.conftest import FakeDetector, make_pictures
 from tests.conftest import make_detections

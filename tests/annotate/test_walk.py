@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.jobs.annotate.inputs import find_inputs
-from cvdetect.jobs.annotate.walk import Listed, Tally, list_pictures, nothing_found, passed_over
+from cvdetect.jobs.annotate.walk import Listed, Tally, find_inputs, list_pictures, nothing_found, passed_over
 from cvdetect.storage import LocalFolder
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from cvdetect.core.errors import SinkError, SourceError
-from cvdetect.jobs.annotate.identity import options_of
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.ray.work import Order, Sent, Worker, absolute, mark_outputs, taken_names
+from cvdetect.jobs.annotate.settle import options_of
 from cvdetect.storage import LocalFolder, open_folder
 from tests.annotate.conftest import make_pictures
 from tests.annotate.tiny_model import tiny_model

@@ -13,8 +13,7 @@ import pytest
 import supervision
 from pycocotools.coco import COCO
 
-from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.readers import read_coco, read_results, read_truth, read_voc, read_yolo
+from cvdetect.annotations.formats import WRITERS, read_coco, read_results, read_truth, read_voc, read_yolo
 from cvdetect.core.errors import SourceError, SourceNotFound
 from tests.annotations.conftest import COCO80, FACTS, save_pictures, some
 

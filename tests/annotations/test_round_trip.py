@@ -14,11 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.naming import output_stems
-from cvdetect.annotations.read_coco import read_coco, read_results
-from cvdetect.annotations.readers import read_truth
-from cvdetect.annotations.types import ImageRecord, Truth
+from cvdetect.annotations.coco import read_coco, read_results
+from cvdetect.annotations.formats import WRITERS, read_truth
+from cvdetect.annotations.types import ImageRecord, Truth, output_stems
 from cvdetect.core.labels import LabelSet
 from tests.annotations.conftest import FACTS, Listed
 from tests.conftest import make_detections

@@ -20,11 +20,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.annotations.classes import Classes
 from cvdetect.annotations.coco import image_ids
 from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.naming import escape_xml, fixed, output_stems
-from cvdetect.annotations.types import ImagePlace, ImageRecord
+from cvdetect.annotations.types import Classes, ImagePlace, ImageRecord, escape_xml, fixed, output_stems
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.files import place

@@ -13,8 +13,8 @@ from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
+from cvdetect.families.base import sigmoid
 from cvdetect.families.recognise import RECOGNISED, Outline, check_decoder, recognise
-from cvdetect.families.scoring import sigmoid
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere

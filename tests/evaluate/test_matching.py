@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cvdetect.jobs.evaluate.confusion import confusion_matrix, left_over, most_confused
-from cvdetect.jobs.evaluate.rates import Ranking, best_f1, ranking
-from cvdetect.jobs.evaluate.score import IGNORED, RIGHT, WRONG, match, overlaps
+from cvdetect.jobs.evaluate.score import (
+    IGNORED,
+    RIGHT,
+    WRONG,
+    Ranking,
+    best_f1,
+    confusion_matrix,
+    left_over,
+    match,
+    most_confused,
+    overlaps,
+    ranking,
+)
 from tests.evaluate.scenes import make_found, make_objects, random_scene
 
 BOX = [0, 0, 10, 10]

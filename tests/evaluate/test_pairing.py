@@ -14,9 +14,8 @@ from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.progress import Silent
-from cvdetect.jobs.evaluate.collecting import Collector, from_results
-from cvdetect.jobs.evaluate.naming import pair_labels
-from cvdetect.jobs.evaluate.pictures import PictureFolder, pair_pictures
+from cvdetect.jobs.evaluate.arrays import PictureFolder, pair_pictures
+from cvdetect.jobs.evaluate.predict import Collector, from_results, pair_labels
 from cvdetect.sources.kinds import IMAGE_SUFFIXES
 from tests.conftest import Told, make_detections
 from tests.evaluate.scenes import make_image, make_truth

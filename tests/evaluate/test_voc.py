@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.jobs.evaluate.rates import ranking
-from cvdetect.jobs.evaluate.score import IGNORED, RIGHT, match
-from cvdetect.jobs.evaluate.voc import ap_11_points, ap_all_points
+from cvdetect.jobs.evaluate.score import IGNORED, RIGHT, ap_11_points, ap_all_points, match, ranking
 from tests.evaluate.scenes import random_scene
 
 # Ten detections, five objects: precision/recall 1.0/0.2, 1.0/0.4, 0.67/0.4, 0.5/0.4, 0.6/0.6, 0.5/0.6, 0.57/0.8, …

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from cvdetect.core.boxes import iou
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.options import DetectOptions, ModelChoice
-from cvdetect.formats.tflite import TFLiteInput, read_tflite_inputs
-from cvdetect.formats.tflite_postprocess import cut_postprocess
+from cvdetect.formats.tflite import TFLiteInput, cut_postprocess, read_tflite_inputs
 from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
 from tests.conftest import Cli, Told, make_detections

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cvdetect.media.inputs import index_at_end, missing_bytes
 from cvdetect.media.reader import AvReader
-from cvdetect.media.whole import index_at_end, missing_bytes
 from cvdetect.sources.video import open_video
 from tests.media.conftest import Make, through
 

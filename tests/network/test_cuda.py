@@ -12,8 +12,7 @@ import pytest
 from cvdetect.core.errors import BackendError, UsageError
 from cvdetect.core.options import RunOptions
 from cvdetect.runtime import backends, cuda
-from cvdetect.runtime.cuda import Build, read_build
-from cvdetect.runtime.nvidia import Device, Driver, ask
+from cvdetect.runtime.cuda import Build, Device, Driver, ask, read_build
 from cvdetect.runtime.opencv import read_darknet
 from tests.conftest import Cli
 

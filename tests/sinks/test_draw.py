@@ -13,8 +13,20 @@ from numpy.typing import NDArray
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
-from cvdetect.sinks.draw import DrawStyle, Label, crop, draw, pixelate, place_labels, plain_text
-from cvdetect.sinks.palette import BLACK, WHITE, class_colour, contrast, text_colour
+from cvdetect.sinks.draw import (
+    BLACK,
+    WHITE,
+    DrawStyle,
+    Label,
+    class_colour,
+    contrast,
+    crop,
+    draw,
+    pixelate,
+    place_labels,
+    plain_text,
+    text_colour,
+)
 
 Image = NDArray[np.uint8]
 PLAIN = DrawStyle()

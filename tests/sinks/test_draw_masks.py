@@ -6,9 +6,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.masks import regions
-from cvdetect.sinks.draw import DrawStyle, draw
-from cvdetect.sinks.draw_masks import tint
-from cvdetect.sinks.palette import class_colour
+from cvdetect.sinks.draw import DrawStyle, class_colour, draw, tint
 from tests.conftest import make_detections
 
 UPPER = np.repeat([[1.0], [0.0]], 2, axis=1).astype(np.float32)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cvdetect.sinks.live_window import captioned
+from cvdetect.sinks.window import captioned
 from tests.conftest import ROOT
 from tests.display import Screen, screen
 

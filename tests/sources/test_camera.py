@@ -20,11 +20,10 @@ from cvdetect.core.frame import Frame, StreamInfo
 from cvdetect.core.progress import Controls, Silent
 from cvdetect.core.redact import redact_name
 from cvdetect.inference.pipeline import Flow, run
-from cvdetect.sources import capture, live
+from cvdetect.sources import Failed, live
+from cvdetect.sources import camera as capture
 from cvdetect.sources.camera import Camera, pauses
-from cvdetect.sources.failed import Failed
-from cvdetect.sources.live import device_opener, url_opener
-from cvdetect.sources.unreachable import why_unreachable
+from cvdetect.sources.live import device_opener, url_opener, why_unreachable
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.sources.failed import Failed
+from cvdetect.sources import Failed
 from cvdetect.sources.images import expand, natural_key, read_image, read_images
 
 

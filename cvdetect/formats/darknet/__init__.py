@@ -16,12 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.errors import ModelFileError, UsageError
-from cvdetect.formats.darknet.darknet_keys import notes_on_keys
-from cvdetect.formats.darknet.darknet_weights import check_size_of_weights, header_size
 from cvdetect.formats.darknet.heads import Head, notes_on_heads, read_heads
-from cvdetect.formats.darknet.layers import Layer, SizeError, check_is_detector, needed, trace
+from cvdetect.formats.darknet.layers import (
+    Layer,
+    SizeError,
+    check_is_detector,
+    check_size_of_weights,
+    header_size,
+    needed,
+    trace,
+)
 from cvdetect.formats.darknet.opencv import opencv_outputs, opencv_text, opencv_weights
-from cvdetect.formats.darknet.text import Option, Section, SectionReader, read_sections
+from cvdetect.formats.darknet.text import Option, Section, SectionReader, notes_on_keys, read_sections
 
 __all__ = [
     "Cfg",

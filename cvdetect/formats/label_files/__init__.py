@@ -13,10 +13,8 @@ from pathlib import Path
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
-from cvdetect.formats.label_files.darknet_data import DarknetData, is_darknet_data, read_darknet_data
-from cvdetect.formats.label_files.decoding import MOST_BYTES, decode
-from cvdetect.formats.label_files.layouts import read_tree
-from cvdetect.formats.label_files.lines import Listed, read_lines
+from cvdetect.formats.label_files.decoding import MOST_BYTES, DarknetData, decode, is_darknet_data, read_darknet_data
+from cvdetect.formats.label_files.layouts import Listed, read_lines, read_tree
 
 __all__ = [
     "BACKGROUND",

@@ -6,34 +6,36 @@ nothing in them depends on when or in which order the images were done. What a u
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from html import escape
+from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.types import Facts, Records
+from cvdetect.annotations.types import Facts, ImageRecord, Records
 from cvdetect.core.errors import Occupied, UnfitName
 from cvdetect.core.files import whole_file
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.record import as_line
-from cvdetect.jobs.annotate.about import About
-from cvdetect.jobs.annotate.images import why_unfit
-from cvdetect.jobs.annotate.job import AnnotateJob
+from cvdetect.jobs.annotate.images import thumbnail_path, why_unfit
+from cvdetect.jobs.annotate.job import About, AnnotateJob
 from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Written
-from cvdetect.jobs.annotate.originals import Originals
-from cvdetect.jobs.annotate.own import FileTally, Look, OwnFiles, rows_of_files
+from cvdetect.jobs.annotate.own import FileTally, Look, Originals, OwnFiles, refusal, rows_of_files
 from cvdetect.jobs.annotate.placing import export_folders, image_paths, image_place, stage_images
-from cvdetect.jobs.annotate.refused import refusal
-from cvdetect.jobs.annotate.review import write_review
+from cvdetect.sinks.draw import class_colour
 from cvdetect.storage import Folder
 
-__all__ = ["FAILURES", "export", "write_files"]
+__all__ = ["FAILURES", "export", "write_files", "write_review"]
+
 
 FAILURES = "failures.jsonl"
 _PAGE = "review/index.html"
@@ -212,3 +214,57 @@ def _files(folder: Path) -> Iterator[str]:
     """Every file below a folder, by its path relative to it, with forward slashes."""
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name).relative_to(folder).as_posix() for name in names)
+
+
+# The review page: one HTML file to look through what was found, with thumbnails beside it; no server, no network.
+#
+# The data lie in the page as JSON, an image a line, and the page's own script shows 60 images at a time, so that it
+# opens with a hundred thousand images too.
+
+
+def write_review(path: Path, records: Records, about: About) -> None:
+    """Write the page of all `records`; their thumbnails lie where `thumbnail_path` says, relative to the page.
+
+    Raises:
+        SinkError: the folder or disk does not take it.
+    """
+    template = (files("cvdetect.jobs.annotate") / "page.html").read_text(encoding="utf-8")
+    before, after = template.replace("{{model}}", escape(about.model)).split("{{data}}")
+    for part in ("page.css", "page.js"):
+        text = (files("cvdetect.jobs.annotate") / part).read_text(encoding="utf-8")
+        before, after = before.replace(f"{{{{{part}}}}}", text), after.replace(f"{{{{{part}}}}}", text)
+    with whole_file(path) as stream:
+        stream.write(before)
+        stream.writelines(_data(records, about))
+        stream.write(after)
+
+
+def _data(records: Records, about: About) -> Iterator[str]:
+    """``images``: a list of name, thumbnail, width, height, and class, score, x1, y1, x2, y2 of all detections in one
+    list; ``classes``: label and colour of each, numbered as they come.
+    """
+    classes: dict[int, int] = {}
+    yield '{"images":['
+    for number, record in enumerate(records):
+        yield (",\n" if number else "\n") + _json(_image(record, classes))
+    yield '\n],"classes":' + _json([[about.labels.label(class_id), _css(class_id)] for class_id in classes]) + "}"
+
+
+def _image(record: ImageRecord, classes: dict[int, int]) -> list[object]:
+    found = record.found
+    flat: list[float] = []
+    for box, class_id, score in zip(found.xyxy, found.class_id, found.score, strict=True):
+        number = classes.setdefault(int(class_id), len(classes))
+        flat += [number, round(float(score), 4), *(round(float(v), 1) for v in box)]
+    shown = record.name.encode("utf-8", "backslashreplace").decode("utf-8")  # a name may be no UTF-8
+    return [shown, quote(thumbnail_path(record.name), errors="surrogateescape"), *record.wh, flat]
+
+
+def _json(value: object) -> str:
+    """JSON without ``<``, so that nothing in a name can end the script element."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _css(class_id: int) -> str:
+    blue, green, red = class_colour(class_id)
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvdetect.core.frame import MAX_PIXELS
+from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.storage import Folder, open_folder
 
-__all__ = ["AnnotateJob", "Report"]
+__all__ = ["About", "AnnotateJob", "Report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +122,31 @@ class Report:
         if self.failed and not (self.done or self.waiting):
             return 4
         return 1 if self.failed or self.unreadable or self.occupied else 0
+
+
+# What annotation files need to know of the model, so that they can be written without loading it.
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The model's name, what ran it, and its labels."""
+
+    model: str
+    ran: dict[str, str]
+    labels: LabelSet
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as what JSON can hold."""
+        labels = {
+            "names": list(self.labels.names.items()),
+            "category_ids": list(self.labels.category_ids.items()),
+            "offset": self.labels.offset,
+        }
+        return {"model": self.model, "ran": self.ran, "labels": labels}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> About:
+        """What `as_json` has made."""
+        labels = value["labels"]
+        names, category_ids = dict(map(tuple, labels["names"])), dict(map(tuple, labels["category_ids"]))
+        return cls(value["model"], dict(value["ran"]), LabelSet(names, category_ids, labels["offset"]))

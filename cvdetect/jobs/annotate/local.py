@@ -24,9 +24,9 @@ from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.own import FileTally, OwnFiles
+from cvdetect.sources import Failed
 from cvdetect.sources.decode import Picture, decode
 from cvdetect.sources.dimensions import check_wh, stated_wh
-from cvdetect.sources.failed import Failed
 from cvdetect.sources.images import read_picture_file
 from cvdetect.storage import Folder, LocalFolder
 

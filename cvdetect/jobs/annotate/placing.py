@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cvdetect.annotations.formats import IMAGE_FOLDERS
-from cvdetect.annotations.naming import output_stems, placed_name
-from cvdetect.annotations.types import ImagePlace
+from cvdetect.annotations.types import ImagePlace, output_stems, placed_name
 from cvdetect.core.errors import SourceError, UnfitName, UsageError
 from cvdetect.core.files import not_written, place
 from cvdetect.jobs.annotate.images import why_unfit

@@ -12,25 +12,28 @@ from cvdetect.core.progress import Progress, Silent
 from cvdetect.core.redact import redact_name
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary
-from cvdetect.jobs.annotate.about import About
-from cvdetect.jobs.annotate.checks import check_folder, check_job, identities
+from cvdetect.jobs.annotate.checks import check_folder, check_job, identities, restore_pictures, unentered
 from cvdetect.jobs.annotate.claims import check_outputs
 from cvdetect.jobs.annotate.export import FAILURES, export
-from cvdetect.jobs.annotate.identity import check_same, contents_of, model_digests, options_of, runtime_of
-from cvdetect.jobs.annotate.inputs import Inputs, find_inputs
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.job import About, AnnotateJob, Report
 from cvdetect.jobs.annotate.local import Recorder, detect_waiting
+from cvdetect.jobs.annotate.manifest import manifest_of, used
 from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Written
-from cvdetect.jobs.annotate.manifest.workplace import manifest_of, used
 from cvdetect.jobs.annotate.own import FileTally, OwnFiles
 from cvdetect.jobs.annotate.placing import export_folders
 from cvdetect.jobs.annotate.ray.connection import check_cluster
 from cvdetect.jobs.annotate.ray.work import Loaded, picture_outputs
-from cvdetect.jobs.annotate.restore import restore_pictures
-from cvdetect.jobs.annotate.settle import decisions, settle
-from cvdetect.jobs.annotate.unentered import unentered
-from cvdetect.jobs.annotate.walk import Tally, list_pictures, nothing_found, passed_over
+from cvdetect.jobs.annotate.settle import (
+    check_same,
+    contents_of,
+    decisions,
+    model_digests,
+    options_of,
+    runtime_of,
+    settle,
+)
+from cvdetect.jobs.annotate.walk import Inputs, Tally, find_inputs, list_pictures, nothing_found, passed_over
 from cvdetect.sinks.render import blurred_classes
 from cvdetect.storage import Folder, open_folder
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.jobs.bench.measure import Planned
-from cvdetect.jobs.bench.passes import STAGES, Turn
+from cvdetect.jobs.bench.measure import STAGES, Planned, Turn
 
 __all__ = ["HEADERS", "Result", "Timing", "cells", "figures", "markdown", "to_json"]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from cvdetect.annotations.read_yolo import class_files
-from cvdetect.annotations.readers import read_results, read_truth
+from cvdetect.annotations.formats import read_results, read_truth
 from cvdetect.annotations.types import Truth
+from cvdetect.annotations.yolo import class_files
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.files import write_text
 from cvdetect.core.frame import MAX_PIXELS
@@ -20,19 +20,27 @@ from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Progress, Silent
 from cvdetect.core.targets import check_regular
-from cvdetect.jobs.evaluate.coco import require_pycocotools
-from cvdetect.jobs.evaluate.collecting import from_results
-from cvdetect.jobs.evaluate.judging import judge
-from cvdetect.jobs.evaluate.pictures import PictureFolder, pair_pictures
+from cvdetect.jobs.evaluate.arrays import Found, Objects, PictureFolder, flatten, pair_pictures
+from cvdetect.jobs.evaluate.coco import CocoScores, coco_scores, require_pycocotools
 from cvdetect.jobs.evaluate.plots import PLOTS, check_plots, write_plots
-from cvdetect.jobs.evaluate.predict import Looked, look
-from cvdetect.jobs.evaluate.report import ImageCounts, Report
+from cvdetect.jobs.evaluate.predict import Looked, from_results, look
+from cvdetect.jobs.evaluate.report import ClassFigures, ImageCounts, Judged, Report
+from cvdetect.jobs.evaluate.score import (
+    ap_11_points,
+    ap_all_points,
+    best_f1,
+    confusion_matrix,
+    match,
+    ranking,
+    rankings,
+)
 from cvdetect.jobs.evaluate.worst import Gallery, check_worst, write_worst
-from cvdetect.models.inputs import model_inputs
+from cvdetect.models.load import model_inputs
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sources.images import check_max_pixels, is_image_file
 
-__all__ = ["EvalJob", "evaluate"]
+__all__ = ["EvalJob", "evaluate", "judge"]
+
 
 _TRUTHS = frozenset({".xml", ".txt", ".yaml", ".yml"})  # what is read in a folder of them
 
@@ -213,3 +221,82 @@ def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
         write_worst(Gallery(job.worst, Path(job.worst_dir), job.blur, job.style, job.max_pixels), report, pictures)
     if job.json is not None:
         write_text(job.json, report.to_json())
+
+
+# From truth and detections to a report.
+
+
+def judge(truth: Truth, looked: Looked, images: ImageCounts, at: float | None, progress: Progress) -> Report:
+    """All figures of what was looked at; `at` is the score threshold of the rates, None for the best F1.
+
+    Raises:
+        SourceError: there is nothing to be found.
+    """
+    labels = [truth.labels[i] for i in looked.labels]
+    objects, found = _only(flatten(truth, looked.images), looked.found, looked.labels)
+    if not objects.counted.any():
+        raise SourceError(f"the {len(looked.images)} images hold no object of the measured classes: nothing to measure")
+    coco = coco_scores(objects, found, len(labels), progress)
+    judged = _judged(objects, found, len(labels))
+    threshold = best_f1(judged.together) if at is None else at
+    classes = _classes(labels, judged, coco, threshold)
+    told = {"evaluator": coco.evaluator, "images": asdict(images), "at": threshold, "at_is_best_f1": at is None}
+    return Report(
+        coco=coco.figures,
+        voc_11=_mean([one.voc_11 for one in classes]),
+        voc_all=_mean([one.voc_all for one in classes]),
+        classes=classes,
+        rates=judged.together.at(threshold),
+        at=threshold,
+        at_is_best=at is None,
+        confusion=confusion_matrix(objects, found, judged.matches, threshold, len(labels)),
+        images=images,
+        ran={**looked.ran, **told},
+        judged=judged,
+        exit_code=looked.interrupted or int(images.without_picture + images.unreadable > 0),
+    )
+
+
+def _only(objects: Objects, found: Found, labels: Sequence[int]) -> tuple[Objects, Found]:
+    """What is of `labels` (rising), each numbered by its place among them."""
+    if max(objects.label.max(initial=-1), found.label.max(initial=-1)) < len(labels) == labels[-1] + 1:
+        return objects, found  # all of them, numbered so already
+    theirs, kept = np.isin(objects.label, labels), found[np.isin(found.label, labels)]
+    return (
+        Objects(
+            objects.image[theirs],
+            np.searchsorted(labels, objects.label[theirs]),
+            objects.xyxy[theirs],
+            objects.area[theirs],
+            objects.crowd[theirs],
+            objects.difficult[theirs],
+        ),
+        Found(kept.image, np.searchsorted(labels, kept.label), kept.xyxy, kept.score),
+    )
+
+
+def _judged(objects: Objects, found: Found, label_count: int) -> Judged:
+    matches = match(objects, found)
+    by_class = tuple(rankings(objects, found, matches, label_count))
+    return Judged(objects, found, matches, by_class, ranking(objects, found, matches))
+
+
+def _classes(labels: Sequence[str], judged: Judged, coco: CocoScores, at: float) -> tuple[ClassFigures, ...]:
+    return tuple(
+        ClassFigures(
+            label=label,
+            objects=ranked.positives,
+            ap=coco.ap[i],
+            ap50=coco.ap50[i],
+            voc_11=ap_11_points(ranked.right, ranked.positives) if ranked.positives else None,
+            voc_all=ap_all_points(ranked.right, ranked.positives) if ranked.positives else None,
+            rates=ranked.at(at),
+        )
+        for i, (label, ranked) in enumerate(zip(labels, judged.rankings, strict=True))
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what is defined."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None

@@ -13,9 +13,8 @@ import numpy as np
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.files import write_whole
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
-from cvdetect.jobs.evaluate.rates import Ranking
 from cvdetect.jobs.evaluate.report import Report
-from cvdetect.jobs.evaluate.voc import precision_envelope
+from cvdetect.jobs.evaluate.score import Ranking, precision_envelope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cvdetect.annotations.types import Truth
+import numpy as np
+
+from cvdetect.annotations.types import Results, Truth, TruthImage
+from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError, UsageError
-from cvdetect.core.frame import MAX_PIXELS
+from cvdetect.core.frame import MAX_PIXELS, Frame
+from cvdetect.core.labels import LabelSet, canonical
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.progress import Progress
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import run
-from cvdetect.jobs.evaluate.arrays import Found
-from cvdetect.jobs.evaluate.collecting import Collector
-from cvdetect.jobs.evaluate.naming import Pairing, pair_labels
-from cvdetect.jobs.evaluate.pictures import examples
+from cvdetect.jobs.evaluate.arrays import Found, Ints, examples
 from cvdetect.sources.images import read_images
 
-__all__ = ["Looked", "look"]
+__all__ = ["Collector", "Looked", "Pairing", "from_results", "look", "pair_labels"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,3 +134,139 @@ def _tell_gaps(failed: int, done: int, asked: int, progress: Progress) -> None:
         progress.warn(f"{failed} of {asked} pictures could not be read; they and their objects are left out")
     if failed + done < asked:
         progress.warn(f"interrupted: the figures are those of {done} of {asked} images")
+
+
+# Detections of many images as flat arrays: from a model, image by image, or from a results file.
+
+
+class Collector:
+    """A `Sink` that keeps of each frame its detections' numbers and nothing else: 56 bytes a detection.
+
+    Args:
+        images: the truth's images; frame number i of the source is image `order[i]`.
+        pairing: detections of classes that the truth does not have are counted and left out.
+    """
+
+    def __init__(self, images: Sequence[TruthImage], order: Sequence[int], pairing: Pairing, labels: LabelSet) -> None:
+        self._images, self._order = images, order
+        self._label_of, self._labels = pairing.label_of, labels
+        self._parts: list[Found] = []
+        self.done: list[int] = []
+        self.strange: Counter[str] = Counter()
+        self.misfits: list[str] = []
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Take the detections of one image."""
+        index = self._order[frame.index]
+        self.done.append(index)
+        stated = self._images[index].wh
+        if stated not in (None, frame.wh):
+            self.misfits.append(f"{frame.name} is {_size(frame.wh)}, the truth says {_size(stated)}")
+        label = np.array([self._label_of.get(int(c), -1) for c in found.class_id], np.int64)  # (N,)
+        known = label >= 0
+        self.strange.update(self._labels.label(int(c)) for c in found.class_id[~known])
+        image = np.full(len(found), index, np.int64)
+        part = Found(image, label, found.xyxy.astype(np.float64), found.score.astype(np.float64))
+        self._parts.append(part[known])
+
+    def found(self) -> Found:
+        """All detections; they are handed over, not kept."""
+        empty = Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))
+        parts, self._parts = [empty, *self._parts], []
+        return Found(
+            np.concatenate([p.image for p in parts]),  # (ΣN,)
+            np.concatenate([p.label for p in parts]),  # (ΣN,)
+            np.concatenate([p.xyxy for p in parts]),  # (ΣN, 4)
+            np.concatenate([p.score for p in parts]),  # (ΣN,)
+        )
+
+    def tell(self, progress: Progress) -> None:
+        """Say what did not fit."""
+        if self.misfits:
+            progress.warn(
+                f"{len(self.misfits)} pictures have another size than the truth says, so that its boxes may not fit: "
+                f"{examples(self.misfits, 2)}"
+            )
+        if self.strange:
+            what = examples([f"{name} {count}" for name, count in self.strange.most_common()])
+            progress.note(f"{self.strange.total()} detections of classes that the truth lacks are left out: {what}")
+
+
+def _size(wh: tuple[int, int] | None) -> str:
+    return f"{wh[0]}x{wh[1]}" if wh else "nothing"
+
+
+def from_results(rows: Results, truth: Truth, name: str, progress: Progress) -> Found:
+    """The rows of a results file whose image and category the truth has; the others are told and left out.
+
+    Raises:
+        SourceError: there are rows, but none fits the truth.
+    """
+    image = _positions(rows.image_id, {image.image_id: i for i, image in enumerate(truth.images)})
+    label = _positions(rows.category_id, {category_id: i for i, category_id in enumerate(truth.category_ids)})
+    for what, ids, position in (("image_id", rows.image_id, image), ("category_id", rows.category_id, label)):
+        strange = ids[position < 0]
+        if not len(strange):
+            continue
+        which = examples([str(i) for i in np.unique(strange)])
+        told = f"{name}: {len(strange)} of {len(ids)} detections: the truth does not have their {what} ({which})"
+        if len(strange) == len(ids):
+            raise SourceError(f"{told}; these are the results of another data set")
+        progress.warn(f"{told}; they are left out")
+    if not len(rows.score):
+        progress.warn(f"{name}: holds no detections, so every object counts as missed")
+    return Found(image, label, rows.xyxy, rows.score)[(image >= 0) & (label >= 0)]
+
+
+def _positions(ids: Ints, position: Mapping[int, int]) -> Ints:
+    """The position of each id, -1 where it has none, (N,)."""
+    return np.array([position.get(int(i), -1) for i in ids], np.int64)
+
+
+# Which class of the model is which of the truth's: by name, either spelling, case and spaces not counted.
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How two sets of classes go together.
+
+    Attributes:
+        label_of: the model's class number → index into the truth's labels.
+        only_model: names of the model's classes that the truth does not have.
+        only_truth: indices of the truth's labels that the model does not have.
+    """
+
+    label_of: dict[int, int]
+    only_model: tuple[str, ...]
+    only_truth: tuple[int, ...]
+
+
+def pair_labels(model: LabelSet, truth: Sequence[str], class_ids: Iterable[int] | None = None) -> Pairing:
+    """Pair the model's classes (or those of `class_ids`) with the truth's; a name spelled alike goes before an alias.
+
+    Raises:
+        SourceError: they have nothing in common.
+    """
+    by_name = {name: i for i, name in reversed(list(enumerate(truth)))}
+    by_key = {canonical(name): i for i, name in reversed(list(enumerate(truth)))}
+    label_of: dict[int, int] = {}
+    only_model = []
+    for class_id in model.class_ids() if class_ids is None else class_ids:
+        name = model.label(class_id)
+        index = by_name.get(name, by_key.get(canonical(name)))
+        if index is None:
+            only_model.append(name)
+        else:
+            label_of[class_id] = index
+    if not label_of:
+        raise SourceError(
+            f"no class of the model is one of the truth's: the model has {examples(only_model)}, the truth has "
+            f"{examples(truth) or 'none'}; classes are matched by name, --names sets those of a model"
+        )
+    met = set(label_of.values())
+    return Pairing(label_of, tuple(only_model), tuple(i for i in range(len(truth)) if i not in met))

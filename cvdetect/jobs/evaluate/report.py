@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvdetect.jobs.evaluate.arrays import Found, Ints, Objects
-from cvdetect.jobs.evaluate.rates import Ranking, Rates
-from cvdetect.jobs.evaluate.score import Matches
+from cvdetect.jobs.evaluate.score import Matches, Ranking, Rates
 
 __all__ = ["ClassFigures", "ImageCounts", "Judged", "Report"]
 

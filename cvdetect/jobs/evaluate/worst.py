@@ -13,9 +13,8 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import MAX_PIXELS, Image
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
-from cvdetect.jobs.evaluate.confusion import left_over
 from cvdetect.jobs.evaluate.report import Judged, Report
-from cvdetect.jobs.evaluate.score import RIGHT
+from cvdetect.jobs.evaluate.score import RIGHT, left_over
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 from cvdetect.sinks.images import write_picture
 from cvdetect.sources.images import read_picture_file

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.naming import output_stems, placed_name
+from cvdetect.annotations.types import output_stems, placed_name
 from cvdetect.core.detections import Detections
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.annotate import run as run_module

@@ -13,7 +13,7 @@ from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.prototext import Field, Message, write
 from cvdetect.formats.tensorflow.graphdef import Graph
 from cvdetect.formats.tensorflow.make_textgraph import facts
-from cvdetect.formats.tensorflow.make_textgraph.heads import ssd_heads
+from cvdetect.formats.tensorflow.make_textgraph.facts import ssd_heads
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import Pipeline, read_pipeline
 from cvdetect.formats.tensorflow.make_textgraph.rcnn import make_rcnn
 from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions

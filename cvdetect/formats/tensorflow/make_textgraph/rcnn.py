@@ -7,7 +7,7 @@ from cvdetect.formats.prototext import Message
 from cvdetect.formats.tensorflow.graphdef import Graph
 from cvdetect.formats.tensorflow.make_textgraph import facts
 from cvdetect.formats.tensorflow.make_textgraph.anchors import AnchorGrid, GridError, fit_grids, grid_sizes
-from cvdetect.formats.tensorflow.make_textgraph.heads import (
+from cvdetect.formats.tensorflow.make_textgraph.facts import (
     Heads,
     anchors_of,
     anchors_per_cell,
@@ -15,7 +15,7 @@ from cvdetect.formats.tensorflow.make_textgraph.heads import (
     predictors,
 )
 from cvdetect.formats.tensorflow.make_textgraph.layers import trace
-from cvdetect.formats.tensorflow.make_textgraph.nodes import (  # fmt: skip
+from cvdetect.formats.tensorflow.make_textgraph.nodes import (
     OWN,
     attribute,
     constant,
@@ -28,8 +28,7 @@ from cvdetect.formats.tensorflow.make_textgraph.nodes import (  # fmt: skip
     slice_from,
 )
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import GridAnchors, Suppression
-from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions
-from cvdetect.formats.tensorflow.make_textgraph.shapes import infer_shapes
+from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions, infer_shapes
 
 __all__ = ["make_rcnn"]
 

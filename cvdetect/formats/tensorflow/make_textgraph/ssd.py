@@ -15,9 +15,9 @@ from cvdetect.formats.tensorflow.make_textgraph.anchors import (
     multiscale_sizes,
     ssd_sizes,
 )
-from cvdetect.formats.tensorflow.make_textgraph.heads import Heads, Scores, anchors_of, anchors_per_cell, follow_scores
+from cvdetect.formats.tensorflow.make_textgraph.facts import Heads, Scores, anchors_of, anchors_per_cell, follow_scores
 from cvdetect.formats.tensorflow.make_textgraph.layers import Body, trace
-from cvdetect.formats.tensorflow.make_textgraph.nodes import (  # fmt: skip
+from cvdetect.formats.tensorflow.make_textgraph.nodes import (
     attribute,
     concat,
     constant,
@@ -29,8 +29,7 @@ from cvdetect.formats.tensorflow.make_textgraph.nodes import (  # fmt: skip
     reshape,
 )
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import MultiscaleAnchors, SsdAnchors, Suppression
-from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions
-from cvdetect.formats.tensorflow.make_textgraph.shapes import infer_shapes
+from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions, infer_shapes
 
 __all__ = ["make_ssd"]
 

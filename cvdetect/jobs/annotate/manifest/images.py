@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cvdetect.annotations.types import ImageRecord
-from cvdetect.jobs.annotate.manifest.ledger import LEDGER_TABLES, Ledger, add_written, replace_written
-from cvdetect.jobs.annotate.manifest.order import place_of
+from cvdetect.jobs.annotate.manifest.database import LEDGER_TABLES, Ledger, add_written, place_of, replace_written
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written, pack, unpack
 from cvdetect.jobs.annotate.walk import Listed
 

@@ -19,16 +19,16 @@ from cvdetect.core.errors import BackendError, SourceError
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.inference.pipeline import Summary
-from cvdetect.jobs.annotate.identity import contents_of, model_digests, options_of, runtime_of
+from cvdetect.jobs.annotate.claims import image_of_crop, planned_pictures
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.local import Recorder
 from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
-from cvdetect.jobs.annotate.planned import image_of_crop, planned_pictures
 from cvdetect.jobs.annotate.ray.chunks import hand_out
 from cvdetect.jobs.annotate.ray.connection import connected
 from cvdetect.jobs.annotate.ray.pool import Needs, RayPool
 from cvdetect.jobs.annotate.ray.work import Loaded, Order, Sent, absolute, mark_outputs, taken_names
+from cvdetect.jobs.annotate.settle import contents_of, model_digests, options_of, runtime_of
 from cvdetect.storage import Folder, open_folder
 
 __all__ = ["RayEngine", "ray_engine"]

@@ -10,12 +10,12 @@ from typing import Any
 from cvdetect import __version__
 from cvdetect.core.errors import BackendError, CvdetectError, MissingPackage
 from cvdetect.core.progress import Progress
-from cvdetect.jobs.annotate.ray.actor import actor_class
 from cvdetect.jobs.annotate.ray.chunks import Chunk, Event, Finished, Joined, Lost
 from cvdetect.jobs.annotate.ray.connection import answers, head_of
 from cvdetect.jobs.annotate.ray.work import Loaded, Sent
 
-__all__ = ["Needs", "RayPool"]
+__all__ = ["Needs", "RayPool", "actor_class"]
+
 
 _LOOK_S = 5.0  # seconds between two looks at the cluster's nodes
 _HEADLESS_S = 20.0
@@ -238,3 +238,41 @@ def _from_node(error: Exception, where: str) -> Exception:
     if isinstance(error, ImportError):
         return MissingPackage(f"{where}: {error}")
     return error
+
+
+# What runs in the process of a Ray actor, on whatever node; it may be that cvdetect is not there.
+
+
+def actor_class() -> type:
+    """The class of actors. Ray sends a class that is made in a function by value, so that it can find out whether
+    cvdetect is there; no other part of cvdetect may be named in it but inside of methods.
+    """
+
+    class Actor:
+        def where(self) -> str:
+            import socket
+
+            import ray
+
+            return f"node {socket.gethostname()} ({ray.get_runtime_context().get_node_id()[:8]})"
+
+        def load(self, version: str, order: bytes) -> Any:
+            import pickle
+
+            try:
+                import cvdetect
+            except ImportError as error:
+                told = f"cvdetect cannot be imported there ({error}): install cvdetect {version} on every node"
+                raise ImportError(told) from None
+            if cvdetect.__version__ != version:
+                told = f"has cvdetect {cvdetect.__version__}, this machine {version}: install the same on every node"
+                raise ImportError(told)
+            from cvdetect.jobs.annotate.ray.work import Worker
+
+            self._worker = Worker(pickle.loads(order))
+            return self._worker.loaded
+
+        def do(self, names: Any, sent: Any) -> Any:
+            return self._worker.do(names, sent)
+
+    return Actor

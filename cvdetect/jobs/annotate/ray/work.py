@@ -21,15 +21,15 @@ from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Silent
 from cvdetect.inference.detector import load_detectors
 from cvdetect.inference.pipeline import Flow, run
-from cvdetect.jobs.annotate.identity import Digest, model_digests, options_of
 from cvdetect.jobs.annotate.images import PictureOutputs, copy_name
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.local import PictureSink, read_pictures, reason_of
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
 from cvdetect.jobs.annotate.own import Rows
+from cvdetect.jobs.annotate.settle import Digest, model_digests, options_of
 from cvdetect.runtime import Ran
 from cvdetect.sinks.render import Renderer, blurred_classes
-from cvdetect.sources.failed import Failed
+from cvdetect.sources import Failed
 from cvdetect.storage import Folder, LocalFolder, is_url
 
 __all__ = [

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.annotate.tiny_model import tiny_model
 from tests.conftest import Cli
+from tests.jobs.annotate.tiny_model import tiny_model
 
 pytestmark = pytest.mark.smoke
 

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.annotate.tiny_model import tiny_model
 from tests.conftest import ROOT, Cli
+from tests.jobs.annotate.tiny_model import tiny_model
 
 MODEL = ["--cfg", "m/tiny.cfg", "--weights", "m/tiny.weights", "--names", "m/tiny.names"]
 

@@ -22,8 +22,8 @@ from cvdetect.cli.annotate import FOLDER
 from cvdetect.cli.main import COMMANDS, cli
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER
 from cvdetect.core import targets
-from tests.annotate.tiny_model import tiny_model
 from tests.conftest import Cli
+from tests.jobs.annotate.tiny_model import tiny_model
 
 MODEL = ["--cfg", "m/tiny.cfg", "--weights", "m/tiny.weights", "--names", "m/tiny.names"]
 WEBCAM = ["webcam", "--url", "clip.avi", "--no-window", "--max-frames", "1", *MODEL]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from cvdetect.cli.main import run
-from tests.annotate.tiny_model import tiny_model
 from tests.conftest import Cli
+from tests.jobs.annotate.tiny_model import tiny_model
 
 SECRET = "hunter2xyz"
 MODEL = ["--cfg", "m/tiny.cfg", "--weights", "m/tiny.weights", "--names", "m/tiny.names"]

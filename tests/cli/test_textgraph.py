@@ -10,8 +10,8 @@ import pytest
 
 from cvdetect.formats.tensorflow.textgraph import read_graph
 from tests.conftest import Cli, Outcome
-from tests.formats.test_make_textgraph import CONFIG, IDS, REAL, Real, configured, matched, ssd, total
-from tests.formats.tf_graphs import wire
+from tests.formats.tensorflow.test_make_textgraph import CONFIG, IDS, REAL, Real, configured, matched, ssd, total
+from tests.formats.tensorflow.tf_graphs import wire
 
 
 @pytest.fixture

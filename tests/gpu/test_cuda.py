@@ -20,7 +20,7 @@ from cvdetect.runtime.opencv import OpenCVNetwork
 from cvdetect.sources.images import read_image
 from tests.conftest import ROOT, Cli
 from tests.gpu.agreement import FP16, FP32, Tolerance, share_found
-from tests.test_full_networks import yolov2
+from tests.networks.test_full_networks import yolov2
 
 CUDA32 = RunOptions(backend="cuda", precision="fp32")
 CUDA16 = RunOptions(backend="cuda", precision="fp16")

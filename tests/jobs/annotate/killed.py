@@ -1,4 +1,4 @@
-"""``python -m tests.jobs.annotate.killed DIR OUT SECONDS [IMAGES]``: annotates until it kills itself, with a fake model.
+"""``python -m tests.jobs.annotate.killed DIR OUT SECONDS [IMAGES]``: annotates with a fake model until it kills itself.
 
 DIR and OUT are paths or addresses. SECONDS count from the start, or from when so many IMAGES are recorded; "before 7"
 and "after 7" instead of them are right before and after the seventh rename of a file to its place.

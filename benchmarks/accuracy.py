@@ -27,7 +27,7 @@ import cvdetect
 from cvdetect.core.errors import CvdetectError, FetchError
 from cvdetect.core.labels import BUILT_IN
 from cvdetect.core.options import DetectOptions, ModelChoice
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.jobs.evaluate.job import EvalJob, evaluate
 from cvdetect.jobs.evaluate.report import Report
 from cvdetect.models.registry import load_models
@@ -100,7 +100,7 @@ class Case:
         images = json.loads(self.truth.read_text(encoding="utf-8"))["images"]
         return [(row["id"], self.data / "images" / row["file_name"]) for row in images]
 
-    def ours(self, detect: DetectOptions = DetectOptions(max_det=100), **changes: Any) -> Report:  # noqa: B008
+    def ours(self, detect: DetectOptions = DetectOptions(max_det=100), **changes: Any) -> Report:
         """cvdetect eval's figures, with its defaults where nothing else is asked for."""
         choice = ModelChoice(cfg=self.cfg, weights=self.weights, resize=changes.pop("resize", None))
         return evaluate(EvalJob(truth=self.truth, images=self.data / "images", model=choice, detect=detect, **changes))
@@ -157,7 +157,7 @@ def find(name: str, data: Path, files: Path | None) -> Case | None:
     if name not in registry.models:
         return None
     try:
-        found = Store().ensure(registry.get(name), Silent())
+        found = Store().ensure(registry.get(name), NullProgress())
     except FetchError:
         return None
     return Case(name, found["cfg"], found["weights"], data)

@@ -29,7 +29,7 @@ import timing
 from cvdetect import Detector, load_models, read_image
 from cvdetect.core.errors import CvdetectError
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.inference.detector import load_detectors
 from cvdetect.inference.preprocess import preprocess
 from cvdetect.jobs.annotate.job import AnnotateJob
@@ -74,7 +74,7 @@ def _object(name: str, box: list[int]) -> str:
     return f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>"
 
 
-class Memory(Silent):
+class Memory(NullProgress):
     """A progress that looks at the process's memory as images go by, and tells it at the end."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def ours(images: Path, out: Path, batch: int) -> None:
 def forwards(count: int) -> Callable[[], None]:
     """Makes ready; then `count` forwards on the networks that annotate would run, with nothing else going on."""
     choice = ModelChoice(name="yolov3-tiny")
-    detectors = load_detectors(choice, DetectOptions(), RunOptions(), Silent(), most=count)
+    detectors = load_detectors(choice, DetectOptions(), RunOptions(), NullProgress(), most=count)
     blob, _ = preprocess([read_image(timing.DOG)], detectors[0].model.input_wh, detectors[0].model.input)
 
     def forward(detector: Detector, times: int) -> None:
@@ -127,7 +127,7 @@ def forwards(count: int) -> Callable[[], None]:
 
 def be(contestant: str, images: Path, out: Path, batch: int) -> None:
     """A contestant's process: make ready, say so, wait for the first turn, work, tell the processor time."""
-    files = Store().ensure(load_models().get("yolov3-tiny"), Silent())
+    files = Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     names = Detector.load("yolov3-tiny").labels.names if contestant == "script" else {}
     work = {
         "script": lambda: partial(script, images, out, files, names),
@@ -182,7 +182,7 @@ def measure(count: int, batch: int) -> None:
     source = shared / "data" / "coco-mini" / "images"
     if not source.is_dir():
         sys.exit("the pictures of coco-mini are not here: set CVDETECT_SHARED to the folder that has data/coco-mini")
-    Store().ensure(load_models().get("yolov3-tiny"), Silent())
+    Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     with tempfile.TemporaryDirectory() as name:
         images = picture_folder(source, Path(name) / "images", count)
         program = [sys.executable, __file__, "--batch", str(batch)]

@@ -19,7 +19,7 @@ from cvdetect import Detections, Detector, read_image
 from cvdetect.families import DecodeOptions, NetInput, Thresholds
 from cvdetect.families.yolo import decode_yolo
 from cvdetect.inference.nms import suppress
-from cvdetect.inference.preprocess import Placement, preprocess
+from cvdetect.inference.preprocess import LetterboxTransform, preprocess
 
 Rows = NDArray[np.float32]  # (R, 85): centre x, centre y, width, height, objectness, 80 class scores; shares of 1
 Outputs = Mapping[str, Rows]
@@ -42,7 +42,7 @@ def measure(rounds: int) -> None:
 def _compare(
     name: str,
     outputs: Outputs,
-    place: Placement,
+    place: LetterboxTransform,
     conf: float,
     multi_label: bool,
     forward: Callable[[], object],
@@ -75,7 +75,7 @@ def interleaved(
     return {**times, "ours": [seconds / repeats for seconds in times["ours"]]}
 
 
-def vectorised(outputs: Outputs, place: Placement, options: DecodeOptions) -> Detections:
+def vectorised(outputs: Outputs, place: LetterboxTransform, options: DecodeOptions) -> Detections:
     """What `Detector` does after the network."""
     found = decode_yolo(outputs, NetInput(1, (416, 416)), options)[0]
     return place.to_source(suppress(found, NMS))

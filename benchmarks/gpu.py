@@ -26,7 +26,7 @@ from video import make_input
 
 from cvdetect.core.errors import BackendError, CvdetectError
 from cvdetect.core.options import DetectOptions, RunOptions
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.formats.darknet import flops
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs.annotate.job import AnnotateJob
@@ -87,7 +87,7 @@ def repeated(forward: Callable[[np.ndarray], object], blob: np.ndarray) -> Calla
     return call
 
 
-class Pace(Silent):
+class Pace(NullProgress):
     """Keeps the time of each frame or picture that is done."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import timing
 
 from cvdetect import load_models
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.models.store import Store
 
 BARE = """
@@ -25,7 +25,7 @@ net.forward(net.getUnconnectedOutLayersNames())
 
 def measure(rounds: int) -> None:
     store = Store()
-    files = store.ensure(load_models().get("yolov3-tiny"), Silent())
+    files = store.ensure(load_models().get("yolov3-tiny"), NullProgress())
     cache, picture = str(store.root.resolve()), str(timing.DOG)
     ours = ["-m", "cvdetect", "--offline", "--cache-dir", cache, "image", "-m", "yolov3-tiny", picture]
     bare = ["-c", BARE, str(files["cfg"].resolve()), str(files["weights"].resolve()), picture]

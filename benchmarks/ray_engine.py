@@ -24,7 +24,7 @@ from annotate import picture_folder
 
 from cvdetect.core.errors import CvdetectError
 from cvdetect.core.options import ModelChoice
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.ray.chunks import Chunk, Finished, Joined
@@ -39,7 +39,7 @@ CHUNKS = 200  # with nothing in them
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Clock(Silent):
+class Clock(NullProgress):
     """Looks at the time when detecting begins and ends."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def overheads(folder: Path, address: str) -> tuple[float, float]:
         manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(100))
         begin = time.perf_counter()
         with ray_engine(
-            job_of(folder / "none", folder / "out", address), LocalFolder(folder / "none"), manifest, Silent()
+            job_of(folder / "none", folder / "out", address), LocalFolder(folder / "none"), manifest, NullProgress()
         ) as engine:
             workers: list[int] = []
             while len(workers) < NODES:

@@ -25,11 +25,11 @@ SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "street.mp4"
 
 def model_files() -> tuple[str, str]:
     """The default model's cfg and weights, pulled if they are not here."""
-    from cvdetect.core.progress import Silent
+    from cvdetect.core.progress import NullProgress
     from cvdetect.models.registry import load_models
     from cvdetect.models.store import Store
 
-    files = Store().ensure(load_models().get("yolov3-tiny"), Silent())
+    files = Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     return str(files["cfg"]), str(files["weights"])
 
 
@@ -103,10 +103,10 @@ def forward(video: str, _folder: Path) -> None:
 
 def ours(video: str, folder: Path) -> None:
     """`cvdetect video` as a library call; the clock runs from the first frame to the finished file."""
-    from cvdetect.core.progress import Silent
+    from cvdetect.core.progress import NullProgress
     from cvdetect.jobs.video import VideoJob, detect_video
 
-    class Clock(Silent):
+    class Clock(NullProgress):
         cpu = 0.0
 
         def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
@@ -167,10 +167,10 @@ def call(who: str, folder: Path) -> dict[str, float]:
 
 def memory() -> None:
     """Resident size along a long run; the network is the default one, the video 3,000 frames."""
-    from cvdetect.core.progress import Silent
+    from cvdetect.core.progress import NullProgress
     from cvdetect.jobs.video import VideoJob, detect_video
 
-    class Watches(Silent):
+    class Watches(NullProgress):
         done = 0
 
         def advance(self, amount: int = 1) -> None:

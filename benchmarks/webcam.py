@@ -21,9 +21,9 @@ from timing import DOG
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.options import ModelChoice
-from cvdetect.core.progress import Controls, Silent
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.inference.detector import Detector
-from cvdetect.inference.pipeline import Flow, run
+from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.sources.camera import Camera
 
 RATE = 30
@@ -97,7 +97,7 @@ def main() -> None:
     with Camera(Clip, "clip", controls, max_frames=options.frames) as camera:
         timed, ages = Timed(detector), Ages(camera)
         detector.detect(Clip.read(Clip())[0])
-        run(camera, [timed], [ages], Silent(), flow=Flow(live=True), controls=controls)
+        run(camera, [timed], [ages], NullProgress(), flow=PipelineOptions(live=True), controls=controls)
         dropped = camera.dropped
     one_pass = statistics.median(timed.seconds)
     print(told("one pass", timed.seconds))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from cvdetect.cli.main import run
 from cvdetect.core.detections import Detections
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.runtime import Ran
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,12 +40,12 @@ def samples() -> Path:
 def yolov3_tiny() -> None:
     """Skips where the default model's weights can neither be found nor pulled."""
     from cvdetect.core.errors import FetchError
-    from cvdetect.core.progress import Silent
+    from cvdetect.core.progress import NullProgress
     from cvdetect.models.registry import load_models
     from cvdetect.models.store import Store
 
     try:
-        Store().ensure(load_models().get("yolov3-tiny"), Silent())
+        Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     except FetchError as error:
         pytest.skip(f"the weights of yolov3-tiny cannot be had here: {error}")
 
@@ -92,7 +92,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return call
 
 
-class Told(Silent):
+class Told(NullProgress):
     """Remembers what was told."""
 
     def __init__(self) -> None:

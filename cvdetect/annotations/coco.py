@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from cvdetect.annotations.parsing import Box, Notes, Thing, Wh, finite, read_json, truth_image, whole, wrong
-from cvdetect.annotations.types import Classes, Facts, ImageRecord, Records, Results, Truth, spool
+from cvdetect.annotations.parsing import Box, GroundTruthObject, Notes, Wh, finite, read_json, truth_image, whole, wrong
+from cvdetect.annotations.types import Classes, ExportInfo, GroundTruth, ImageRecord, Records, Results, spool
 from cvdetect.core.boxes import xyxy_to_xywh
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.masks import Region, encode_rle, regions
@@ -31,7 +31,7 @@ __all__ = ["image_ids", "polygons", "read_coco", "read_results", "write_coco"]
 _LARGEST_ID = 2**63 - 1  # what other tools' integers hold
 
 
-def write_coco(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_coco(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``instances.json`` and ``results.json`` into `out`, in one pass over the records.
 
     Raises:
@@ -118,7 +118,7 @@ def _annotation(number: int, result: dict[str, Any], mask: Region | None) -> dic
 # COCO's JSON files: ground truth (images, annotations, categories) and results (a list of detections).
 
 
-def read_coco(path: Path) -> Truth:
+def read_coco(path: Path) -> GroundTruth:
     """Ground truth from a COCO annotation file; ``bbox`` (x, y, width, height) becomes edges.
 
     Raises:
@@ -128,7 +128,7 @@ def read_coco(path: Path) -> Truth:
     labels = _categories(path, categories)
     sizes = _images(path, images)
     index = {category_id: i for i, category_id in enumerate(labels)}
-    things: dict[int, list[Thing]] = {image_id: [] for image_id in sizes}
+    things: dict[int, list[GroundTruthObject]] = {image_id: [] for image_id in sizes}
     notes = Notes()
     for i, entry in enumerate(annotations):
         where = _where("annotation", i, entry)
@@ -137,7 +137,7 @@ def read_coco(path: Path) -> Truth:
         thing = _thing(path, where, entry, index[category_id])
         if not notes.left_out(thing.box, f"{path}: {where}"):
             things[image_id].append(thing)
-    return Truth(
+    return GroundTruth(
         tuple(labels.values()),
         tuple(labels),
         tuple(truth_image(name, wh, things[i], i) for i, (name, wh) in sizes.items()),
@@ -214,14 +214,14 @@ def _known(path: Path, where: str, entry: dict[str, Any], key: str, known: dict[
     return number
 
 
-def _thing(path: Path, where: str, entry: dict[str, Any], label: int) -> Thing:
+def _thing(path: Path, where: str, entry: dict[str, Any], label: int) -> GroundTruthObject:
     crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1):
         raise wrong(path, where, f"iscrowd is {crowd!r}, expected 0 or 1")
     area = None if entry.get("area") is None else finite(entry["area"])
     if entry.get("area") is not None and (area is None or area < 0):
         raise wrong(path, where, f"area is not a number from 0: {entry['area']!r}")
-    return Thing(_box(path, where, entry), label, crowd=bool(crowd), area=area)
+    return GroundTruthObject(_box(path, where, entry), label, crowd=bool(crowd), area=area)
 
 
 def _box(path: Path, where: str, entry: dict[str, Any]) -> Box:

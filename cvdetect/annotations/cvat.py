@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvdetect.annotations.types import Classes, Facts, ImageRecord, Records, escape_xml, fixed, spool
+from cvdetect.annotations.types import Classes, ExportInfo, ImageRecord, Records, escape_xml, fixed, spool
 from cvdetect.core.labels import LabelSet
 
 __all__ = ["write_cvat"]
@@ -20,7 +20,7 @@ _SCORE = (
 )
 
 
-def write_cvat(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_cvat(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``annotations.xml`` into `out`, in one pass over the records.
 
     Raises:

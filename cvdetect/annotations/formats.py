@@ -10,7 +10,7 @@ from cvdetect.annotations.coco import read_coco, read_results, write_coco
 from cvdetect.annotations.cvat import write_cvat
 from cvdetect.annotations.parsing import label_files
 from cvdetect.annotations.tables import write_csv, write_jsonl, write_openimages
-from cvdetect.annotations.types import Facts, Records, Truth
+from cvdetect.annotations.types import ExportInfo, GroundTruth, Records
 from cvdetect.annotations.voc import VOC_IMAGES, read_voc, write_voc
 from cvdetect.annotations.yolo import DARKNET_IMAGES, SizeOf, read_yolo, write_yolo, write_yolo_darknet, yolo_labels
 from cvdetect.core.errors import SourceError, SourceNotFound
@@ -30,7 +30,7 @@ __all__ = [
 
 
 # (the format's folder, records, labels, facts): every file is whole or not there; the same records give the same bytes
-Writer = Callable[[Path, Records, LabelSet, Facts], None]
+Writer = Callable[[Path, Records, LabelSet, ExportInfo], None]
 
 WRITERS: Mapping[str, Writer] = MappingProxyType(
     {
@@ -54,7 +54,7 @@ IMAGE_FOLDERS: Mapping[str, str] = MappingProxyType(
 # Ground truth from whatever a path holds: COCO JSON, a folder of VOC XML, a folder of YOLO text files.
 
 
-def read_truth(path: Path, size_of: SizeOf | None = None) -> Truth:
+def read_truth(path: Path, size_of: SizeOf | None = None) -> GroundTruth:
     """Ground truth of the format that `path` has: a COCO annotation file, or a folder of VOC or YOLO files.
 
     A folder with ``Annotations/`` in it is a VOC data set, one with ``labels/`` or ``obj_train_data/`` a YOLO data set.

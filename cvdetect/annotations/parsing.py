@@ -18,8 +18,8 @@ from cvdetect.core.targets import check_regular
 
 __all__ = [
     "Box",
+    "GroundTruthObject",
     "Notes",
-    "Thing",
     "Wh",
     "finite",
     "label_files",
@@ -37,7 +37,7 @@ Wh = tuple[int, int]
 _INT64 = 2**63
 
 
-class Thing(NamedTuple):
+class GroundTruthObject(NamedTuple):
     """One object of the truth; `box` is x1, y1, x2, y2 in pixels, edges."""
 
     box: Box
@@ -170,7 +170,7 @@ def parse_finite(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def truth_image(name: str, wh: Wh | None, things: Sequence[Thing], image_id: int) -> TruthImage:
+def truth_image(name: str, wh: Wh | None, things: Sequence[GroundTruthObject], image_id: int) -> TruthImage:
     """The objects of one image as arrays; an area that is not given is the box's."""
     xyxy = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)  # (N, 4)
     areas = [_box_area(thing.box) if thing.area is None else thing.area for thing in things]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from cvdetect.annotations.types import Facts, ImageRecord, Records, fixed
+from cvdetect.annotations.types import ExportInfo, ImageRecord, Records, fixed
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.record import as_line, image_record
 
@@ -20,7 +20,7 @@ __all__ = ["write_csv", "write_jsonl", "write_openimages", "write_table"]
 _CSV_HEADER = ("source", "width", "height", "class_id", "label", "category_id", "score", "x1", "y1", "x2", "y2")
 
 
-def write_csv(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_csv(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``detections.csv`` into `out`.
 
     Raises:
@@ -53,7 +53,7 @@ _OPENIMAGES_HEADER = (
 _FLAGS = (-1, -1, 0, -1, -1)
 
 
-def write_openimages(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_openimages(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``openimages.csv`` into `out`.
 
     Raises:
@@ -76,7 +76,7 @@ def _openimages_rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[obj
 # JSON Lines: an object an image, in the shape of ``--json``.
 
 
-def write_jsonl(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_jsonl(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``detections.jsonl`` into `out`; an image without detections has a line too.
 
     Raises:

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.detections import Detections
-from cvdetect.core.errors import UnfitName
+from cvdetect.core.errors import UnwritableName
 from cvdetect.core.files import whole_file
 from cvdetect.core.labels import LabelSet
 
 __all__ = [
     "Classes",
-    "Facts",
+    "ExportInfo",
+    "GroundTruth",
     "ImagePlace",
     "ImageRecord",
     "Records",
     "Results",
-    "Truth",
     "TruthImage",
     "escape_xml",
     "fixed",
@@ -73,7 +73,7 @@ def _opened(path: Path, _image: str | None) -> AbstractContextManager[IO[str]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ExportInfo:
     """What annotation files say of the run beside its detections. No dates: the same run gives the same bytes.
 
     Attributes:
@@ -92,7 +92,7 @@ class Facts:
     images: ImagePlace = "elsewhere"
     yolo_conf: bool = False
     opens: Callable[[Path, str | None], AbstractContextManager[IO[str]]] = _opened
-    unfit: Callable[[str, UnfitName], None] | None = None
+    unfit: Callable[[str, UnwritableName], None] | None = None
 
     def file(self, path: Path) -> AbstractContextManager[IO[str]]:
         """A file that belongs to all images, to be written as from `whole_file`."""
@@ -106,7 +106,7 @@ class Facts:
             with self.opens(path, image) as stream:
                 begun = True
                 yield stream
-        except UnfitName as error:
+        except UnwritableName as error:
             if self.unfit is None:
                 raise
             self.unfit(image, error)
@@ -122,11 +122,11 @@ class TruthImage:
         name: file name as the truth gives it (for a folder of label files: the relative stem, without suffix).
         wh: width and height in pixels; None where the truth does not say.
         xyxy: float64 (N, 4), pixels, x1 ≤ x2, y1 ≤ y2, edges (a box over the whole image is 0, 0, width, height).
-        label: index into `Truth.labels` of each object, int64 (N,).
+        label: index into `GroundTruth.labels` of each object, int64 (N,).
         crowd: bool (N,): COCO's iscrowd; may match many detections, counts for none.
         difficult: bool (N,): VOC's difficult; neither to be found nor wrong when found.
         area: float64 (N,): COCO's segment area where the truth has it, else the box's, in square pixels.
-        image_id: COCO's own number, else the position in `Truth.images` + 1.
+        image_id: COCO's own number, else the position in `GroundTruth.images` + 1.
     """
 
     name: str
@@ -140,7 +140,7 @@ class TruthImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class GroundTruth:
     """Ground truth of a set of images.
 
     Attributes:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from cvdetect.annotations.parsing import (
     Box,
+    GroundTruthObject,
     Notes,
-    Thing,
     Wh,
     label_files,
     parse_finite,
@@ -27,10 +27,10 @@ from cvdetect.annotations.parsing import (
 )
 from cvdetect.annotations.types import (
     Classes,
-    Facts,
+    ExportInfo,
+    GroundTruth,
     ImageRecord,
     Records,
-    Truth,
     escape_xml,
     fixed,
     one_line,
@@ -48,7 +48,7 @@ VOC_IMAGES = "JPEGImages"
 Pixels = tuple[int, int, int, int]
 
 
-def write_voc(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_voc(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write one ``.xml`` an image, in the tree of the images, and the lists of images and labels into `out`.
 
     Where the images are put into `out` too, it is laid out as VOC's own data: the ``.xml`` lie in ``Annotations/``, and
@@ -73,7 +73,7 @@ def write_voc(out: Path, records: Records, labels: LabelSet, facts: Facts) -> No
     _write_list(out / "labelmap.txt", _label_map(classes.names()), facts)
 
 
-def _write_list(path: Path, entries: Iterable[str], facts: Facts) -> None:
+def _write_list(path: Path, entries: Iterable[str], facts: ExportInfo) -> None:
     with facts.file(path) as stream:
         stream.writelines(one_line(entry) + "\n" for entry in entries)
 
@@ -133,7 +133,7 @@ def voc_pixels(box: NDArray[np.float32], wh: tuple[int, int]) -> Pixels:
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(folder: Path) -> Truth:
+def read_voc(folder: Path) -> GroundTruth:
     """Ground truth from all ``.xml`` files under a folder; labels in alphabetical order.
 
     VOC counts pixels from 1 and both corners belong to the box: xmin, ymin, xmax, ymax become the edges xmin - 1,
@@ -152,10 +152,10 @@ def read_voc(folder: Path) -> Truth:
         truth_image(name, wh, [thing._replace(label=index[label]) for label, thing in objects], i)
         for i, (name, wh, objects) in enumerate(files, start=1)
     )
-    return Truth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
+    return GroundTruth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
 
 
-def _read(path: Path, notes: Notes) -> tuple[Wh | None, list[tuple[str, Thing]]]:
+def _read(path: Path, notes: Notes) -> tuple[Wh | None, list[tuple[str, GroundTruthObject]]]:
     try:
         root = ElementTree.fromstring(read_bytes(path))
     except ElementTree.ParseError as error:
@@ -179,7 +179,7 @@ def _size(path: Path, root: ElementTree.Element) -> Wh | None:
     return (width, height) if width and height else None
 
 
-def _objects(path: Path, root: ElementTree.Element, notes: Notes) -> Iterator[tuple[str, Thing]]:
+def _objects(path: Path, root: ElementTree.Element, notes: Notes) -> Iterator[tuple[str, GroundTruthObject]]:
     for i, element in enumerate(root.findall("object"), start=1):
         where = f"object {i}"
         label = element.findtext("name", "").strip()
@@ -190,7 +190,7 @@ def _objects(path: Path, root: ElementTree.Element, notes: Notes) -> Iterator[tu
         if pixels[0] < 1 or pixels[1] < 1:
             notes.add("reach beyond the image's first pixel, which is 1 in VOC, and are kept", f"{path}: {where}")
         if not notes.left_out(box, f"{path}: {where}"):
-            yield label, Thing(box, 0, difficult=_difficult(path, where, element))
+            yield label, GroundTruthObject(box, 0, difficult=_difficult(path, where, element))
 
 
 def _corners(path: Path, where: str, element: ElementTree.Element) -> Box:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cvdetect.annotations.parsing import (
     Box,
+    GroundTruthObject,
     Notes,
-    Thing,
     Wh,
     label_files,
     parse_finite,
@@ -25,10 +25,10 @@ from cvdetect.annotations.parsing import (
 )
 from cvdetect.annotations.types import (
     Classes,
-    Facts,
+    ExportInfo,
+    GroundTruth,
     ImageRecord,
     Records,
-    Truth,
     TruthImage,
     fixed,
     one_line,
@@ -63,7 +63,7 @@ val: images
 """
 
 
-def write_yolo(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_yolo(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``labels/`` in the tree of the images, ``classes.txt`` and ``data.yaml`` into `out`.
 
     An image without detections has an empty file.
@@ -94,7 +94,7 @@ def yolo_lines(record: ImageRecord, classes: Classes, with_score: bool = False) 
         yield " ".join([str(classes.index(int(class_id))), *(fixed(float(v), 6) for v in numbers)])
 
 
-def _labels_are_found(stems: Mapping[str, str], facts: Facts) -> bool:
+def _labels_are_found(stems: Mapping[str, str], facts: ExportInfo) -> bool:
     """Whether every label file is where readers look for it: one that is not would be taken for an empty image."""
     if facts.images == "there":
         return all(stem == posixpath.splitext(name)[0] for name, stem in stems.items())
@@ -121,7 +121,7 @@ def _names_as_yaml(names: list[str]) -> Iterator[str]:
 DARKNET_IMAGES = "obj_train_data"
 
 
-def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, facts: Facts) -> None:
+def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
     """Write ``obj_train_data/`` in the tree of the images, ``train.txt``, ``obj.names`` and ``obj.data`` into `out`.
 
     An image without detections has an empty file. There is never a score: Darknet would read it as the next class.
@@ -164,7 +164,7 @@ _LABEL_FOLDERS = ("labels", "obj_train_data")
 _SLACK = 0.001  # what six decimals and a tool's own rounding can add to a share of 1
 
 
-def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
+def read_yolo(folder: Path, size_of: SizeOf) -> GroundTruth:
     """Ground truth from the ``.txt`` files in ``labels/`` or ``obj_train_data/`` under a folder, or in itself.
 
     The class names come from ``data.yaml``, ``classes.txt`` or ``obj.names`` in the folder of the labels or up to two
@@ -186,7 +186,7 @@ def read_yolo(folder: Path, size_of: SizeOf) -> Truth:
     images = tuple(
         _image(name, path, size_of(name), len(labels), notes, i) for i, (name, path) in enumerate(files, start=1)
     )
-    return Truth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
+    return GroundTruth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
 
 
 def yolo_labels(folder: Path) -> Path | None:
@@ -225,7 +225,7 @@ def _image(name: str, path: Path, wh: Wh, classes: int, notes: Notes, image_id: 
     return truth_image(name, wh, list(_things(path, wh, classes, notes)), image_id)
 
 
-def _things(path: Path, wh: Wh, classes: int, notes: Notes) -> Iterator[Thing]:
+def _things(path: Path, wh: Wh, classes: int, notes: Notes) -> Iterator[GroundTruthObject]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         where = f"line {number}"
         if not line.split():
@@ -234,7 +234,7 @@ def _things(path: Path, wh: Wh, classes: int, notes: Notes) -> Iterator[Thing]:
         if not 0 <= label < classes:
             raise wrong(path, where, f"class {label} is not among the {classes} classes")
         if not notes.left_out(box, f"{path}: {where}"):
-            yield Thing(box, label)
+            yield GroundTruthObject(box, label)
 
 
 def _parse(path: Path, where: str, words: list[str], wh: Wh) -> tuple[int, Box]:

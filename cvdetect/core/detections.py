@@ -131,12 +131,12 @@ class Detections:
             return None
         return int(self.track_id[row])
 
-    def moved(self, dx: float, dy: float) -> Detections:
+    def translate(self, dx: float, dy: float) -> Detections:
         """The same detections `dx` pixels to the right and `dy` down."""
         by = np.array([dx, dy, dx, dy], np.float32)
         mask_xyxy = None if self.mask_xyxy is None else self.mask_xyxy + by
         return replace(self, xyxy=self.xyxy + by, mask_xyxy=mask_xyxy)
 
-    def best_first(self) -> Detections:
+    def sort_by_score(self) -> Detections:
         """The same detections by falling score; equal scores keep their order."""
         return self[np.argsort(-self.score, kind="stable")]

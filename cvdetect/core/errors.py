@@ -37,7 +37,7 @@ __all__ = [
     "SinkError",
     "SourceError",
     "SourceNotFound",
-    "UnfitName",
+    "UnwritableName",
     "UsageError",
 ]
 
@@ -103,9 +103,9 @@ class SinkError(CvdetectError, OSError):
     exit_code = 4
 
 
-class UnfitName(SinkError):
+class UnwritableName(SinkError):
     """A file whose own name is why it could not be written: too long, or a folder is called so."""
 
 
-class Occupied(UnfitName):
+class Occupied(UnwritableName):
     """A file that is not the run's own lies where one was to be written; it was left as it is."""

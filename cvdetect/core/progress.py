@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-__all__ = ["Controls", "Progress", "Silent"]
+__all__ = ["Controls", "NullProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """How the library tells what it is doing. The console draws it; as a library it is `Silent`."""
+    """How the library tells what it is doing. The console draws it; as a library it is `NullProgress`."""
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
         """A task starts; `total` is None where its length is unknown; `unit` is "B" for bytes."""
@@ -33,7 +33,7 @@ class Progress(Protocol):
         """One line on what failed while the rest goes on."""
 
 
-class Silent:
+class NullProgress:
     """A `Progress` that says nothing."""
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None: ...

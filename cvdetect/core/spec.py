@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["USUAL_INPUT", "Accuracy", "InputSpec", "ModelFile", "ModelSpec", "Resize", "Role", "Source", "Speed"]
+__all__ = [
+    "DEFAULT_PREPROCESSING",
+    "Accuracy",
+    "InputSpec",
+    "ModelFile",
+    "ModelSpec",
+    "Resize",
+    "Role",
+    "Source",
+    "Speed",
+]
 
 Resize = Literal["stretch", "letterbox", "tensorflow"]
 Role = Literal["cfg", "weights", "config", "graph", "names", "onnx", "prototxt", "caffemodel", "tflite"]
@@ -87,7 +97,7 @@ _TORCHVISION = InputSpec(
     scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="letterbox", pad_value=116, pad_align="top_left"
 )
 
-USUAL_INPUT: Mapping[str, InputSpec] = {
+DEFAULT_PREPROCESSING: Mapping[str, InputSpec] = {
     "yolo": InputSpec(scale=1 / 255),
     "region": InputSpec(scale=1 / 255),
     "yolo_v5": _ULTRALYTICS,

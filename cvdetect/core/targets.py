@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvdetect.core.errors import SinkError, UnfitName, UsageError
+from cvdetect.core.errors import SinkError, UnwritableName, UsageError
 
 __all__ = ["UNFIT", "Target", "check_regular", "is_standard_output", "names_a_folder", "not_written", "own_descriptor"]
 
@@ -26,8 +26,8 @@ _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/(?:self|thread-self|(?P<process>\d+))
 
 
 def not_written(path: Path | str, error: OSError) -> SinkError:
-    """Why `path` could not be written: `UnfitName` where its name alone is the reason."""
-    kind = UnfitName if error.errno in UNFIT else SinkError
+    """Why `path` could not be written: `UnwritableName` where its name alone is the reason."""
+    kind = UnwritableName if error.errno in UNFIT else SinkError
     why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
     return kind(f"{'standard output' if str(path) == '-' else path}: cannot be written: {why}")
 

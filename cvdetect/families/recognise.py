@@ -10,7 +10,7 @@ from cvdetect.families.base import strides_of
 from cvdetect.families.nanodet import BOX_VALUES
 from cvdetect.families.torchvision import pyramid_cells
 
-__all__ = ["RECOGNISED", "Layout", "Outline", "check_decoder", "recognise"]
+__all__ = ["RECOGNISED", "HeadLayout", "OutputSignature", "check_decoder", "recognise"]
 
 _USUAL = {80, 20, 90, 91, 365}  # COCO, VOC, TensorFlow's COCO, Objects365
 _GRID = 3
@@ -19,7 +19,7 @@ _MOST_QUERIES = _MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class OutputSignature:
     """What is known of a model before it runs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class HeadLayout:
     """How a decoder reads a model: how many classes, the first one's number, and how sure the shapes make that.
 
     Attributes:
@@ -62,11 +62,11 @@ class Layout:
     suppressed: bool = False
 
 
-def _sure(classes: int, evidence: int, first: int = 0, suppressed: bool = False) -> Layout | None:
-    return Layout(classes, evidence + (classes in _USUAL), first, suppressed) if classes > 0 else None
+def _sure(classes: int, evidence: int, first: int = 0, suppressed: bool = False) -> HeadLayout | None:
+    return HeadLayout(classes, evidence + (classes in _USUAL), first, suppressed) if classes > 0 else None
 
 
-def _yolo_v5(model: Outline) -> Layout | None:
+def _yolo_v5(model: OutputSignature) -> HeadLayout | None:
     if not model.only:
         return None
     _, rows, columns = model.only
@@ -74,16 +74,16 @@ def _yolo_v5(model: Outline) -> Layout | None:
     return _sure(columns - 5, _GRID) if decoded or strides_of(rows, model.wh, anchors=3) else None
 
 
-def _yolo_v8(model: Outline) -> Layout | None:
+def _yolo_v8(model: OutputSignature) -> HeadLayout | None:
     return _sure(model.only[1] - 4, _GRID) if model.only and strides_of(model.only[2], model.wh) else None
 
 
-def _yolox(model: Outline) -> Layout | None:
+def _yolox(model: OutputSignature) -> HeadLayout | None:
     fits = model.only and model.raw is not False and strides_of(model.only[1], model.wh)
     return _sure(model.only[2] - 5, _GRID) if fits else None
 
 
-def _nanodet(model: Outline) -> Layout | None:
+def _nanodet(model: OutputSignature) -> HeadLayout | None:
     shapes = list(model.outputs.values())
     if model.only and model.raw is not False and strides_of(model.only[1], model.wh):
         return _sure(model.only[2] - BOX_VALUES, _GRID)
@@ -96,7 +96,7 @@ def _nanodet(model: Outline) -> Layout | None:
     return _sure(scores[0][2], _GRID) if strides_of(sum(shape[1] for shape in scores), model.wh) else None
 
 
-def _queries(model: Outline) -> int | None:
+def _queries(model: OutputSignature) -> int | None:
     """How many class columns the logits of a DETR have, or None."""
     shapes = list(model.outputs.values())
     if len(shapes) != 2 or any(len(shape) != 3 or shape[:2] != shapes[0][:2] for shape in shapes):
@@ -105,13 +105,13 @@ def _queries(model: Outline) -> int | None:
     return columns[0] if columns[1] == 4 and shapes[0][1] <= _MOST_QUERIES else None
 
 
-def _detr(model: Outline) -> Layout | None:
+def _detr(model: OutputSignature) -> HeadLayout | None:
     columns = _queries(model)
     # COCO's official ids 0 to 90 (0 means nothing) and "no object"
     return None if columns is None else _sure(90, 1, 1, True) if columns == 92 else _sure(columns - 1, 1, 0, True)
 
 
-def _rt_detr(model: Outline) -> Layout | None:
+def _rt_detr(model: OutputSignature) -> HeadLayout | None:
     columns = _queries(model)
     if columns is None and model.only:
         _, rows, width = model.only
@@ -120,7 +120,7 @@ def _rt_detr(model: Outline) -> Layout | None:
     return None if columns is None else _sure(90, 1, 1, True) if columns == 91 else _sure(columns, 1, 0, True)
 
 
-def _pyramid(model: Outline, anchors: int, columns: int) -> Layout | None:
+def _pyramid(model: OutputSignature, anchors: int, columns: int) -> HeadLayout | None:
     """Torchvision's heads; their class 0 is the background."""
     shapes = sorted(model.outputs.values(), key=lambda shape: (shape[-1:], len(shape)))
     rows = anchors * pyramid_cells(model.wh)
@@ -134,19 +134,19 @@ def _pyramid(model: Outline, anchors: int, columns: int) -> Layout | None:
     return _sure(left[0] - 1, _GRID, 1)
 
 
-def _end2end(model: Outline) -> Layout | None:
+def _end2end(model: OutputSignature) -> HeadLayout | None:
     shapes = list(model.outputs.values())
     if len(shapes) == 2 and any(len(s) == 3 and s[2] == 5 and s[:2] in shapes for s in shapes):
-        return Layout(None, 2, 0, True)
+        return HeadLayout(None, 2, 0, True)
     if len(shapes) != 1:
         return None
     (shape,) = shapes
     on_grid = len(shape) == 3 and (strides_of(shape[1], model.wh) or strides_of(shape[1], model.wh, 3))
     fits = (len(shape) == 3 and shape[2] == 6 and not on_grid) or (len(shape) == 2 and shape[1] in (6, 7))
-    return Layout(None, 2, 0, True) if fits else None
+    return HeadLayout(None, 2, 0, True) if fits else None
 
 
-RECOGNISED: dict[str, Callable[[Outline], Layout | None]] = {
+RECOGNISED: dict[str, Callable[[OutputSignature], HeadLayout | None]] = {
     "yolo_v5": _yolo_v5,
     "yolo_v7": _yolo_v5,
     "yolo_v8": _yolo_v8,
@@ -163,7 +163,7 @@ RECOGNISED: dict[str, Callable[[Outline], Layout | None]] = {
 _SAME = {"yolo_v7": "yolo_v5"}  # decoded alike, so `auto` takes the first
 
 
-def recognise(model: Outline) -> tuple[str, Layout]:
+def recognise(model: OutputSignature) -> tuple[str, HeadLayout]:
     """The decoder that fits the outputs best, and how it reads them.
 
     Raises:
@@ -183,7 +183,7 @@ def recognise(model: Outline) -> tuple[str, Layout]:
     return names[0], fits[names[0]]
 
 
-def _refuse_raw_heads(model: Outline) -> None:
+def _refuse_raw_heads(model: OutputSignature) -> None:
     """A map a stride, 3 anchors deep: (1, 3, H, W, 5 + C) or (1, 3 · (5 + C), H, W). Nothing in it says the anchors."""
     shapes = [shape for shape in model.outputs.values() if len(shape) in (4, 5)]
     deep = {shape[4] if len(shape) == 5 else shape[1] / 3 for shape in shapes}
@@ -197,7 +197,7 @@ def _refuse_raw_heads(model: Outline) -> None:
         )
 
 
-def _rank(layout: Layout, names: int | None) -> int:
+def _rank(layout: HeadLayout, names: int | None) -> int:
     """Evidence, and whether the class names known are as many as the classes (or one more: a background)."""
     if names is None:
         return layout.evidence
@@ -205,21 +205,21 @@ def _rank(layout: Layout, names: int | None) -> int:
     return layout.evidence + (6 if exact else 5 if names == (layout.classes or 0) + 1 else 0)
 
 
-def check_decoder(name: str, model: Outline) -> Layout:
+def check_decoder(name: str, model: OutputSignature) -> HeadLayout:
     """How the decoder that was asked for reads the outputs.
 
     Raises:
         DecodeError: the shapes do not fit it; the message names the one that does.
     """
     # What was asked for is believed as far as shapes allow.
-    layout = RECOGNISED[name](Outline(model.outputs, model.wh, None, model.names))
+    layout = RECOGNISED[name](OutputSignature(model.outputs, model.wh, None, model.names))
     if layout is None:
         _refuse_raw_heads(model)
         raise DecodeError(f"outputs {model} do not fit decoder {name}{_better(model)}")
     return layout
 
 
-def _better(model: Outline) -> str:
+def _better(model: OutputSignature) -> str:
     try:
         return f": they look like {recognise(model)[0]}"
     except DecodeError:

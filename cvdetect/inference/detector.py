@@ -14,7 +14,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Image
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.families import NetInput
 from cvdetect.inference.nms import suppress
 from cvdetect.inference.preprocess import input_size, preprocess
@@ -22,9 +22,9 @@ from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, til
 from cvdetect.models.load import Model, load_model
 from cvdetect.runtime import Ran
 
-__all__ = ["Detector", "Watch", "load_detectors", "warm_up"]
+__all__ = ["Detector", "OnStage", "load_detectors", "warm_up"]
 
-Watch = Callable[[str], None]
+OnStage = Callable[[str], None]
 
 
 def _unwatched(_stage: str) -> None: ...
@@ -49,9 +49,9 @@ class Detector:
     def load(
         cls,
         model: str | ModelChoice | None = None,
-        detect: DetectOptions = DetectOptions(),  # noqa: B008 - frozen
-        run: RunOptions = RunOptions(),  # noqa: B008 - frozen
-        progress: Progress = Silent(),  # noqa: B008 - stateless
+        detect: DetectOptions = DetectOptions(),
+        run: RunOptions = RunOptions(),
+        progress: Progress = NullProgress(),
     ) -> Detector:
         """Load a model by its name in models.yaml (None: the default) or by its files; pulls its weights at first use.
 
@@ -83,7 +83,7 @@ class Detector:
         """What is in one image (H, W, 3), BGR uint8 → detections in its pixels, clipped to it, best first."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: Sequence[Image], watch: Watch = _unwatched) -> list[Detections]:
+    def detect_batch(self, images: Sequence[Image], watch: OnStage = _unwatched) -> list[Detections]:
         """The same for several images, of any sizes, in one pass of the network where it takes several.
 
         Args:
@@ -101,14 +101,14 @@ class Detector:
             return [self._detect_tiled(image, watch) for image in images]
         return self._forward(images, watch)
 
-    def _detect_tiled(self, image: Image, watch: Watch) -> Detections:
+    def _detect_tiled(self, image: Image, watch: OnStage) -> Detections:
         """One image by its tiles and as a whole."""
         wh = image.shape[1], image.shape[0]
         parts = tiles(wh, self._grid, input_size(wh, self.model.input_wh, self.model.input))
         if len(parts) == 1:
             return self._forward([image], watch)[0]
         whole, *seen = self._in_groups([image, *(image[t.y1 : t.y2, t.x1 : t.x2] for t in parts)], watch)
-        placed = [found.moved(tile.x1, tile.y1) for found, tile in zip(seen, parts, strict=True)]
+        placed = [found.translate(tile.x1, tile.y1) for found, tile in zip(seen, parts, strict=True)]
         cut = [cut_by_seams(found.xyxy, tile, wh) for found, tile in zip(placed, parts, strict=True)]
         joined = join_pieces(Detections.concat([whole, *placed]), np.concatenate([np.zeros(len(whole), bool), *cut]))
         iou = _TILE_NMS if self.model.nms is None else self.model.nms
@@ -117,7 +117,7 @@ class Detector:
         watch("suppress")
         return kept
 
-    def _in_groups(self, pieces: Sequence[Image], watch: Watch) -> list[Detections]:
+    def _in_groups(self, pieces: Sequence[Image], watch: OnStage) -> list[Detections]:
         """`_forward` for many pieces, in groups as equal as can be.
 
         On CUDA exactly equal, the last piece filling up: OpenCV takes another batch as another network, whose weights
@@ -130,7 +130,7 @@ class Detector:
         found = [self._forward(filled[start : start + size], watch) for start in range(0, len(filled), size)]
         return list(chain.from_iterable(found))[: len(pieces)]
 
-    def _forward(self, images: Sequence[Image], watch: Watch) -> list[Detections]:
+    def _forward(self, images: Sequence[Image], watch: OnStage) -> list[Detections]:
         """Images → detections in their pixels: the way of a frame."""
         model = self.model
         if model.one_by_one and len(images) > 1:
@@ -149,7 +149,7 @@ class Detector:
 
     def _suppress(self, found: Detections) -> Detections:
         if self.model.nms is None:  # the graph has done it
-            return found.best_first()[: self.model.max_det]
+            return found.sort_by_score()[: self.model.max_det]
         return suppress(found, self.model.nms, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
 
 

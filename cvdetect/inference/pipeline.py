@@ -25,7 +25,7 @@ from cvdetect.core.signals import stopping_on_signals
 from cvdetect.sinks import Sink
 from cvdetect.sources import Failed
 
-__all__ = ["Detects", "Filter", "Flow", "Summary", "run"]
+__all__ = ["Detects", "Filter", "PipelineOptions", "Summary", "run"]
 
 
 class Detects(Protocol):
@@ -40,7 +40,7 @@ Filter = Callable[[Frame, Detections], Detections]
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class PipelineOptions:
     """How frames flow.
 
     Attributes:
@@ -89,7 +89,7 @@ def run(
     sinks: Sequence[Sink],
     progress: Progress,
     *,
-    flow: Flow = Flow(),
+    flow: PipelineOptions = PipelineOptions(),
     filters: Sequence[Filter] = (),
     controls: Controls | None = None,
 ) -> Summary:
@@ -124,7 +124,7 @@ class _Stages:
     """The reader's and the workers' threads, and the queues between them."""
 
     def __init__(
-        self, source: Iterable[Frame | Failed], detectors: Sequence[Detects], flow: Flow, controls: Controls
+        self, source: Iterable[Frame | Failed], detectors: Sequence[Detects], flow: PipelineOptions, controls: Controls
     ) -> None:
         self._source = source
         self._flow = flow

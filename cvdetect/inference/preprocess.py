@@ -15,14 +15,14 @@ from cvdetect.core.frame import Image
 from cvdetect.core.resize import keep_aspect, resize_as_tensorflow
 from cvdetect.core.spec import InputSpec
 
-__all__ = ["Blob", "Placement", "input_size", "placement", "preprocess"]
+__all__ = ["Blob", "LetterboxTransform", "input_size", "placement", "preprocess"]
 
 Blob = NDArray[np.float32]  # (B, C, H, W); C is the spec's channels, nearly always 3
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class LetterboxTransform:
     """Where an image lies in the network input: ``network = source * scale + pad``, in pixels, an axis each.
 
     A 768x576 picture letterboxed into 416x416 is 416x312, padded by 52 above: scale 416/768 and 312/576, pad (0, 52).
@@ -58,16 +58,16 @@ def input_size(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: Inpu
     return keep_aspect(source_wh, spec.sides) if spec.sides else input_wh
 
 
-def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> Placement:
+def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
     """How an image of `source_wh` is laid into an input of `input_wh`.
 
     Letterboxing rounds sizes and padding down to whole pixels as Darknet's ``letterbox_image`` does.
     """
     if spec.resize != "letterbox":
-        return Placement(source_wh, (input_wh[0] / source_wh[0], input_wh[1] / source_wh[1]))
+        return LetterboxTransform(source_wh, (input_wh[0] / source_wh[0], input_wh[1] / source_wh[1]))
     inner = _fit(source_wh, input_wh)
     pad = ((input_wh[0] - inner[0]) // 2, (input_wh[1] - inner[1]) // 2) if spec.pad_align == "centre" else (0, 0)
-    return Placement(source_wh, (inner[0] / source_wh[0], inner[1] / source_wh[1]), pad)
+    return LetterboxTransform(source_wh, (inner[0] / source_wh[0], inner[1] / source_wh[1]), pad)
 
 
 def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, int]:
@@ -78,7 +78,9 @@ def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, in
     return max(1, w * to_h // h), to_h
 
 
-def preprocess(images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec) -> tuple[Blob, list[Placement]]:
+def preprocess(
+    images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec
+) -> tuple[Blob, list[LetterboxTransform]]:
     """Images (H, W, 3) BGR uint8, of any sizes → blob (B, C, h, w) float32 and one placement an image.
 
     C is `spec.channels`. Grey (1) is Darknet's and OpenCV's, 0.299 R + 0.587 G + 0.114 B.
@@ -105,14 +107,14 @@ def _with_channels(image: Image, channels: int) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2BGRA), np.uint8)
 
 
-def _resized(image: Image, place: Placement, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
+def _resized(image: Image, place: LetterboxTransform, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
     """The image in the input's size; stretching is left to `blobFromImages`, which does it on the way."""
     if spec.resize == "tensorflow":
         return resize_as_tensorflow(image, input_wh)
     return _letterbox(image, place, input_wh, spec.pad_value) if spec.resize == "letterbox" else image
 
 
-def _letterbox(image: Image, place: Placement, input_wh: tuple[int, int], value: float) -> Image:
+def _letterbox(image: Image, place: LetterboxTransform, input_wh: tuple[int, int], value: float) -> Image:
     """`image` resized to where it lies in the input, on a canvas of (h, w) and its channels, filled with `value`."""
     (w, h), (left, top) = input_wh, place.pad
     inner = round(place.scale[0] * place.source_wh[0]), round(place.scale[1] * place.source_wh[1])

@@ -21,7 +21,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.frame import Frame
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice
-from cvdetect.core.progress import Controls, Silent
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.inference.tracks import Boxes, Tracks, by_distance, by_overlap, overlaps, pairs
 from cvdetect.models.resolve import resolve
 
@@ -182,6 +182,6 @@ def with_faint(model: ModelChoice, detect: DetectOptions, controls: Controls) ->
     asked = detect.thresholds
     if asked.per_class or detect.tile is not None:
         return detect
-    conf = resolve(model, Silent()).conf if asked.default is None else asked.default
+    conf = resolve(model, NullProgress()).conf if asked.default is None else asked.default
     controls.min_score = max(controls.min_score, conf)
     return replace(detect, conf=Conf(min(conf, max(_LOWEST, _SHARE * conf))))

@@ -11,7 +11,7 @@ from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
@@ -58,9 +58,9 @@ class ImageJob:
     """
 
     inputs: tuple[str, ...]
-    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
-    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
-    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions()
+    run: RunOptions = RunOptions()
     out: Path | str | None = None
     save: bool = True
     show: bool = False
@@ -75,7 +75,7 @@ class ImageJob:
 ExtraSink = Callable[[LabelSet, Mapping[str, Path]], Sink]
 
 
-def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Progress = Silent()) -> Summary:  # noqa: B008
+def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Progress = NullProgress()) -> Summary:
     """Do `job`. Inputs that cannot be read are told and counted; the others are done.
 
     Raises:

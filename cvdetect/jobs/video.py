@@ -17,11 +17,11 @@ from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.redact import stem_of_address
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
-from cvdetect.inference.pipeline import Filter, Flow, Summary, run
+from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
 from cvdetect.models.load import model_inputs
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
@@ -55,9 +55,9 @@ class VideoJob:
     """
 
     input: str
-    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
-    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
-    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions()
+    run: RunOptions = RunOptions()
     out: Path | str | None = None
     codec: str | None = None
     container: str | None = None
@@ -100,7 +100,7 @@ class VideoReport:
         return self.summary.done / self.seconds if self.seconds else 0.0
 
 
-def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Controls | None = None) -> VideoReport:  # noqa: B008
+def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> VideoReport:
     """Do `job`. A video that is cut short is done as far as it goes, told, and counted as failed.
 
     Raises:
@@ -127,7 +127,7 @@ def detect_video(job: VideoJob, progress: Progress = Silent(), controls: Control
         begin = time.perf_counter()
         try:
             frames = with_end(every(source, job.every), source, job.input)
-            flow, filters = Flow(batch=job.batch), _filters(job, source, controls)
+            flow, filters = PipelineOptions(batch=job.batch), _filters(job, source, controls)
             report.summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
         finally:
             progress.end()
@@ -149,7 +149,7 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
         tracking.need()
     out = _output(job)
     if out is not None:
-        choose_codec(out, job.codec, Silent(), job.container)
+        choose_codec(out, job.codec, NullProgress(), job.container)
     elif job.codec or job.container:
         option = "--codec" if job.codec else "--container"
         raise UsageError(f"{option} goes with --out: no video is written")

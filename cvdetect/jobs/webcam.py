@@ -14,19 +14,19 @@ from typing import Any
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.redact import redact_name
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
-from cvdetect.inference.pipeline import Filter, Flow, Summary, run
+from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
 from cvdetect.media.pipe import is_pipe
 from cvdetect.models.load import model_inputs
 from cvdetect.models.resolve import resolve
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
-from cvdetect.sinks.live import Figures, Newest, live_video
+from cvdetect.sinks.live import LatestFrame, LiveStats, live_video
 from cvdetect.sinks.page import Address, Page, check_port, need_server, parse_address
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import choose_codec
@@ -40,7 +40,7 @@ __all__ = ["LiveRun", "Slider", "WebcamJob", "check", "detect_webcam", "slider_f
 
 def detect_webcam(
     job: WebcamJob,
-    progress: Progress = Silent(),  # noqa: B008 - stateless
+    progress: Progress = NullProgress(),
     controls: Controls | None = None,
 ) -> Summary:
     """Do `job` until the stream, the person or a limit ends it. The newest frame is always the next one looked at.
@@ -138,9 +138,9 @@ class WebcamJob:
 
     device: int | None = None
     url: str | None = None
-    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
-    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
-    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions()
+    run: RunOptions = RunOptions()
     out: Path | str | None = None
     container: str | None = None
     json: str | Path | None = None
@@ -188,7 +188,7 @@ def check(job: WebcamJob) -> Address | None:
     if job.out is not None:
         if names_a_folder(job.out):
             raise UsageError(f"{job.out}: is a folder, expected a file name")
-        choose_codec(Path(job.out), None, Silent(), job.container)
+        choose_codec(Path(job.out), None, NullProgress(), job.container)
     outputs = {"--out": job.out, "--json": job.json}
     inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
@@ -211,13 +211,13 @@ class LiveRun:
         self._detector = detector
         self._controls = controls
         self._progress = progress
-        self._figures = Figures(detector.labels, camera.age_s)
+        self._figures = LiveStats(detector.labels, camera.age_s)
         self._blurred = blurred_classes(job.blur, detector.labels)
 
     def run(self, sinks: Sequence[Sink]) -> Summary:
         """Watch until the end, in this thread."""
         self._progress.begin("watching", self._job.max_frames, "frames")
-        flow, filters = Flow(live=True), self._filters()
+        flow, filters = PipelineOptions(live=True), self._filters()
         begin = time.perf_counter()
         try:
             summary = run(
@@ -237,7 +237,7 @@ class LiveRun:
         window = LiveWindow(
             self._renderer(), self._controls, caption=self._caption, lowest=slider.lowest, progress=self._progress
         )
-        newest = Newest()
+        newest = LatestFrame()
         with stopping_on_signals(self._controls) as interrupted, window, ThreadPoolExecutor(1) as pool:
             running = pool.submit(self.run, [*sinks, newest])
             try:
@@ -293,7 +293,7 @@ class LiveRun:
         }
 
 
-def _show_until_done(running: Future[Summary], window: LiveWindow, newest: Newest) -> None:
+def _show_until_done(running: Future[Summary], window: LiveWindow, newest: LatestFrame) -> None:
     while not running.done():
         shown = newest.take(_LISTEN_S)
         if shown is None:
@@ -322,7 +322,7 @@ def slider_for(model: ModelChoice, detect: DetectOptions) -> Slider:
     Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
     """
     asked = detect.thresholds
-    conf = resolve(model, Silent()).conf if asked.default is None else asked.default
+    conf = resolve(model, NullProgress()).conf if asked.default is None else asked.default
     if asked.per_class:
         lowest = min([conf, *asked.per_class.values()])
         return Slider(lowest, lowest, detect)

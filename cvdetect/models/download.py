@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokenPullError",
-    "Item",
-    "Patience",
+    "Download",
     "PullError",
+    "RetryPolicy",
     "digest_of",
     "download",
     "fault",
@@ -44,7 +44,7 @@ _SMALL = 1 << 16  # bytes; an answer of another length than promised is still re
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a server, in seconds, and how often to ask again.
 
     A server that sends less than `least_bytes` within `read_s` is taken for stalled.
@@ -63,7 +63,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Download:
     """One thing to download.
 
     Attributes:
@@ -88,7 +88,7 @@ def record_of(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def download(session: requests.Session, item: Item, patience: Patience, progress: Progress) -> None:
+def download(session: requests.Session, item: Download, patience: RetryPolicy, progress: Progress) -> None:
     """Collects the whole of `item` in its part file. What has come stays there when this fails or is interrupted.
 
     Raises:
@@ -105,7 +105,7 @@ def download(session: requests.Session, item: Item, patience: Patience, progress
             time.sleep(patience.pause_s * attempt)
 
 
-def _attempt(session: requests.Session, item: Item, patience: Patience, progress: Progress) -> None:
+def _attempt(session: requests.Session, item: Download, patience: RetryPolicy, progress: Progress) -> None:
     offset, known = _begun(item)
     if known.get("total") and known["total"] == offset:
         return
@@ -123,7 +123,7 @@ def _attempt(session: requests.Session, item: Item, patience: Patience, progress
         _collect(_pieces(response, patience, left), item, offset, total, progress)
 
 
-def _begun(item: Item) -> tuple[int, dict[str, Any]]:
+def _begun(item: Download) -> tuple[int, dict[str, Any]]:
     """How many bytes are here already, and what is known of them; 0 where they cannot be trusted to be the same."""
     try:
         known = json.loads(record_of(item.part).read_text())
@@ -137,7 +137,7 @@ def _begun(item: Item) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def _ask(
-    session: requests.Session, url: str, headers: dict[str, str], patience: Patience
+    session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy
 ) -> Iterator[requests.Response]:
     import requests
 
@@ -154,7 +154,7 @@ def _ask(
         yield response
 
 
-def _extent(response: requests.Response, item: Item, offset: int, known: dict[str, Any]) -> tuple[int, int | None]:
+def _extent(response: requests.Response, item: Download, offset: int, known: dict[str, Any]) -> tuple[int, int | None]:
     """From which byte the answer goes on, and how many the whole has (None: the server does not say)."""
     status = response.status_code
     if status in (206, 416) and offset:
@@ -173,14 +173,14 @@ def _extent(response: requests.Response, item: Item, offset: int, known: dict[st
     return 0, total
 
 
-def _announce(item: Item, offset: int, total: int | None, progress: Progress) -> None:
+def _announce(item: Download, offset: int, total: int | None, progress: Progress) -> None:
     total = item.size if total is None else total
     size = "size unknown" if total is None else megabytes(total)
     here = f" ({megabytes(offset)} of it are here already)" if offset else ""
     progress.note(f"{item.model}: pulling {item.name}, {size}{here}, from {item.origin}")
 
 
-def _collect(pieces: Iterator[bytes], item: Item, offset: int, total: int | None, progress: Progress) -> None:
+def _collect(pieces: Iterator[bytes], item: Download, offset: int, total: int | None, progress: Progress) -> None:
     limit = item.size if total is None else total
     progress.begin(item.name, limit, "B")
     progress.advance(offset)
@@ -198,7 +198,7 @@ def _collect(pieces: Iterator[bytes], item: Item, offset: int, total: int | None
         progress.end()
 
 
-def _pieces(response: requests.Response, patience: Patience, left: int | None) -> Iterator[bytes]:
+def _pieces(response: requests.Response, patience: RetryPolicy, left: int | None) -> Iterator[bytes]:
     """The body as it arrives, `left` bytes (None: not known). Raises `PullError` when it breaks off or stalls."""
     from urllib3.exceptions import HTTPError
     from urllib3.exceptions import TimeoutError as TimedOut

@@ -12,7 +12,7 @@ from typing import Any
 from cvdetect.core.errors import RegistryError
 
 __all__ = [
-    "Place",
+    "KeyPath",
     "above_zero",
     "choice",
     "flag",
@@ -27,18 +27,18 @@ __all__ = [
     "text",
 ]
 
-Reader = Callable[[Any, "Place"], Any]
+Reader = Callable[[Any, "KeyPath"], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KeyPath:
     """Where a value stands, for messages: the file, the model's name, the dotted key ("" where not in one)."""
 
     file: Path
     model: str = ""
     key: str = ""
 
-    def at(self, key: object) -> Place:
+    def at(self, key: object) -> KeyPath:
         """The place of `key` under this one."""
         return replace(self, key=f"{self.key}.{key}" if self.key else str(key))
 
@@ -59,7 +59,7 @@ def _kind(value: object) -> str:
     return names.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")
 
 
-def table(value: Any, place: Place, known: Collection[str]) -> dict[str, Any]:
+def table(value: Any, place: KeyPath, known: Collection[str]) -> dict[str, Any]:
     """A mapping that has no other keys than the `known` ones."""
     if not isinstance(value, dict):
         raise place.error(f"must be a mapping, not {_kind(value)}")
@@ -70,12 +70,12 @@ def table(value: Any, place: Place, known: Collection[str]) -> dict[str, Any]:
     return value
 
 
-def read_fields(row: Mapping[str, Any], place: Place, fields: Mapping[str, tuple[str, Reader]]) -> dict[str, Any]:
+def read_fields(row: Mapping[str, Any], place: KeyPath, fields: Mapping[str, tuple[str, Reader]]) -> dict[str, Any]:
     """The values of those `fields` (key → name of the field, its reader) that the row has, by the field's name."""
     return {name: read(row[key], place.at(key)) for key, (name, read) in fields.items() if key in row}
 
 
-def text(value: Any, place: Place) -> str:
+def text(value: Any, place: KeyPath) -> str:
     """Text that is not empty."""
     if not isinstance(value, str):
         raise place.error(f"must be text, not {_kind(value)} ({value!r}); put quotes around it")
@@ -84,28 +84,28 @@ def text(value: Any, place: Place) -> str:
     return value
 
 
-def flag(value: Any, place: Place) -> bool:
+def flag(value: Any, place: KeyPath) -> bool:
     """True or false."""
     if not isinstance(value, bool):
         raise place.error(f"must be true or false, not {_kind(value)} ({value!r})")
     return value
 
 
-def integer(value: Any, place: Place) -> int:
+def integer(value: Any, place: KeyPath) -> int:
     """A whole number."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise place.error(f"must be a whole number, not {value!r}")
     return value
 
 
-def positive(value: Any, place: Place) -> int:
+def positive(value: Any, place: KeyPath) -> int:
     """A whole number above 0."""
     if integer(value, place) <= 0:
         raise place.error(f"must be above 0, not {value}")
     return int(value)
 
 
-def number(value: Any, place: Place) -> float:
+def number(value: Any, place: KeyPath) -> float:
     """A finite number, or a fraction such as 1/255 (text, to YAML)."""
     result = _ratio(value) if isinstance(value, str) else value
     if isinstance(result, bool) or not isinstance(result, int | float):
@@ -119,7 +119,7 @@ def number(value: Any, place: Place) -> float:
     return result
 
 
-def above_zero(value: Any, place: Place) -> float:
+def above_zero(value: Any, place: KeyPath) -> float:
     """A number above 0."""
     if (result := number(value, place)) <= 0:
         raise place.error(f"must be above 0, not {value}")
@@ -134,7 +134,7 @@ def _ratio(written: str) -> float | None:
         return None
 
 
-def fraction(value: Any, place: Place) -> float:
+def fraction(value: Any, place: KeyPath) -> float:
     """A number from 0 to 1."""
     result = number(value, place)
     if not 0 <= result <= 1:
@@ -142,14 +142,14 @@ def fraction(value: Any, place: Place) -> float:
     return result
 
 
-def choice(value: Any, place: Place, known: Collection[str]) -> str:
+def choice(value: Any, place: KeyPath, known: Collection[str]) -> str:
     """One of the `known` words."""
     if value not in known if isinstance(value, str) else True:
         raise place.error(f"unknown value {value!r}{nearest(value, known)} (known: {', '.join(known)})")
     return str(value)
 
 
-def items(value: Any, place: Place) -> list[Any]:
+def items(value: Any, place: KeyPath) -> list[Any]:
     """A list with at least one item."""
     if not isinstance(value, list):
         raise place.error(f"must be a list, not {_kind(value)}")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cvdetect.core.redact import redact
 from cvdetect.core.spec import Source
-from cvdetect.models.download import Patience, PullError, http_reason
+from cvdetect.models.download import PullError, RetryPolicy, http_reason
 
 if TYPE_CHECKING:
     import requests
@@ -89,7 +89,7 @@ def _user_folders() -> list[Path]:
     return [home / ".pip", folder]
 
 
-def locate(session: requests.Session, source: Source, patience: Patience) -> tuple[str, str | None]:
+def locate(session: requests.Session, source: Source, patience: RetryPolicy) -> tuple[str, str | None]:
     """The address of the package file that `source` names, and its sha256 by the index, None where it tells none.
 
     The address may hold the password of the index: never show it.

@@ -10,7 +10,7 @@ from pathlib import Path
 from cvdetect.core.errors import CvdetectError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.spec import InputSpec, ModelSpec, Role
 from cvdetect.families import DECODERS, DecodeOptions, Decoder
 from cvdetect.models.check_file_type import check_formats
@@ -54,7 +54,7 @@ def load_model(
     choice: ModelChoice,
     detect: DetectOptions,
     run: RunOptions,
-    progress: Progress = Silent(),  # noqa: B008 - stateless
+    progress: Progress = NullProgress(),
 ) -> Model:
     """Find, pull, check and load a model. What the arguments alone decide is told before anything is downloaded.
 
@@ -166,7 +166,7 @@ def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
         if choice.name:
             yield Path(choice.name)
         with suppress(CvdetectError):
-            spec, store = resolve(choice, Silent()), Store(choice.cache)
+            spec, store = resolve(choice, NullProgress()), Store(choice.cache)
             paths = [store.path_of(spec, file) for file in spec.files]
             yield from paths
             if any(file.found for file in spec.files):  # the names may have been found by way of Darknet's .data

@@ -11,7 +11,7 @@ from cvdetect.core.options import ModelChoice, RunOptions
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec, Role
 from cvdetect.families import Priors
-from cvdetect.families.recognise import Outline
+from cvdetect.families.recognise import OutputSignature
 from cvdetect.formats.tflite import PostProcess, TFLiteInput, cut_postprocess, read_tflite_inputs
 from cvdetect.models.opened import Opened, read_bytes
 from cvdetect.models.recognised import choose_size, make_opened, probe, usual_input
@@ -41,7 +41,7 @@ def open_tflite(
         )
         return _open_ssd(spec, path, post, wh, choice, run)
     network = opencv.read_tflite(data, str(path), (), run)
-    return make_opened(spec, files, choice, network, Outline(probe(network, wh), wh), (), progress)
+    return make_opened(spec, files, choice, network, OutputSignature(probe(network, wh), wh), (), progress)
 
 
 def _open_ssd(

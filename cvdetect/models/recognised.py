@@ -11,8 +11,8 @@ import numpy as np
 from cvdetect.core.errors import DecodeError, UsageError
 from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.core.progress import Progress
-from cvdetect.core.spec import USUAL_INPUT, InputSpec, ModelSpec, Role
-from cvdetect.families.recognise import Layout, Outline, check_decoder, recognise
+from cvdetect.core.spec import DEFAULT_PREPROCESSING, InputSpec, ModelSpec, Role
+from cvdetect.families.recognise import HeadLayout, OutputSignature, check_decoder, recognise
 from cvdetect.models.opened import Opened
 from cvdetect.models.resolve import changed, stated_input
 from cvdetect.runtime import Network
@@ -56,7 +56,7 @@ def make_opened(
     files: Mapping[Role, Path],
     choice: ModelChoice,
     network: Network,
-    model: Outline,
+    model: OutputSignature,
     names: tuple[str, ...],
     progress: Progress,
 ) -> Opened:
@@ -88,7 +88,7 @@ def _count_names(path: Path) -> int:
     return len(read_label_file(path).names)
 
 
-def _decoder(spec: ModelSpec, model: Outline, progress: Progress) -> tuple[str, Layout]:
+def _decoder(spec: ModelSpec, model: OutputSignature, progress: Progress) -> tuple[str, HeadLayout]:
     try:
         if spec.family:
             layout = check_decoder(spec.family, model)
@@ -101,7 +101,7 @@ def _decoder(spec: ModelSpec, model: Outline, progress: Progress) -> tuple[str, 
     return decoder, layout
 
 
-def _tell_likelier(spec: ModelSpec, model: Outline, progress: Progress) -> None:
+def _tell_likelier(spec: ModelSpec, model: OutputSignature, progress: Progress) -> None:
     """Warn where the outputs fit the decoder that was named, but look like another's: it would find nonsense."""
     try:
         likelier, layout = recognise(model)
@@ -116,7 +116,11 @@ def _tell_likelier(spec: ModelSpec, model: Outline, progress: Progress) -> None:
 
 def usual_input(spec: ModelSpec, choice: ModelChoice, decoder: str) -> InputSpec:
     """models.yaml states all for its own models; a file of one's own is fed as usual, but for what was asked."""
-    return changed(USUAL_INPUT[decoder], **stated_input(choice), resize=choice.resize) if choice.files else spec.input
+    return (
+        changed(DEFAULT_PREPROCESSING[decoder], **stated_input(choice), resize=choice.resize)
+        if choice.files
+        else spec.input
+    )
 
 
 def check_suppressed(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> None:

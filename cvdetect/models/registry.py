@@ -12,7 +12,7 @@ from typing import Any
 from cvdetect.core.errors import UsageError
 from cvdetect.core.spec import ModelSpec
 from cvdetect.core.targets import check_regular
-from cvdetect.models.fields import Place, nearest, table, text
+from cvdetect.models.fields import KeyPath, nearest, table, text
 from cvdetect.models.rows import FAMILIES, LABEL_SETS, read_model
 
 __all__ = ["FAMILIES", "LABEL_SETS", "Registry", "load_models", "shipped_models", "user_models"]
@@ -62,7 +62,7 @@ def load_models(extra: Path | None = None, *, users: bool = True) -> Registry:
         models.update(found)
         default, default_file = (named, file) if named else (default, default_file)
     if default not in models:
-        raise Place(default_file).at("default").error(f"no model is named {default!r}{nearest(default, models)}")
+        raise KeyPath(default_file).at("default").error(f"no model is named {default!r}{nearest(default, models)}")
     return Registry(MappingProxyType(models), default)
 
 
@@ -91,7 +91,7 @@ def _read(file: Path) -> tuple[Mapping[str, ModelSpec], str]:
 
 @lru_cache(maxsize=16)
 def _read_state(file: Path, _modified: int, _size: int) -> tuple[Mapping[str, ModelSpec], str]:
-    place = Place(file)
+    place = KeyPath(file)
     document = _parse(file)
     top = table({} if document is None else document, place, ("default", "models"))
     models = top.get("models")
@@ -113,16 +113,16 @@ def _parse(file: Path) -> Any:
     try:
         loader = loader_class(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
-        _refuse_duplicates(node, Place(file), set())
+        _refuse_duplicates(node, KeyPath(file), set())
         return None if node is None else loader.construct_document(node)
     except OSError as problem:
-        raise Place(file).error(f"cannot be read: {problem.strerror or problem}") from None
+        raise KeyPath(file).error(f"cannot be read: {problem.strerror or problem}") from None
     except UnicodeDecodeError:
-        raise Place(file).error("is not UTF-8 text") from None
+        raise KeyPath(file).error("is not UTF-8 text") from None
     except yaml.YAMLError as problem:
-        raise Place(file).error(f"is not valid YAML: {_explain(problem)}") from None
+        raise KeyPath(file).error(f"is not valid YAML: {_explain(problem)}") from None
     except (ValueError, RecursionError) as problem:  # a date such as 2017-13-45; a thousand open brackets
-        raise Place(file).error(f"is not valid YAML: {problem}") from None
+        raise KeyPath(file).error(f"is not valid YAML: {problem}") from None
 
 
 def _explain(problem: Exception) -> str:
@@ -132,7 +132,7 @@ def _explain(problem: Exception) -> str:
     return f"{said} (line {mark.line + 1}, column {mark.column + 1})" if mark else said
 
 
-def _refuse_duplicates(node: Any, place: Place, seen: set[int]) -> None:
+def _refuse_duplicates(node: Any, place: KeyPath, seen: set[int]) -> None:
     """Raises for a mapping that has a key twice: PyYAML silently keeps the last. `seen` ends loops of aliases."""
     if node is None or id(node) in seen or not isinstance(node.value, list):
         return

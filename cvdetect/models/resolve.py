@@ -12,7 +12,7 @@ from typing import Any
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Progress
-from cvdetect.core.spec import USUAL_INPUT, InputSpec, ModelFile, ModelSpec, Role
+from cvdetect.core.spec import DEFAULT_PREPROCESSING, InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.core.targets import check_regular
 from cvdetect.families.recognise import RECOGNISED
 from cvdetect.models.check_file_type import UNREAD_FORMATS, check_format, refuse_darknet_data
@@ -133,7 +133,7 @@ def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], I
     """The files of the model, the main one first, and how models of their format are usually fed."""
     if choice.cfg:
         weights = choice.weights or find_weights(choice.cfg, progress)
-        return {"cfg": choice.cfg, "weights": weights}, USUAL_INPUT["yolo"]
+        return {"cfg": choice.cfg, "weights": weights}, DEFAULT_PREPROCESSING["yolo"]
     if choice.onnx:
         return {"onnx": choice.onnx}, InputSpec()
     if choice.tflite:

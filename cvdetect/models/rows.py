@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from cvdetect.core.spec import USUAL_INPUT, Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source, Speed
+from cvdetect.core.spec import (
+    DEFAULT_PREPROCESSING,
+    Accuracy,
+    InputSpec,
+    ModelFile,
+    ModelSpec,
+    Resize,
+    Role,
+    Source,
+    Speed,
+)
 from cvdetect.models.fields import (
-    Place,
+    KeyPath,
     above_zero,
     choice,
     flag,
@@ -56,8 +66,8 @@ _LOCAL = {"127.0.0.1", "localhost", "::1"}
 def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
     """The model `name` of the yaml `file`; local paths are taken relative to it. Raises `RegistryError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise Place(file).error(f"model name {name!r} must be text of letters, digits and . _ + - (quote numbers)")
-    place = Place(file, name)
+        raise KeyPath(file).error(f"model name {name!r} must be text of letters, digits and . _ + - (quote numbers)")
+    place = KeyPath(file, name)
     row = table(row, place, ("family", *_ROLES, "input", *_MODEL))
     if "family" not in row:
         raise place.error(f"key 'family' is missing (one of {', '.join(FAMILIES)})")
@@ -71,7 +81,7 @@ def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
     )
 
 
-def _read_files(row: dict[str, Any], family: str, place: Place) -> tuple[ModelFile, ...]:
+def _read_files(row: dict[str, Any], family: str, place: KeyPath) -> tuple[ModelFile, ...]:
     sets = _REQUIRED[family]
     if not any(set(roles) <= row.keys() for roles in sets):
         begun = next((roles for roles in sets if set(roles) & row.keys()), sets[0])
@@ -85,7 +95,7 @@ def _read_files(row: dict[str, Any], family: str, place: Place) -> tuple[ModelFi
     return files
 
 
-def _read_file(role: Role, value: Any, place: Place) -> ModelFile:
+def _read_file(role: Role, value: Any, place: KeyPath) -> ModelFile:
     row = table({"path": value} if isinstance(value, str) else value, place, ("path", "name", "sources", *_DIGESTS))
     digests = read_fields(row, place, _DIGESTS)
     if "path" in row:
@@ -99,17 +109,17 @@ def _read_file(role: Role, value: Any, place: Place) -> ModelFile:
     return ModelFile(role=role, name=_file_name(row["name"], place.at("name")), sources=sources, **digests)
 
 
-def _file_name(value: Any, place: Place) -> str:
+def _file_name(value: Any, place: KeyPath) -> str:
     if not _NAME.fullmatch(text(value, place)):
         raise place.error(f"{value!r} must be a plain file name of letters, digits and . _ + -, without folders")
     return str(value)
 
 
-def _read_sources(value: Any, place: Place) -> tuple[Source, ...]:
+def _read_sources(value: Any, place: KeyPath) -> tuple[Source, ...]:
     return tuple(_read_source(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
 
 
-def _read_source(value: Any, place: Place) -> Source:
+def _read_source(value: Any, place: KeyPath) -> Source:
     row = {"url": value} if isinstance(value, str) else table(value, place, ("url", "archive", *_PACKAGE, "sha256"))
     if "package" in row:
         return _source("package", row, place, ("package", "file", "member", "sha256"))
@@ -120,7 +130,7 @@ def _read_source(value: Any, place: Place) -> Source:
     raise place.error("must have one of the keys 'url', 'archive', 'package'")
 
 
-def _source(kind: str, row: dict[str, Any], place: Place, keys: tuple[str, ...]) -> Source:
+def _source(kind: str, row: dict[str, Any], place: KeyPath, keys: tuple[str, ...]) -> Source:
     row = table(row, place, keys)
     for key in keys:
         if key not in row and key != "sha256":
@@ -128,7 +138,7 @@ def _source(kind: str, row: dict[str, Any], place: Place, keys: tuple[str, ...])
     return Source(kind=kind, **read_fields(row, place, _SOURCE))  # type: ignore[arg-type]
 
 
-def _address(value: Any, place: Place) -> str:
+def _address(value: Any, place: KeyPath) -> str:
     try:
         parts = urlsplit(text(value, place))
         host = parts.hostname
@@ -140,7 +150,7 @@ def _address(value: Any, place: Place) -> str:
 
 
 def _hexadecimal(length: int) -> Any:
-    def read(value: Any, place: Place) -> str:
+    def read(value: Any, place: KeyPath) -> str:
         # A digest of decimal digits alone is a number to YAML, and its leading zeros are lost: text() asks for quotes.
         if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text(value, place)):
             raise place.error(f"{value!r} must be {length} hexadecimal digits")
@@ -149,12 +159,12 @@ def _hexadecimal(length: int) -> Any:
     return read
 
 
-def _read_input(value: Any, place: Place, family: str) -> InputSpec:
+def _read_input(value: Any, place: KeyPath, family: str) -> InputSpec:
     fields = read_fields(table(value, place, _INPUT), place, _INPUT)
-    return replace(USUAL_INPUT.get(family, InputSpec()), **fields)
+    return replace(DEFAULT_PREPROCESSING.get(family, InputSpec()), **fields)
 
 
-def _size(value: Any, place: Place) -> tuple[int, int]:
+def _size(value: Any, place: KeyPath) -> tuple[int, int]:
     if not isinstance(value, list):
         return (positive(value, place),) * 2
     if len(value) != 2:
@@ -162,34 +172,34 @@ def _size(value: Any, place: Place) -> tuple[int, int]:
     return positive(value[0], place), positive(value[1], place)
 
 
-def _triple(value: Any, place: Place) -> tuple[float, float, float]:
+def _triple(value: Any, place: KeyPath) -> tuple[float, float, float]:
     if not isinstance(value, list) or len(value) != 3:
         raise place.error(f"must be a list of three numbers, not {value!r}")
     first, second, third = (number(item, place) for item in value)
     return first, second, third
 
 
-def _std(value: Any, place: Place) -> tuple[float, float, float]:
+def _std(value: Any, place: KeyPath) -> tuple[float, float, float]:
     if min(result := _triple(value, place)) <= 0:
         raise place.error(f"must be above 0, not {value}")
     return result
 
 
-def _pixel(value: Any, place: Place) -> float:
+def _pixel(value: Any, place: KeyPath) -> float:
     if not 0 <= (result := number(value, place)) <= 255:
         raise place.error(f"must be from 0 to 255, not {value}")
     return result
 
 
-def _resize(value: Any, place: Place) -> str:
+def _resize(value: Any, place: KeyPath) -> str:
     return choice(value, place, get_args(Resize))
 
 
-def _pad_align(value: Any, place: Place) -> str:
+def _pad_align(value: Any, place: KeyPath) -> str:
     return choice(value, place, ("centre", "top_left"))
 
 
-def _labels(value: Any, place: Place) -> str | tuple[str, ...]:
+def _labels(value: Any, place: KeyPath) -> str | tuple[str, ...]:
     if isinstance(value, str):
         return choice(value, place, LABEL_SETS)
     return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
@@ -198,16 +208,16 @@ def _labels(value: Any, place: Place) -> str | tuple[str, ...]:
 # What a row of models.yaml says in figures: `accuracy` and `speed`.
 
 
-def read_accuracy(value: Any, place: Place) -> tuple[Accuracy, ...]:
+def read_accuracy(value: Any, place: KeyPath) -> tuple[Accuracy, ...]:
     """A list of published figures, each with all of its keys."""
     return tuple(_figure(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
 
 
-def _figure(value: Any, place: Place) -> Accuracy:
+def _figure(value: Any, place: KeyPath) -> Accuracy:
     return Accuracy(**read_fields(_whole(table(value, place, _FIGURE), place, _FIGURE), place, _FIGURE))
 
 
-def read_speed(value: Any, place: Place) -> Speed:
+def read_speed(value: Any, place: KeyPath) -> Speed:
     """Time, operations or both, and where they come from."""
     row = _whole(table(value, place, _SPEED), place, ("source",))
     if not {"forward", "gflop"} & row.keys():
@@ -215,14 +225,14 @@ def read_speed(value: Any, place: Place) -> Speed:
     return Speed(**read_fields(row, place, _SPEED))
 
 
-def _whole(row: dict[str, Any], place: Place, keys: Iterable[str]) -> dict[str, Any]:
+def _whole(row: dict[str, Any], place: KeyPath, keys: Iterable[str]) -> dict[str, Any]:
     for key in keys:
         if key not in row:
             raise place.error(f"key {key!r} is missing")
     return row
 
 
-def _percent(value: Any, place: Place) -> float:
+def _percent(value: Any, place: KeyPath) -> float:
     if not 0 <= (result := number(value, place)) <= 100:
         raise place.error(f"must be from 0 to 100, not {value}")
     return result

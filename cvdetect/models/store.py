@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Literal
 from cvdetect.core.errors import FetchError, ModelFileError
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
-from cvdetect.models.download import Patience, fault, megabytes, size_fault, writing
+from cvdetect.models.download import RetryPolicy, fault, megabytes, size_fault, writing
 
 if TYPE_CHECKING:
     from cvdetect.models.pull import Pull
 
-__all__ = ["FileState", "Patience", "State", "Store", "cache_dir"]
+__all__ = ["FileState", "RetryPolicy", "State", "Store", "cache_dir"]
 
 State = Literal["verified", "unverified", "present", "missing", "wrong"]
 
@@ -61,7 +61,7 @@ class Store:
     """The model files on this machine; `cache` as in `cache_dir`."""
 
     cache: Path | None = None
-    patience: Patience = field(default_factory=Patience)
+    patience: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
     def root(self) -> Path:

@@ -19,7 +19,7 @@ from cvdetect.sinks import Sink
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.video import STEADY, VideoFile, container_of
 
-__all__ = ["Figures", "Newest", "Now", "Steady", "live_video"]
+__all__ = ["ConstantFrameRate", "LatestFrame", "LiveStats", "Snapshot", "live_video"]
 
 
 _LONGEST_S = 5.0  # a longer gap (a lost connection) is shortened to this
@@ -38,10 +38,10 @@ def live_video(
     steady = container_of(path, container) in STEADY or not media.available()
     time_base = None if steady else _TIME_BASE
     file = VideoFile(path, renderer, rate, time_base=time_base, container=container, look=look, progress=progress)
-    return Steady(file, rate) if steady else file
+    return ConstantFrameRate(file, rate) if steady else file
 
 
-class Steady:
+class ConstantFrameRate:
     """Repeats frames, so that `rate` frames a second go on to another sink whatever came."""
 
     def __init__(self, sink: Sink, rate: Fraction) -> None:
@@ -51,7 +51,7 @@ class Steady:
         self._zero_s = 0.0  # the time of the frame that is number 0 going on
         self._written = 0
 
-    def __enter__(self) -> Steady:
+    def __enter__(self) -> ConstantFrameRate:
         self._sink.__enter__()
         return self
 
@@ -82,14 +82,14 @@ class Steady:
 # The newest result, for a thread that shows it in its own time.
 
 
-class Newest:
+class LatestFrame:
     """A `Sink` that keeps one frame with its detections until it is taken or a newer one comes."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._kept: tuple[Frame, Detections] | None = None
 
-    def __enter__(self) -> Newest:
+    def __enter__(self) -> LatestFrame:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -114,7 +114,7 @@ _WINDOW_S = 2.0  # the rate is that of the last two seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class Snapshot:
     """The state after the newest frame.
 
     Attributes:
@@ -131,16 +131,16 @@ class Now:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-class Figures:
+class LiveStats:
     """A `Sink` that counts; `now` may be read from any thread. `age_s` tells how old a frame is, in seconds."""
 
     def __init__(self, labels: LabelSet, age_s: Callable[[Frame], float]) -> None:
         self._labels = labels
         self._age_s = age_s
         self._moments: deque[float] = deque()
-        self.now = Now()
+        self.now = Snapshot()
 
-    def __enter__(self) -> Figures:
+    def __enter__(self) -> LiveStats:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -149,7 +149,7 @@ class Figures:
         """Take one frame into account."""
         counts = Counter(self._labels.label(int(c)) for c in found.class_id)
         fps = self._rate(time.monotonic())
-        self.now = Now(fps, frame.index, frame.time_s or 0.0, self._age_s(frame), dict(counts.most_common()))
+        self.now = Snapshot(fps, frame.index, frame.time_s or 0.0, self._age_s(frame), dict(counts.most_common()))
 
     def _rate(self, moment: float) -> float:
         self._moments.append(moment)

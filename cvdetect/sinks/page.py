@@ -16,7 +16,7 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage, SinkError, UsageError
 from cvdetect.core.frame import Frame
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.sinks.render import Renderer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Page:
         address: Address,
         renderer: Renderer,
         facts: Callable[[], Mapping[str, Any]],
-        progress: Progress = Silent(),  # noqa: B008 - stateless
+        progress: Progress = NullProgress(),
     ) -> None:
         self._address = address
         self._progress = progress

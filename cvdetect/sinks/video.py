@@ -18,7 +18,7 @@ from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.files import check_writable, finish, temporary_beside
 from cvdetect.core.frame import Frame, Image, Look
 from cvdetect.core.printable import is_utf8
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.targets import Target, not_written
 from cvdetect.sinks.render import Renderer
 
@@ -154,7 +154,7 @@ class VideoFile:
         end: float | None = None,
         look: Look | None = None,
         container: str | None = None,
-        progress: Progress = Silent(),  # noqa: B008 - stateless
+        progress: Progress = NullProgress(),
     ) -> None:
         self._path = path
         self._suffix = container_of(path, container)

@@ -13,7 +13,7 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError
 from cvdetect.core.frame import Frame, Image
-from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.sinks.images import write_picture
 from cvdetect.sinks.render import Renderer
 
@@ -109,7 +109,7 @@ class LiveWindow:
         lowest: float = 0.0,
         folder: Path = Path(),
         title: str = "cvdetect",
-        progress: Progress = Silent(),  # noqa: B008 - stateless
+        progress: Progress = NullProgress(),
     ) -> None:
         self._renderer = renderer
         self._controls = controls

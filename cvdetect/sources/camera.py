@@ -12,10 +12,10 @@ from typing import Protocol
 
 from cvdetect.core.errors import SourceError
 from cvdetect.core.frame import Frame, Image, StreamInfo
-from cvdetect.core.progress import Controls, Progress, Silent
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.sources import Failed
 
-__all__ = ["ENDED", "Camera", "Capture", "OpenStream", "Shot", "Stream", "pauses"]
+__all__ = ["ENDED", "Camera", "Capture", "CapturedFrame", "OpenStream", "Stream", "pauses"]
 
 
 _TICK_S = 0.1  # how soon a wish to stop is heard
@@ -62,7 +62,7 @@ class Camera:
         open_stream: OpenStream,
         name: str,
         controls: Controls,
-        progress: Progress = Silent(),  # noqa: B008 - stateless
+        progress: Progress = NullProgress(),
         *,
         timeout_s: float = 10.0,
         reconnect: int = 10,
@@ -122,7 +122,7 @@ class Camera:
         late = self._duration_s is not None and self.handed and time.monotonic() - self._first >= self._duration_s
         return bool(enough or late or self._controls.stopping)
 
-    def _frame(self, shot: Shot) -> Frame:
+    def _frame(self, shot: CapturedFrame) -> Frame:
         live = self.info.frames is None
         if self._next_index is None:
             self._first = shot.captured
@@ -218,7 +218,7 @@ OpenStream = Callable[[], Stream]  # raises SourceError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
+class CapturedFrame:
     """A captured picture.
 
     Attributes:
@@ -254,7 +254,7 @@ class Capture:
         self._changed = threading.Condition()
         self._info: StreamInfo | None = None
         self._error: Exception | None = None
-        self._newest: Shot | None = None
+        self._newest: CapturedFrame | None = None
         self._ended: str | None = None
         self._heard = time.monotonic()
         self._wanted = threading.Event()
@@ -282,7 +282,7 @@ class Capture:
         self._heard = time.monotonic()
         self._wanted.set()
 
-    def take(self, timeout_s: float) -> Shot | None:
+    def take(self, timeout_s: float) -> CapturedFrame | None:
         """The newest picture, once; waits for one up to `timeout_s`. None: none has come."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest or self._ended or self._error, timeout_s)
@@ -329,7 +329,7 @@ class Capture:
         while got is not None and not self._left.is_set():
             if not live:
                 self._wait_until_due(pace, got[1])
-            self._keep(Shot(got[0], number, got[1], time.monotonic()))
+            self._keep(CapturedFrame(got[0], number, got[1], time.monotonic()))
             number += 1
             begin = time.monotonic()
             got = stream.read()
@@ -344,7 +344,7 @@ class Capture:
             self._heard = time.monotonic()
             self._changed.notify_all()
 
-    def _keep(self, shot: Shot) -> None:
+    def _keep(self, shot: CapturedFrame) -> None:
         with self._changed:
             self._newest = shot
             self._heard = shot.captured

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cvdetect.core.errors import UnfitName
+from cvdetect.core.errors import UnwritableName
 
 __all__ = ["ABSENT", "Entry", "Folder", "Found", "State"]
 
@@ -120,7 +120,7 @@ class Folder(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """As `write`, but False, and nothing done, where there is such a file already. Raises SinkError."""
 
-    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnwritableName]:
         """Move finished files from a local folder to the same names here → those whose names it does not take.
 
         Each name's value must be what lies there right before, as in `write`, else its error is `Occupied`. Raises

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnwritableName, UsageError
 from cvdetect.core.files import check_writable, place, take_after, temporary_beside
 from cvdetect.core.targets import check_regular, not_written
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
@@ -174,7 +174,7 @@ class LocalFolder:
         self.write(name, data)
         return True
 
-    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnwritableName]:
         """Rename files of a folder on the same disk."""
         unfit = {}
         for name, over in names.items():
@@ -183,7 +183,7 @@ class LocalFolder:
                 _rename(source / name, target, over)
             except OSError as error:
                 told = _not_written(target, error)
-                if not isinstance(told, UnfitName):
+                if not isinstance(told, UnwritableName):
                     raise told from error
                 unfit[name] = told
         return unfit

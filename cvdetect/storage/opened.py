@@ -14,7 +14,7 @@ from cvdetect.core.errors import (
     SinkError,
     SourceError,
     SourceNotFound,
-    UnfitName,
+    UnwritableName,
     UsageError,
 )
 from cvdetect.core.targets import UNFIT
@@ -149,7 +149,7 @@ def writing(shown: str, what: str = "written") -> Iterator[None]:
     except CvdetectError:
         raise
     except Exception as error:
-        kind = UnfitName if _is_unfit(error) else SinkError
+        kind = UnwritableName if _is_unfit(error) else SinkError
         raise kind(f"{shown}: cannot be {what}: {_why(error)}") from error
 
 

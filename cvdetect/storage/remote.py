@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnfitName
+from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnwritableName
 from cvdetect.core.files import place
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.opened import open_url, reading, taken, wait_for, writing
@@ -231,13 +231,13 @@ class RemoteFolder:
             raise FileExistsError(at)
         self._put(name, lambda at: self._send("pipe_file", len(data), at, data))
 
-    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnfitName]:
+    def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnwritableName]:
         """A put a file, several at once."""
 
-        def move(name: str) -> tuple[str, UnfitName | None]:
+        def move(name: str) -> tuple[str, UnwritableName | None]:
             try:
                 self._move(source / name, name, names[name])
-            except UnfitName as error:
+            except UnwritableName as error:
                 return name, error
             return name, None
 

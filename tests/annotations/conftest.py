@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.types import Facts, ImageRecord
+from cvdetect.annotations.types import ExportInfo, ImageRecord
 from cvdetect.core.detections import Detections
 from cvdetect.core.labels import BUILT_IN, LabelSet
 from tests.conftest import make_detections
 
 COCO80 = BUILT_IN["coco80"](0)
-FACTS = Facts(model="tiny", ran={"runtime": "opencv"})
+FACTS = ExportInfo(model="tiny", ran={"runtime": "opencv"})
 
 # What file systems allow and formats trip over.
 NASTY = (
@@ -82,5 +82,5 @@ def coco_mini(shared: Path) -> tuple[Listed, LabelSet]:
         xywh = np.array([r["bbox"] for r in rows], np.float32).reshape(-1, 4)
         xyxy = np.clip(np.c_[xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 0, [*wh, *wh])
         detections = Detections(xyxy, [index[r["category_id"]] for r in rows], [r["score"] for r in rows])
-        records.append(ImageRecord(image["file_name"], wh, detections.best_first()))
+        records.append(ImageRecord(image["file_name"], wh, detections.sort_by_score()))
     return Listed(records), COCO80

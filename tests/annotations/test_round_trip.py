@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cvdetect.annotations.coco import read_coco, read_results
 from cvdetect.annotations.formats import WRITERS, read_truth
-from cvdetect.annotations.types import ImageRecord, Truth, output_stems
+from cvdetect.annotations.types import GroundTruth, ImageRecord, output_stems
 from cvdetect.core.labels import LabelSet
 from tests.annotations.conftest import FACTS, Listed
 from tests.conftest import make_detections
@@ -48,7 +48,7 @@ def a_case(draw: st.DrawFn) -> tuple[Listed, LabelSet]:
     return Listed(records), LabelSet.from_names(labels)
 
 
-def from_truth(truth: Truth, names: dict[str, str]) -> Found:
+def from_truth(truth: GroundTruth, names: dict[str, str]) -> Found:
     """`names`: the truth's name of an image -> the image's own."""
     return {names[image.name]: (image.xyxy, [truth.labels[i] for i in image.label], None) for image in truth.images}
 

@@ -180,12 +180,12 @@ def test_a_two_stage_graph_is_fed_by_its_own_rule(cli: Cli, reference: Path, sam
 
 def test_the_pedestrian_detector_works_by_its_name(cli: Cli, samples: Path) -> None:
     from cvdetect.core.errors import FetchError
-    from cvdetect.core.progress import Silent
+    from cvdetect.core.progress import NullProgress
     from cvdetect.models.registry import load_models
     from cvdetect.models.store import Store
 
     try:
-        Store().ensure(load_models().get("pedestrian-ssdlite"), Silent())
+        Store().ensure(load_models().get("pedestrian-ssdlite"), NullProgress())
     except FetchError as error:
         pytest.skip(f"the weights of pedestrian-ssdlite cannot be had here: {error}")
     outcome = cli("image", samples / "person.jpg", "-m", "pedestrian-ssdlite", "--no-save", "--json", "-")

@@ -45,14 +45,14 @@ def test_concat_keeps_order_and_of_nothing_is_empty() -> None:
 
 def test_track_ids_travel_with_their_rows() -> None:
     found = Detections(np.zeros((2, 4)), np.array([0, 1]), np.array([0.1, 0.9]), np.array([7, 8]))
-    assert found.best_first().track_id.tolist() == [8, 7]
+    assert found.sort_by_score().track_id.tolist() == [8, 7]
     assert Detections.concat([found, found]).track_id.tolist() == [7, 8, 7, 8]
     assert Detections.concat([found, make_detections([[0, 0, 1, 1]])]).track_id is None
 
 
 def test_best_first_keeps_the_order_of_equal_scores() -> None:
     found = make_detections([[0, 0, 1, 1]] * 4, [0, 1, 2, 3], [0.5, 0.9, 0.5, 0.9])
-    assert found.best_first().class_id.tolist() == [1, 3, 0, 2]
+    assert found.sort_by_score().class_id.tolist() == [1, 3, 0, 2]
 
 
 def test_detections_are_frozen() -> None:

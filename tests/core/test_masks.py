@@ -192,9 +192,9 @@ def test_masks_travel_with_their_detections() -> None:
     for index in (np.array([False, True, False, True]), slice(1, None, 2), np.array([1, 3]), [1, 3]):
         assert [m.shape for m in found[index].masks] == [(2, 3), (4, 7)]
         assert found[index].mask_xyxy[:, 0].tolist() == [1, 3]
-    assert [m.shape[0] for m in found.best_first().masks] == [4, 3, 2, 1]
+    assert [m.shape[0] for m in found.sort_by_score().masks] == [4, 3, 2, 1]
     assert [d.masks[0].shape[0] for d in found] == [1, 2, 3, 4]
     assert [m.shape[0] for m in Detections.concat([found, Detections.empty(), found[:1]]).masks] == [1, 2, 3, 4, 1]
     assert Detections.concat([found, plain]).masks is None
-    assert found.moved(5, 7).mask_xyxy[0].tolist() == [5, 7, 6, 8]
+    assert found.translate(5, 7).mask_xyxy[0].tolist() == [5, 7, 6, 8]
     assert found[:0].masks == ()

@@ -120,7 +120,7 @@ def decode(family: str, outputs: dict[str, np.ndarray], count: int = 1, **option
 
 
 def assert_same(found: Detections, expected: Detections) -> None:
-    found, expected = found.best_first(), expected.best_first()
+    found, expected = found.sort_by_score(), expected.sort_by_score()
     np.testing.assert_array_equal(found.class_id, expected.class_id)
     np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
     np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=0.02)
@@ -155,7 +155,7 @@ def test_nothing_found_is_empty(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_score_exactly_at_the_threshold_is_found_and_one_just_above_it_is_not_reached(family: str) -> None:
-    score = decode(family, WRITERS[family]([KNOWN]))[0].best_first().score[1]  # as float32 arithmetic gives it
+    score = decode(family, WRITERS[family]([KNOWN]))[0].sort_by_score().score[1]  # as float32 arithmetic gives it
     at = decode(family, WRITERS[family]([KNOWN]), thresholds=Thresholds(float(score)))
     above = decode(family, WRITERS[family]([KNOWN]), thresholds=Thresholds(float(np.nextafter(score, np.float32(1)))))
     assert (len(at[0]), len(above[0])) == (2, 1)

@@ -14,7 +14,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
 from cvdetect.families.base import sigmoid
-from cvdetect.families.recognise import RECOGNISED, Outline, check_decoder, recognise
+from cvdetect.families.recognise import RECOGNISED, OutputSignature, check_decoder, recognise
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere
@@ -187,7 +187,7 @@ def decode(decoder: str, outputs: Outputs, count: int = 1, **options: object) ->
 
 
 def assert_same(found: Detections, expected: Detections, atol: float = 0.02) -> None:
-    found, expected = found.best_first(), expected.best_first()
+    found, expected = found.sort_by_score(), expected.sort_by_score()
     np.testing.assert_array_equal(found.class_id, expected.class_id)
     np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
     np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=atol)
@@ -221,7 +221,7 @@ def test_nothing_found_is_empty(decoder: str) -> None:
 
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
 def test_a_score_exactly_at_the_threshold_is_found_and_one_just_above_it_is_not_reached(decoder: str) -> None:
-    score = decode(decoder, WRITERS[decoder]([KNOWN]))[0].best_first().score[1]  # as float32 arithmetic gives it
+    score = decode(decoder, WRITERS[decoder]([KNOWN]))[0].sort_by_score().score[1]  # as float32 arithmetic gives it
     at = decode(decoder, WRITERS[decoder]([KNOWN]), thresholds=Thresholds(float(score)))
     above = decode(decoder, WRITERS[decoder]([KNOWN]), thresholds=Thresholds(float(np.nextafter(score, np.float32(1)))))
     assert (len(at[0]), len(above[0])) == (2, 1)
@@ -370,32 +370,32 @@ SEEN = {
 @pytest.mark.parametrize("case", SEEN)
 def test_a_decoder_is_recognised_by_names_and_shapes(case: str) -> None:
     outputs, wh, raw, classes = SEEN[case]
-    decoder, layout = recognise(Outline(outputs, wh, raw))
+    decoder, layout = recognise(OutputSignature(outputs, wh, raw))
     assert (decoder, layout.classes) == (case.split(maxsplit=1)[0], classes)
-    assert check_decoder(decoder, Outline(outputs, wh, raw)) == layout
+    assert check_decoder(decoder, OutputSignature(outputs, wh, raw)) == layout
     assert layout.suppressed == (decoder in ("detr", "rt_detr", "end2end"))
 
 
 def test_a_segmentation_model_fits_no_decoder_and_all_are_listed() -> None:
     shapes = {"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)}
     with pytest.raises(DecodeError) as told:
-        recognise(Outline(shapes, (640, 640)))
+        recognise(OutputSignature(shapes, (640, 640)))
     assert all(name in str(told.value) for name in [*RECOGNISED, "1x32x160x160", "640x640"])
 
 
 def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_names_tell() -> None:
     shapes = {"logits": (1, 100, 12), "pred_boxes": (1, 100, 4)}
     with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: say which with --decoder"):
-        recognise(Outline(shapes, (640, 640)))
-    assert recognise(Outline({"o": (1, 3549, 35)}, (416, 416), True, names=3))[0] == "nanodet"
-    assert recognise(Outline({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0] == "yolox"
+        recognise(OutputSignature(shapes, (640, 640)))
+    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=3))[0] == "nanodet"
+    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0] == "yolox"
 
 
 def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
     with pytest.raises(DecodeError, match=r"1x84x8400 do not fit decoder yolox: they look like yolo_v8"):
-        check_decoder("yolox", Outline({"output0": (1, 84, 8400)}, (640, 640)))
+        check_decoder("yolox", OutputSignature({"output0": (1, 84, 8400)}, (640, 640)))
     with pytest.raises(DecodeError, match=r"do not fit decoder yolox for an input of 320x320; there are yolo_v5"):
-        check_decoder("yolox", Outline({"output0": (1, 84, 8400)}, (320, 320)))
+        check_decoder("yolox", OutputSignature({"output0": (1, 84, 8400)}, (320, 320)))
 
 
 @pytest.mark.parametrize(
@@ -413,12 +413,12 @@ def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shap
         lambda model: check_decoder("yolo_v5", model),
     ):
         with pytest.raises(DecodeError, match=r"before their boxes are decoded.*export.py --grid"):
-            ask(Outline(shapes, WH))
+            ask(OutputSignature(shapes, WH))
     with pytest.raises(DecodeError, match="fit no decoder"):
-        recognise(Outline(shapes, (640, 640)))
+        recognise(OutputSignature(shapes, (640, 640)))
 
 
 def test_the_grid_tells_a_yolox_that_decodes_in_its_graph_from_one_that_does_not() -> None:
     shapes = {"output": (1, 3549, 85)}
-    assert recognise(Outline(shapes, (416, 416), raw=True))[0] == "yolox"
-    assert recognise(Outline(shapes, (416, 416), raw=False))[0] == "yolo_v5"
+    assert recognise(OutputSignature(shapes, (416, 416), raw=True))[0] == "yolox"
+    assert recognise(OutputSignature(shapes, (416, 416), raw=False))[0] == "yolo_v5"

@@ -15,7 +15,7 @@ import pytest
 
 from cvdetect import DetectOptions, Detector, ModelChoice, RunOptions
 from cvdetect.core.errors import BackendError
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.runtime.opencv import OpenCVNetwork
 from cvdetect.sources.images import read_image
 from tests.conftest import ROOT, Cli
@@ -229,7 +229,7 @@ def test_networks_side_by_side_give_what_one_gives(shared: Path, tmp_path: Path)
     from cvdetect.inference.detector import load_detectors
 
     choice = darknet("yolo-fastest-1.1-xl")(shared, tmp_path)
-    detectors = load_detectors(choice, DetectOptions(conf=0.2), CUDA32, Silent(), workers=2)
+    detectors = load_detectors(choice, DetectOptions(conf=0.2), CUDA32, NullProgress(), workers=2)
     image = read_image(shared / "data/pictures/dog.jpg")
     expected = detectors[0].detect(image)
     with ThreadPoolExecutor(2) as pool:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.frame import Frame
-from cvdetect.core.progress import Controls, Silent
-from cvdetect.inference.pipeline import Flow, run
+from cvdetect.core.progress import Controls, NullProgress
+from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.sources import Failed
 from tests.conftest import make_detections
 
@@ -77,8 +77,8 @@ def test_every_frame_comes_out_once_and_in_order(n: int, workers: int, batch: in
         frames(n, every),
         [Finds(0.0005) for _ in range(1 if live else workers)],
         [sink],
-        Silent(),
-        flow=Flow(batch=batch, live=live),
+        NullProgress(),
+        flow=PipelineOptions(batch=batch, live=live),
     )
     assert summary.done == n
     assert sink.got == [(i, (i - i % every) % 251) for i in range(n)]
@@ -87,7 +87,7 @@ def test_every_frame_comes_out_once_and_in_order(n: int, workers: int, batch: in
 
 def test_held_frames_do_not_reach_the_network() -> None:
     finds = Finds()
-    run(frames(10, every=3), [finds], [Collects()], Silent())
+    run(frames(10, every=3), [finds], [Collects()], NullProgress())
     assert finds.calls == [1] * 4
 
 
@@ -107,7 +107,7 @@ def test_at_most_a_bounded_number_of_frames_is_on_its_way() -> None:
             written += 1
             most = max(most, read - written)
 
-    run(counted(), [Finds(), Finds()], [Slow()], Silent())
+    run(counted(), [Finds(), Finds()], [Slow()], NullProgress())
     assert written == 200
     assert most <= 2 + 2 + 3 + 1
 
@@ -115,7 +115,7 @@ def test_at_most_a_bounded_number_of_frames_is_on_its_way() -> None:
 def test_failed_inputs_are_told_and_counted() -> None:
     told: list[str] = []
 
-    class Tells(Silent):
+    class Tells(NullProgress):
         def error(self, message: str) -> None:
             told.append(message)
 
@@ -123,7 +123,7 @@ def test_failed_inputs_are_told_and_counted() -> None:
     sink = Collects()
     summary = run(items, [Finds()], [sink], Tells())
     assert (summary.done, summary.exit_code, told) == (2, 1, ["a: no", "b: no"])
-    assert run(items[:1], [Finds()], [Collects()], Silent()).exit_code == 4
+    assert run(items[:1], [Finds()], [Collects()], NullProgress()).exit_code == 4
 
 
 @pytest.mark.parametrize("stage", ["source", "detector", "filter", "sink"])
@@ -150,7 +150,7 @@ def test_an_error_in_any_stage_ends_all_and_closes_the_sinks(stage: str) -> None
     with pytest.raises(
         (SourceError, RuntimeError, ValueError, SinkError), match=r"unplugged|no memory|lost track|full"
     ):
-        run(source(), [Breaks(), Breaks()], [sink], Silent(), filters=[filter_])
+        run(source(), [Breaks(), Breaks()], [sink], NullProgress(), filters=[filter_])
     assert sink.state == "closed"
     assert len(sink.got) <= 6
     assert time.monotonic() - begin < 4
@@ -166,7 +166,7 @@ def test_an_error_does_not_wait_for_a_source_that_hangs() -> None:
     sink = Collects(fail_at=0)
     begin = time.monotonic()
     with pytest.raises(SinkError):
-        run(hangs(), [Finds()], [sink], Silent())
+        run(hangs(), [Finds()], [sink], NullProgress())
     assert time.monotonic() - begin < 8
     let_go.set()
     time.sleep(0.1)
@@ -182,7 +182,7 @@ def test_stop_finishes_what_is_on_its_way() -> None:
                 controls.stop()
 
     sink = Stops()
-    summary = run(frames(10_000), [Finds(), Finds()], [sink], Silent(), controls=controls)
+    summary = run(frames(10_000), [Finds(), Finds()], [sink], NullProgress(), controls=controls)
     assert [i for i, _ in sink.got] == list(range(summary.done))
     assert 8 <= summary.done < 30
     assert summary.exit_code == 0
@@ -198,7 +198,7 @@ def test_a_signal_finishes_what_is_on_its_way_and_gives_its_exit_code(number: in
 
     sink = Interrupts()
     before = signal.getsignal(number)
-    summary = run(frames(10_000), [Finds()], [sink], Silent())
+    summary = run(frames(10_000), [Finds()], [sink], NullProgress())
     assert summary.exit_code == code
     assert [i for i, _ in sink.got] == list(range(summary.done))
     assert summary.done < 30 and sink.state == "closed"
@@ -216,7 +216,7 @@ def test_pausing_holds_the_source_and_going_on_loses_nothing() -> None:
                 threading.Timer(0.05, controls.toggle_pause).start()
 
     begin = time.monotonic()
-    run(frames(30), [Finds()], [sink, Pauses()], Silent(), controls=controls)
+    run(frames(30), [Finds()], [sink, Pauses()], NullProgress(), controls=controls)
     assert [i for i, _ in sink.got] == list(range(30))
     assert time.monotonic() - begin >= 0.04
 
@@ -231,7 +231,9 @@ def test_filters_see_frames_in_order_and_the_slider_hides_weak_detections() -> N
     controls = Controls()
     controls.min_score = 0.95
     sink = Collects()
-    run(frames(20, every=2), [Finds(0.001), Finds(0.001)], [sink], Silent(), filters=[remember], controls=controls)
+    run(
+        frames(20, every=2), [Finds(0.001), Finds(0.001)], [sink], NullProgress(), filters=[remember], controls=controls
+    )
     assert seen == list(range(0, 20, 2))
     assert {width for _, width in sink.got} == {-1.0}
 
@@ -251,6 +253,6 @@ def test_live_asks_the_source_only_when_a_worker_is_free() -> None:
             detected.append(time.monotonic())
             return super().detect_batch(images)
 
-    run(source(), [Slow()], [Collects()], Silent(), flow=Flow(live=True))
+    run(source(), [Slow()], [Collects()], NullProgress(), flow=PipelineOptions(live=True))
     for k in range(1, 6):
         assert asked[k] >= detected[k - 1]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Image
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice
-from cvdetect.core.progress import Controls, Silent
-from cvdetect.inference.pipeline import Flow, run
+from cvdetect.core.progress import Controls, NullProgress
+from cvdetect.inference.pipeline import PipelineOptions, run
 from tests.conftest import make_detections
 
 pytest.importorskip("scipy")
@@ -281,8 +281,8 @@ def test_batches_and_networks_side_by_side_give_the_same_numbers_and_held_frames
     for batch, workers in ((1, 1), (4, 1), (1, 3), (3, 2)):
         sink = Numbers()
         summary = run(
-            clip(120, every), [Sees() for _ in range(workers)], [sink], Silent(), flow=Flow(batch=batch),
-            filters=[Tracker(30 / every)],
+            clip(120, every), [Sees() for _ in range(workers)], [sink], NullProgress(),
+            flow=PipelineOptions(batch=batch), filters=[Tracker(30 / every)],
         )  # fmt: skip
         assert (summary.done, summary.looked) == (120, len(range(0, 120, every)))
         assert all(a == b for i, (a, b) in enumerate(pairwise(sink.got)) if (i + 1) % every)

@@ -17,7 +17,7 @@ import pytest
 from cvdetect.core.errors import BackendError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_size
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.core.spec import InputSpec
 from cvdetect.families import DECODERS, DecodeOptions
 from cvdetect.inference.detector import Detector
@@ -28,9 +28,9 @@ from cvdetect.jobs.bench.measure import (
     ONE_BLAS_THREAD,
     STAGES,
     Configuration,
-    Once,
+    DeduplicatingProgress,
     Planned,
-    Turn,
+    Trial,
     peak_memory_mb,
     picture,
     plan,
@@ -76,9 +76,9 @@ def planned(name: str = "fake", batch: int = 1, flop: int | None = 2_000_000_000
     return Planned(configuration(batch, **run), name, (416, 320), "cpu", CPU, flop, "" if flop else "unknown")
 
 
-def turn(load: float = 0.5, passes: int = 2, scale: float = 1.0, memory: float | None = 100.0) -> Turn:
+def turn(load: float = 0.5, passes: int = 2, scale: float = 1.0, memory: float | None = 100.0) -> Trial:
     one = {"preprocess": 0.001, "forward": 0.01, "decode": 0.002, "suppress": 0.003, "end_to_end": 0.02}
-    return Turn(load, 9.0, tuple({k: v * scale for k, v in one.items()} for _ in range(passes)), CPU, memory)
+    return Trial(load, 9.0, tuple({k: v * scale for k, v in one.items()} for _ in range(passes)), CPU, memory)
 
 
 IMAGE = np.zeros((48, 96, 3), np.uint8)
@@ -227,13 +227,13 @@ def test_a_turn_that_ran_elsewhere_is_refused(taken: list[str], monkeypatch: pyt
 def test_a_model_that_runs_elsewhere_is_refused_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Detector, "load", lambda *_: detector(network=FakeNetwork))
     with pytest.raises(BackendError, match="ran on fake"):
-        plan(configuration(), IMAGE, Silent())
+        plan(configuration(), IMAGE, NullProgress())
 
 
 def test_a_batch_for_a_network_that_takes_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Detector, "load", lambda *_: detector(one_by_one=True))
     with pytest.raises(UsageError, match="--batch 2: fake takes one image at a time"):
-        plan(configuration(batch=2), IMAGE, Silent())
+        plan(configuration(batch=2), IMAGE, NullProgress())
 
 
 def test_all_names_and_backends_are_checked_before_any_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_all_names_and_backends_are_checked_before_any_model_is_loaded(monkeypat
 
 
 def test_a_line_is_told_once() -> None:
-    class Told(Silent):
+    class Told(NullProgress):
         def __init__(self) -> None:
             self.lines: list[str] = []
 
@@ -253,7 +253,7 @@ def test_a_line_is_told_once() -> None:
             self.lines.append(message)
 
     told = Told()
-    once = Once(told)
+    once = DeduplicatingProgress(told)
     for message in ("a", "b", "a"):
         once.note(message)
     assert told.lines == ["a", "b"]

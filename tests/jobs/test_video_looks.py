@@ -14,7 +14,7 @@ from av.video.reformatter import Interpolation
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Image
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.media.reader import AvReader
 from cvdetect.media.tone import tone_map
 from cvdetect.sinks.draw import DrawStyle
@@ -112,7 +112,7 @@ def copied(source: Path, out: Path, codec: str | None = None) -> tuple[Image, Pa
     """A video of the source's frames, undrawn, and its first frame in square pixels."""
     renderer = Renderer(LabelSet(("a",), None), DrawStyle())
     with AvReader(str(source)) as reader:
-        file = VideoFile(out, renderer, reader.info.rate, codec, look=reader.info.look, progress=Silent())
+        file = VideoFile(out, renderer, reader.info.rate, codec, look=reader.info.look, progress=NullProgress())
         with file:
             frames = list(reader)
             for frame in frames:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame
-from cvdetect.sinks.live import Steady
+from cvdetect.sinks.live import ConstantFrameRate
 
 
 class Takes:
@@ -28,7 +28,7 @@ class Takes:
 
 def steadied(times: list[float], rate: int) -> list[int]:
     taken = Takes()
-    with Steady(taken, Fraction(rate)) as steady:
+    with ConstantFrameRate(taken, Fraction(rate)) as steady:
         for index, time_s in enumerate(times):
             steady.write(Frame(np.zeros((1, 1, 3), np.uint8), "cam", index, time_s), Detections.empty())
     return taken.got

@@ -17,9 +17,9 @@ import pytest
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError
 from cvdetect.core.frame import Frame, StreamInfo
-from cvdetect.core.progress import Controls, Silent
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.core.redact import redact_name
-from cvdetect.inference.pipeline import Flow, run
+from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.sources import Failed, live
 from cvdetect.sources import camera as capture
 from cvdetect.sources.camera import Camera, pauses
@@ -54,7 +54,7 @@ class Fake:
         self.closed.set()
 
 
-class Tells(Silent):
+class Tells(NullProgress):
     def __init__(self) -> None:
         self.told: list[str] = []
 
@@ -108,7 +108,7 @@ def test_shown_frames_are_never_older_than_two_passes_of_a_slow_network() -> Non
             ages.append(camera.age_s(frame))
 
     with Camera(opening(Fake(30)), "cam", controls, max_frames=12) as camera:
-        summary = run(camera, [Slow()], [Shows()], Silent(), flow=Flow(live=True), controls=controls)
+        summary = run(camera, [Slow()], [Shows()], NullProgress(), flow=PipelineOptions(live=True), controls=controls)
     assert summary.done == 12
     assert max(ages) <= 2 * pass_s
     assert min(ages) >= pass_s, "the age counts from the capture"

@@ -14,7 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UnfitName, UsageError
+from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UnwritableName, UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import ABSENT, Folder, LocalFolder, State, is_url, open_folder
@@ -88,7 +88,7 @@ def test_finished_files_are_moved_in(folder: Folder, tmp_path: Path) -> None:
 def test_a_name_that_is_a_folders_is_unfit(folder: Folder, tmp_path: Path) -> None:
     folder.write("a/b.txt", b"x")
     folder.write("c", b"x")
-    with pytest.raises(UnfitName, match=r"c/d.txt: cannot be written"):
+    with pytest.raises(UnwritableName, match=r"c/d.txt: cannot be written"):
         folder.write("c/d.txt", b"y")
     (tmp_path / "done" / "c").mkdir(parents=True)
     (tmp_path / "done" / "c" / "d.txt").touch()

@@ -20,8 +20,8 @@ from typing import IO
 from urllib.parse import quote
 
 from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.types import Facts, ImageRecord, Records
-from cvdetect.core.errors import Occupied, UnfitName
+from cvdetect.annotations.types import ExportInfo, ImageRecord, Records
+from cvdetect.core.errors import Occupied, UnwritableName
 from cvdetect.core.files import whole_file
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.record import as_line
@@ -74,10 +74,10 @@ def _write(
             shared.add(_below(staging, path))
         return whole_file(path)
 
-    def told(image: str, error: UnfitName) -> None:
+    def told(image: str, error: UnwritableName) -> None:
         unfit.setdefault(image, f"its label file cannot be written: {why_unfit(error)}")
 
-    facts = Facts(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), opens=opens, unfit=told)
+    facts = ExportInfo(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), opens=opens, unfit=told)
     for name, folder in export_folders(job).items():
         placed = replace(facts, images=image_place(job, name, root))
         WRITERS[name](staging / folder, manifest, about.labels, placed)
@@ -111,7 +111,7 @@ def write_files(
             take(_below(folder, path), image)
             return nullcontext(nowhere)
 
-        facts = Facts(model="", yolo_conf=bool(job.yolo_conf), opens=opens)
+        facts = ExportInfo(model="", yolo_conf=bool(job.yolo_conf), opens=opens)
         for name, sub in export_folders(job).items():
             WRITERS[name](folder / sub, records, labels, replace(facts, images=image_place(job, name, root)))
     if job.review:
@@ -153,7 +153,7 @@ class _PutDown:
             UnfitName: a folder of the user's own, or a file, has a file's name; all others are in their places.
         """
         self._check(shared)
-        unfit: dict[str, UnfitName] = {}
+        unfit: dict[str, UnwritableName] = {}
         names = _files(self._staging)
         while some := list(islice(names, _TOGETHER)):
             unfit |= self._move(some)
@@ -179,7 +179,7 @@ class _PutDown:
         if looks:
             raise refusal(self._out, [(self._own.shown(look.key), look) for look in looks])
 
-    def _move(self, names: list[str]) -> dict[str, UnfitName]:
+    def _move(self, names: list[str]) -> dict[str, UnwritableName]:
         """Move the files that may be moved → those whose names are not taken."""
         looks = {look.key.partition("/")[2]: look for look in self._own.look(f"out/{name}" for name in names)}
         rows = rows_of_files(self._staging, names, self._out.remote)

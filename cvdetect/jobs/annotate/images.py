@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cvdetect.core.detections import Detections
-from cvdetect.core.errors import Occupied, UnfitName
+from cvdetect.core.errors import Occupied, UnwritableName
 from cvdetect.core.frame import Frame, Image, Kept
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
@@ -129,7 +129,7 @@ class PictureOutputs:
                 continue
             try:
                 written.append(self._place(picture, rows[key], looks.get(key)))
-            except UnfitName as error:
+            except UnwritableName as error:
                 deque(self._own.remove([row.key for row in written]), 0)
                 return Outcome(outcome.name, reason=f"its {_TOLD[picture.kind]} cannot be written: {why_unfit(error)}")
         replaced = tuple(key for key, look in looks.items() if look.own is not None and not look.own.digest)
@@ -171,6 +171,6 @@ def _kept(kind: str, frame: Frame) -> Kept:
     return frame.kept if kind == "draw" else Kept(frame.kept.icc)
 
 
-def why_unfit(error: UnfitName) -> str:
+def why_unfit(error: UnwritableName) -> str:
     """Why, without the place."""
     return str(error).rpartition(": cannot be written: ")[2]

@@ -49,9 +49,9 @@ class AnnotateJob:
     formats: tuple[str, ...] = ("coco",)
     root: Path | str | None = None
     recursive: bool = True
-    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
-    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
-    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions()
+    run: RunOptions = RunOptions()
     draw: Path | str | None = None
     crops: Path | str | None = None
     blur: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.core.frame import Frame
 from cvdetect.core.progress import Controls, Progress
-from cvdetect.inference.pipeline import Detects, Flow, Summary, run
+from cvdetect.inference.pipeline import Detects, PipelineOptions, Summary, run
 from cvdetect.jobs.annotate.ahead import AT_ONCE, ahead
 from cvdetect.jobs.annotate.images import PictureOutputs
 from cvdetect.jobs.annotate.job import AnnotateJob
@@ -56,7 +56,7 @@ def detect_waiting(
     items = _failures_recorded(read_pictures(root, names, job.max_pixels), root, recorder, job.fail_fast, controls)
     with recorder:
         sink = PictureSink(recorder.pictures, take)
-        return run(items, detectors, [sink], progress, flow=Flow(batch=job.batch), controls=controls)
+        return run(items, detectors, [sink], progress, flow=PipelineOptions(batch=job.batch), controls=controls)
 
 
 class Recorder:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cvdetect.annotations.formats import IMAGE_FOLDERS
 from cvdetect.annotations.types import ImagePlace, output_stems, placed_name
-from cvdetect.core.errors import SourceError, UnfitName, UsageError
+from cvdetect.core.errors import SourceError, UnwritableName, UsageError
 from cvdetect.core.files import not_written, place
 from cvdetect.jobs.annotate.images import why_unfit
 from cvdetect.jobs.annotate.job import AnnotateJob
@@ -97,7 +97,7 @@ def stage_images(job: AnnotateJob, root: Folder, names: Iterable[str], staging: 
             missing[name] = f"cannot be put into the data set: {str(error).removeprefix(f'{root.shown(name)}: ')}"
         except OSError as error:
             told = not_written(staged, error)
-            if not isinstance(told, UnfitName):
+            if not isinstance(told, UnwritableName):
                 raise told from error
             missing[name] = f"cannot be put into the data set: {why_unfit(told)}"
     return missing

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.redact import redact_name
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary
@@ -23,7 +23,7 @@ from cvdetect.jobs.annotate.manifest.outcome import Written
 from cvdetect.jobs.annotate.own import FileTally, OwnFiles
 from cvdetect.jobs.annotate.placing import export_folders
 from cvdetect.jobs.annotate.ray.connection import check_cluster
-from cvdetect.jobs.annotate.ray.work import Loaded, picture_outputs
+from cvdetect.jobs.annotate.ray.work import WorkerConfig, picture_outputs
 from cvdetect.jobs.annotate.settle import (
     check_same,
     contents_of,
@@ -33,16 +33,16 @@ from cvdetect.jobs.annotate.settle import (
     runtime_of,
     settle,
 )
-from cvdetect.jobs.annotate.walk import Inputs, Tally, find_inputs, list_pictures, nothing_found, passed_over
+from cvdetect.jobs.annotate.walk import Inputs, WalkStats, find_inputs, list_pictures, nothing_found, passed_over
 from cvdetect.sinks.render import blurred_classes
 from cvdetect.storage import Folder, open_folder
 
 __all__ = ["annotate"]
 
-_Engine = tuple[Detector | Loaded, Callable[[Recorder, Progress], Summary]]
+_Engine = tuple[Detector | WorkerConfig, Callable[[Recorder, Progress], Summary]]
 
 
-def annotate(job: AnnotateJob, progress: Progress = Silent()) -> Report:  # noqa: B008 - stateless
+def annotate(job: AnnotateJob, progress: Progress = NullProgress()) -> Report:
     """Do `job`. An image that fails is told, recorded and counted; the others are done.
 
     After an interruption (SIGINT, SIGTERM) the files are written for what is done so far.
@@ -121,9 +121,9 @@ def _admit(job: AnnotateJob, manifest: Manifest, options: Mapping[str, Any], pro
     manifest.remember(model_files=digests)
 
 
-def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> Tally:
+def _list(job: AnnotateJob, inputs: Inputs, manifest: Manifest, progress: Progress) -> WalkStats:
     """Look which images there are."""
-    tally = Tally()
+    tally = WalkStats()
     progress.note(f"looking for images in {redact_name(inputs.text)}")
     # Pictures of an earlier run that go when this one begins are no images to be annotated.
     written = [("out", job.out_folder), *job.folders().items(), *_folders_before(manifest).items()]
@@ -197,7 +197,7 @@ def _engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Progre
 
 
 def _begin(
-    job: AnnotateJob, manifest: Manifest, detector: Detector | Loaded, beginning: _Beginning, progress: Progress
+    job: AnnotateJob, manifest: Manifest, detector: Detector | WorkerConfig, beginning: _Beginning, progress: Progress
 ) -> About:
     """Write down what this run is, or check that it goes on as the first one began."""
     progress.detail(f"{detector.name} runs on {detector.ran}")
@@ -260,7 +260,7 @@ def _export(
             progress.warn(f"{len(left)} {told}: {left}")
 
 
-def _report(job: AnnotateJob, manifest: Manifest, tally: Tally, summary: Summary, files: FileTally) -> Report:
+def _report(job: AnnotateJob, manifest: Manifest, tally: WalkStats, summary: Summary, files: FileTally) -> Report:
     counts, unfit = manifest.counts(), len(files.unfit)
     out, folders = job.out_folder, job.folders()
     outputs = [out.folder(name) if name else out for name in export_folders(job).values()]

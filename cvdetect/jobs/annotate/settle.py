@@ -10,7 +10,7 @@ from typing import Any
 
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.spec import ModelSpec
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.models.download import digest_of
@@ -160,7 +160,7 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
     Raises:
         UsageError, ModelError: there is no such model.
     """
-    spec = resolve(job.model, Silent())
+    spec = resolve(job.model, NullProgress())
     thresholds = job.detect.thresholds
     chosen = {key: value for key, value in asdict(job.model).items() if key not in _WHERE_FROM}
     chosen |= {key: value for key, value in asdict(job.detect).items() if key != "conf"}
@@ -205,7 +205,7 @@ def model_digests(job: AnnotateJob, known: Mapping[str, Digest], progress: Progr
     Raises:
         UsageError, ModelError: the model cannot be had.
     """
-    spec = resolve(job.model, Silent())
+    spec = resolve(job.model, NullProgress())
     files = Store(job.model.cache).ensure(spec, progress, offline=job.model.offline)
     return {f"{role} {path.name}": _digest(path, known.get(f"{role} {path.name}")) for role, path in files.items()}
 

@@ -35,7 +35,7 @@ from cvdetect.storage.urls import parent_and_name
 __all__ = [
     "Inputs",
     "Listed",
-    "Tally",
+    "WalkStats",
     "Wanted",
     "find_inputs",
     "images_below",
@@ -59,7 +59,7 @@ class Listed:
 
 
 @dataclass(slots=True)
-class Tally:
+class WalkStats:
     """What the walk passed by.
 
     Attributes:
@@ -80,7 +80,7 @@ class Tally:
 
 
 def list_pictures(
-    inputs: Inputs, outputs: frozenset[Hashable], tally: Tally, drawn: frozenset[Hashable] = frozenset()
+    inputs: Inputs, outputs: frozenset[Hashable], tally: WalkStats, drawn: frozenset[Hashable] = frozenset()
 ) -> Iterator[Listed]:
     """Every picture of `inputs`; folders of these identities and hidden files are passed over.
 
@@ -104,10 +104,10 @@ def list_pictures(
 def images_below(folder: Folder, depth: int | None) -> Iterator[str]:
     """The paths of the images in a folder and `depth` levels below it; what cannot be read is passed by."""
     with suppress(SourceError):
-        yield from (image.name for image in _walk(folder, Wanted(depth), frozenset(), Tally()))
+        yield from (image.name for image in _walk(folder, Wanted(depth), frozenset(), WalkStats()))
 
 
-def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
+def nothing_found(inputs: Inputs, tally: WalkStats) -> SourceError:
     """The error that says what was looked for, and what was there instead."""
     if inputs.wanted is None:
         return SourceError(f"{inputs.text}: no images: the list is empty")
@@ -121,7 +121,7 @@ def nothing_found(inputs: Inputs, tally: Tally) -> SourceError:
     return SourceError("\n".join([f"{inputs.text}: no images: {looked}", *tally.unreadable]))
 
 
-def passed_over(tally: Tally) -> str:
+def passed_over(tally: WalkStats) -> str:
     """How many files are no images, for a person: videos apart, as something can be done with them."""
     videos = Counter({suffix: n for suffix, n in tally.ignored.items() if suffix in VIDEO_SUFFIXES})
     others = tally.ignored - videos
@@ -157,7 +157,7 @@ class _Folder:
         return _Folder(f"{self.name}{name}/", (*self.parents, own))
 
 
-def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: Tally) -> Iterator[Listed]:
+def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: WalkStats) -> Iterator[Listed]:
     waiting = [_Folder("", ())]
     while waiting:
         folder = waiting.pop()
@@ -176,7 +176,7 @@ def _walk(root: Folder, wanted: Wanted, outputs: frozenset[Hashable], tally: Tal
 
 
 def _entries(
-    root: Folder, folder: _Folder, own: Hashable, wanted: Wanted, waiting: list[_Folder], tally: Tally
+    root: Folder, folder: _Folder, own: Hashable, wanted: Wanted, waiting: list[_Folder], tally: WalkStats
 ) -> Iterator[Listed]:
     """The pictures right in a folder; its sub-folders are put on `waiting`."""
     for entry in root.entries(folder.name):
@@ -190,7 +190,7 @@ def _entries(
             tally.folders += 1
 
 
-def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: Tally) -> Iterator[Listed]:
+def _file(root: Folder, folder: _Folder, entry: Entry, wanted: Wanted, tally: WalkStats) -> Iterator[Listed]:
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
     name = folder.name + entry.name
     if not wanted.takes(name):

@@ -16,14 +16,14 @@ from cvdetect.core.errors import CvdetectError, ModelError, UsageError
 from cvdetect.core.files import write_text
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.jobs.bench.measure import (
     ONE_BLAS_THREAD,
     Configuration,
-    Once,
+    DeduplicatingProgress,
     Planned,
-    Turn,
+    Trial,
     check_ran,
     picture,
     plan,
@@ -52,7 +52,7 @@ class BenchJob:
     """
 
     models: tuple[ModelChoice, ...] = (ModelChoice(),)
-    detect: DetectOptions = DetectOptions()  # noqa: RUF009 - frozen
+    detect: DetectOptions = DetectOptions()
     runs: tuple[RunOptions, ...] = (RunOptions(),)
     batches: tuple[int, ...] = (1,)
     rounds: int = 10
@@ -71,7 +71,7 @@ class BenchJob:
         return [Configuration(m, self.detect, r, b) for m, r, b in product(self.models, self.runs, self.batches)]
 
 
-def bench(job: BenchJob, progress: Progress = Silent()) -> list[Result]:  # noqa: B008 - stateless
+def bench(job: BenchJob, progress: Progress = NullProgress()) -> list[Result]:
     """Time all configurations of `job`, in its order, after each has been checked.
 
     In every round each configuration has its turn, and so has a matrix product, so that a machine with other work hurts
@@ -91,7 +91,7 @@ def bench(job: BenchJob, progress: Progress = Silent()) -> list[Result]:  # noqa
         inputs = (*([job.image] if job.image else []), *model_inputs(*job.models))
         Guard(inputs).check([Output("--json", job.json)])
     image = picture(job.image)
-    once = Once(progress)
+    once = DeduplicatingProgress(progress)
     planned = [plan(one, image, once) for one in configurations]
     progress.note(
         f"timing {_count(len(planned), 'configuration')} in turns: {_count(job.rounds, 'round')} with a fresh process "
@@ -109,7 +109,7 @@ def _count(number: int, one: str, more: str | None = None) -> str:
 
 
 def _measure(job: BenchJob, planned: Sequence[Planned], progress: Progress) -> list[Result]:
-    turns: list[list[Turn]] = [[] for _ in planned]
+    turns: list[list[Trial]] = [[] for _ in planned]
     products: dict[int, list[float]] = {_threads(one): [] for one in planned if _has_peak(one)}
     progress.begin("timing", job.rounds * len(planned), "turns")
     try:
@@ -129,13 +129,13 @@ def _measure_products(products: Mapping[int, list[float]]) -> None:
         reached.append(call(product_gflops, threads, env=ONE_BLAS_THREAD))
 
 
-def _turn(planned: Planned, job: BenchJob) -> Turn:
+def _turn(planned: Planned, job: BenchJob) -> Trial:
     turn = call(take_turn, planned.configuration, job.image, job.passes)
     check_ran(planned.model, turn.ran, planned.ran)
     return turn
 
 
-def _figures(planned: Planned, turns: Sequence[Turn], products: Mapping[int, Sequence[float]]) -> Result:
+def _figures(planned: Planned, turns: Sequence[Trial], products: Mapping[int, Sequence[float]]) -> Result:
     threads = _threads(planned)
     return figures(planned, turns, products[threads] if _has_peak(planned) else (), threads)
 

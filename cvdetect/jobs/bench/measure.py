@@ -16,7 +16,7 @@ import numpy as np
 from cvdetect.core.errors import BackendError, UsageError
 from cvdetect.core.frame import Image
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.formats import darknet
 from cvdetect.inference.detector import Detector
 from cvdetect.models.opened import read_text
@@ -30,9 +30,9 @@ __all__ = [
     "ONE_BLAS_THREAD",
     "STAGES",
     "Configuration",
-    "Once",
+    "DeduplicatingProgress",
     "Planned",
-    "Turn",
+    "Trial",
     "check_ran",
     "peak_memory_mb",
     "picture",
@@ -74,7 +74,7 @@ class Planned:
         return f"{self.model} {self.size}, {self.backend}, {one.run.precision}, batch {one.batch}"
 
 
-class Once:
+class DeduplicatingProgress:
     """A `Progress` that passes every line on only once: one model is loaded for several configurations."""
 
     def __init__(self, progress: Progress) -> None:
@@ -123,7 +123,7 @@ def refuse_early(configurations: list[Configuration]) -> None:
         BackendError: this machine lacks a backend or precision.
     """
     for one in configurations:
-        resolve(one.model, Silent())
+        resolve(one.model, NullProgress())
     for one in configurations:
         choose(one.run.backend, one.run.precision)
 
@@ -167,7 +167,7 @@ def _flop(one: Configuration, wh: tuple[int, int]) -> tuple[int | None, str]:
 
 
 def _cfg_text(choice: ModelChoice) -> str | None:
-    files = Store(choice.cache).ensure(resolve(choice, Silent()), Silent(), offline=choice.offline)
+    files = Store(choice.cache).ensure(resolve(choice, NullProgress()), NullProgress(), offline=choice.offline)
     return read_text(files["cfg"]) if "cfg" in files else None
 
 
@@ -188,7 +188,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Trial:
     """What one fresh process measured; times in seconds.
 
     Attributes:
@@ -206,7 +206,7 @@ class Turn:
     peak_memory_mb: float | None
 
 
-def take_turn(configuration: Configuration, image: Path | None, passes: int) -> Turn:
+def take_turn(configuration: Configuration, image: Path | None, passes: int) -> Trial:
     """Load the model, warm it up, and time `passes` passes over `batch` copies of `image` (None: see `picture`)."""
     images = [picture(image)] * configuration.batch
     start = time.perf_counter()
@@ -214,7 +214,7 @@ def take_turn(configuration: Configuration, image: Path | None, passes: int) -> 
     load = time.perf_counter() - start
     warm_up = timed_pass(detector, images)["end_to_end"]
     timed = tuple(timed_pass(detector, images) for _ in range(passes))
-    return Turn(load, warm_up, timed, detector.ran, peak_memory_mb())
+    return Trial(load, warm_up, timed, detector.ran, peak_memory_mb())
 
 
 def timed_pass(detector: Detector, images: Sequence[Image]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.jobs.bench.measure import STAGES, Planned, Turn
+from cvdetect.jobs.bench.measure import STAGES, Planned, Trial
 
 __all__ = ["HEADERS", "Result", "Timing", "cells", "figures", "markdown", "to_json"]
 
@@ -94,7 +94,7 @@ class Result:
         }
 
 
-def figures(planned: Planned, turns: Sequence[Turn], products: Sequence[float], threads: int) -> Result:
+def figures(planned: Planned, turns: Sequence[Trial], products: Sequence[float], threads: int) -> Result:
     """What `turns` come to; `products` are the GFLOP/s of matrix products of the same rounds, or none."""
     passes = [one for turn in turns for one in turn.passes]
     stages = {"load": Timing.of([turn.load for turn in turns])}

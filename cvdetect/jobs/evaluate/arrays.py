@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.annotations.types import Truth, TruthImage
+from cvdetect.annotations.types import GroundTruth, TruthImage
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.printable import natural_key
@@ -77,7 +77,7 @@ class Found:
         return Found(self.image[index], self.label[index], self.xyxy[index], self.score[index])
 
 
-def flatten(truth: Truth, images: Sequence[int]) -> Objects:
+def flatten(truth: GroundTruth, images: Sequence[int]) -> Objects:
     """The objects of those images of `truth` whose positions are given."""
     rows = [(index, truth.images[index]) for index in images]
     return Objects(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.annotations.formats import read_results, read_truth
-from cvdetect.annotations.types import Truth
+from cvdetect.annotations.types import GroundTruth
 from cvdetect.annotations.yolo import class_files
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.files import write_text
@@ -18,13 +18,13 @@ from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_share
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Progress, Silent
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.jobs.evaluate.arrays import Found, Objects, PictureFolder, flatten, pair_pictures
 from cvdetect.jobs.evaluate.coco import CocoScores, coco_scores, require_pycocotools
 from cvdetect.jobs.evaluate.plots import PLOTS, check_plots, write_plots
-from cvdetect.jobs.evaluate.predict import Looked, from_results, look
-from cvdetect.jobs.evaluate.report import ClassFigures, ImageCounts, Judged, Report
+from cvdetect.jobs.evaluate.predict import Predictions, from_results, look
+from cvdetect.jobs.evaluate.report import ClassFigures, ImageCounts, Report, Scored
 from cvdetect.jobs.evaluate.score import (
     ap_11_points,
     ap_all_points,
@@ -70,10 +70,10 @@ class EvalJob:
     truth: Path
     images: Path | None = None
     predictions: Path | None = None
-    model: ModelChoice = ModelChoice()  # noqa: RUF009 - frozen
-    detect: DetectOptions = DetectOptions(max_det=100)  # noqa: RUF009 - frozen
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions(max_det=100)
     multi_label: bool | None = None
-    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    run: RunOptions = RunOptions()
     at: float | None = None
     plots: Path | str | None = None
     json: Path | str | None = None
@@ -84,7 +84,7 @@ class EvalJob:
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
 
-def evaluate(job: EvalJob, progress: Progress = Silent()) -> Report:  # noqa: B008 - stateless
+def evaluate(job: EvalJob, progress: Progress = NullProgress()) -> Report:
     """Do `job`. What does not fit together (images, classes, sizes) is told and counted.
 
     Raises:
@@ -173,7 +173,7 @@ def _check_own_names(job: EvalJob, pictures: Mapping[int, Path]) -> None:
             guard.check_name("--worst-dir", path)
 
 
-def _tell(truth: Truth, path: Path, progress: Progress) -> None:
+def _tell(truth: GroundTruth, path: Path, progress: Progress) -> None:
     for note in truth.notes:
         progress.warn(note)
     if not truth.images:
@@ -188,7 +188,7 @@ def _detecting(job: EvalJob) -> DetectOptions:
     return job.detect if conf.default is not None else replace(job.detect, conf=replace(conf, default=0.001))
 
 
-def _results(job: EvalJob, truth: Truth, path: Path, progress: Progress) -> Looked:
+def _results(job: EvalJob, truth: GroundTruth, path: Path, progress: Progress) -> Predictions:
     """A results file in a model's place; all of the truth's images count, whether it has detections there or not."""
     found = from_results(read_results(path), truth, str(path), progress)
     labels = LabelSet.from_names(truth.labels)
@@ -198,10 +198,12 @@ def _results(job: EvalJob, truth: Truth, path: Path, progress: Progress) -> Look
         least[labels.find_all(name)] = value
     kept = labels.find_each(job.detect.classes) or range(len(labels))
     everything = tuple(range(len(truth.images)))
-    return Looked(found[found.score >= least[found.label]], everything, tuple(sorted(kept)), {"model": str(path)})
+    return Predictions(found[found.score >= least[found.label]], everything, tuple(sorted(kept)), {"model": str(path)})
 
 
-def _counts(truth: Truth, looked: Looked, folder: PictureFolder | None, pictures: dict[int, Path]) -> ImageCounts:
+def _counts(
+    truth: GroundTruth, looked: Predictions, folder: PictureFolder | None, pictures: dict[int, Path]
+) -> ImageCounts:
     if "runtime" not in looked.ran or folder is None:
         return ImageCounts(len(looked.images))
     done = len(looked.images) + looked.unreadable
@@ -226,7 +228,7 @@ def _write(job: EvalJob, report: Report, pictures: dict[int, Path]) -> None:
 # From truth and detections to a report.
 
 
-def judge(truth: Truth, looked: Looked, images: ImageCounts, at: float | None, progress: Progress) -> Report:
+def judge(truth: GroundTruth, looked: Predictions, images: ImageCounts, at: float | None, progress: Progress) -> Report:
     """All figures of what was looked at; `at` is the score threshold of the rates, None for the best F1.
 
     Raises:
@@ -275,13 +277,13 @@ def _only(objects: Objects, found: Found, labels: Sequence[int]) -> tuple[Object
     )
 
 
-def _judged(objects: Objects, found: Found, label_count: int) -> Judged:
+def _judged(objects: Objects, found: Found, label_count: int) -> Scored:
     matches = match(objects, found)
     by_class = tuple(rankings(objects, found, matches, label_count))
-    return Judged(objects, found, matches, by_class, ranking(objects, found, matches))
+    return Scored(objects, found, matches, by_class, ranking(objects, found, matches))
 
 
-def _classes(labels: Sequence[str], judged: Judged, coco: CocoScores, at: float) -> tuple[ClassFigures, ...]:
+def _classes(labels: Sequence[str], judged: Scored, coco: CocoScores, at: float) -> tuple[ClassFigures, ...]:
     return tuple(
         ClassFigures(
             label=label,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.annotations.types import Results, Truth, TruthImage
+from cvdetect.annotations.types import GroundTruth, Results, TruthImage
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.frame import MAX_PIXELS, Frame
@@ -22,11 +22,11 @@ from cvdetect.inference.pipeline import run
 from cvdetect.jobs.evaluate.arrays import Found, Ints, examples
 from cvdetect.sources.images import read_images
 
-__all__ = ["Collector", "Looked", "Pairing", "from_results", "look", "pair_labels"]
+__all__ = ["ClassMapping", "Collector", "Predictions", "from_results", "look", "pair_labels"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class Predictions:
     """What there is to judge.
 
     Attributes:
@@ -47,7 +47,7 @@ class Looked:
 
 
 def look(
-    truth: Truth,
+    truth: GroundTruth,
     pictures: Mapping[int, Path],
     choice: ModelChoice,
     detect: DetectOptions,
@@ -55,7 +55,7 @@ def look(
     options: RunOptions,
     progress: Progress,
     max_pixels: int = MAX_PIXELS,
-) -> Looked:
+) -> Predictions:
     """Detect in every picture; of each only the detections' numbers are kept.
 
     Args:
@@ -86,7 +86,7 @@ def look(
     _tell_gaps(len(summary.failed), len(sink.done), len(order), progress)
     labels = sorted(set(pairing.label_of.values())) if chosen else range(len(truth.labels))
     ran = {**first.ran.as_json(), "model": first.name}
-    return Looked(sink.found(), tuple(sink.done), tuple(labels), ran, len(summary.failed), summary.interrupted)
+    return Predictions(sink.found(), tuple(sink.done), tuple(labels), ran, len(summary.failed), summary.interrupted)
 
 
 def _load(
@@ -108,7 +108,7 @@ def _load(
     return load_detectors(choice, replace(detect, multi_label=False), options, progress, most=most)
 
 
-def _tell(pairing: Pairing, truth: Truth, chosen: bool, progress: Progress) -> None:
+def _tell(pairing: ClassMapping, truth: GroundTruth, chosen: bool, progress: Progress) -> None:
     """Say which classes have no counterpart."""
     if pairing.only_model:
         count = len(pairing.only_model)
@@ -147,7 +147,9 @@ class Collector:
         pairing: detections of classes that the truth does not have are counted and left out.
     """
 
-    def __init__(self, images: Sequence[TruthImage], order: Sequence[int], pairing: Pairing, labels: LabelSet) -> None:
+    def __init__(
+        self, images: Sequence[TruthImage], order: Sequence[int], pairing: ClassMapping, labels: LabelSet
+    ) -> None:
         self._images, self._order = images, order
         self._label_of, self._labels = pairing.label_of, labels
         self._parts: list[Found] = []
@@ -201,7 +203,7 @@ def _size(wh: tuple[int, int] | None) -> str:
     return f"{wh[0]}x{wh[1]}" if wh else "nothing"
 
 
-def from_results(rows: Results, truth: Truth, name: str, progress: Progress) -> Found:
+def from_results(rows: Results, truth: GroundTruth, name: str, progress: Progress) -> Found:
     """The rows of a results file whose image and category the truth has; the others are told and left out.
 
     Raises:
@@ -232,7 +234,7 @@ def _positions(ids: Ints, position: Mapping[int, int]) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class ClassMapping:
     """How two sets of classes go together.
 
     Attributes:
@@ -246,7 +248,7 @@ class Pairing:
     only_truth: tuple[int, ...]
 
 
-def pair_labels(model: LabelSet, truth: Sequence[str], class_ids: Iterable[int] | None = None) -> Pairing:
+def pair_labels(model: LabelSet, truth: Sequence[str], class_ids: Iterable[int] | None = None) -> ClassMapping:
     """Pair the model's classes (or those of `class_ids`) with the truth's; a name spelled alike goes before an alias.
 
     Raises:
@@ -269,4 +271,4 @@ def pair_labels(model: LabelSet, truth: Sequence[str], class_ids: Iterable[int] 
             f"{examples(truth) or 'none'}; classes are matched by name, --names sets those of a model"
         )
     met = set(label_of.values())
-    return Pairing(label_of, tuple(only_model), tuple(i for i in range(len(truth)) if i not in met))
+    return ClassMapping(label_of, tuple(only_model), tuple(i for i in range(len(truth)) if i not in met))

@@ -9,7 +9,7 @@ from typing import Any
 from cvdetect.jobs.evaluate.arrays import Found, Ints, Objects
 from cvdetect.jobs.evaluate.score import Matches, Ranking, Rates
 
-__all__ = ["ClassFigures", "ImageCounts", "Judged", "Report"]
+__all__ = ["ClassFigures", "ImageCounts", "Report", "Scored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ImageCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class Scored:
     """The objects, the detections, and what became of them; what pictures and curves are made of."""
 
     objects: Objects
@@ -89,7 +89,7 @@ class Report:
     confusion: Ints
     images: ImageCounts
     ran: dict[str, Any]
-    judged: Judged
+    judged: Scored
     exit_code: int = 0
 
     @property

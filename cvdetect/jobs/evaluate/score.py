@@ -28,13 +28,13 @@ __all__ = [
     "ap_all_points",
     "best_f1",
     "confusion_matrix",
-    "left_over",
     "match",
     "most_confused",
     "overlaps",
     "precision_envelope",
     "ranking",
     "rankings",
+    "unmatched",
 ]
 
 
@@ -124,7 +124,7 @@ def confusion_matrix(objects: Objects, found: Found, matches: Matches, at: float
     matrix = np.zeros((label_count + 1, label_count + 1), np.int64)
     right = (matches.verdict == RIGHT) & (found.score >= at)
     np.add.at(matrix, (found.label[right], found.label[right]), 1)
-    missed, wrong = left_over(objects, found, matches, at)
+    missed, wrong = unmatched(objects, found, matches, at)
     taken: set[int] = set()
     met: set[int] = set()
     for thing, detection in _pairs(objects, missed, found, wrong):
@@ -139,7 +139,7 @@ def confusion_matrix(objects: Objects, found: Found, matches: Matches, at: float
     return matrix
 
 
-def left_over(objects: Objects, found: Found, matches: Matches, at: float) -> tuple[Ints, Ints]:
+def unmatched(objects: Objects, found: Found, matches: Matches, at: float) -> tuple[Ints, Ints]:
     """The objects that no detection with score ≥ `at` found, and the wrong ones of these detections (row numbers)."""
     shown = found.score >= at
     missed = objects.counted

@@ -13,8 +13,8 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import MAX_PIXELS, Image
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
-from cvdetect.jobs.evaluate.report import Judged, Report
-from cvdetect.jobs.evaluate.score import RIGHT, left_over
+from cvdetect.jobs.evaluate.report import Report, Scored
+from cvdetect.jobs.evaluate.score import RIGHT, unmatched
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 from cvdetect.sinks.images import write_picture
 from cvdetect.sources.images import read_picture_file
@@ -72,9 +72,9 @@ def _blurred(names: Sequence[str], labels: Sequence[str]) -> list[int]:
     return list(range(len(labels))) if "all" in names else known.find_each(names)
 
 
-def worst_images(judged: Judged, at: float, images: Sequence[int]) -> list[int]:
+def worst_images(judged: Scored, at: float, images: Sequence[int]) -> list[int]:
     """Images with a miss, worst first: one point for each missed object, the score of each false alarm."""
-    missed, wrong = left_over(judged.objects, judged.found, judged.matches, at)
+    missed, wrong = unmatched(judged.objects, judged.found, judged.matches, at)
     points: dict[int, float] = {}
     for image in judged.objects.image[missed].tolist():
         points[image] = points.get(image, 0) + 1
@@ -86,7 +86,7 @@ def worst_images(judged: Judged, at: float, images: Sequence[int]) -> list[int]:
 def _drawn(report: Report, image: int, picture: Image, blur: Sequence[int], style: DrawStyle) -> Image:
     """The picture with everything that is right, wrong and missed at the report's threshold."""
     objects, found, matches = report.judged.objects, report.judged.found, report.judged.matches
-    missed, wrong = left_over(objects, found, matches, report.at)
+    missed, wrong = unmatched(objects, found, matches, report.at)
     missed, wrong = missed[objects.image[missed] == image], wrong[found.image[wrong] == image]
     shown = (found.score >= report.at) & (found.image == image)
     right = np.flatnonzero(shown & (matches.verdict == RIGHT))

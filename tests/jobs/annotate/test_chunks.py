@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvdetect.core.detections import Detections
-from cvdetect.core.progress import Controls, Silent
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.ray.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
 from tests.conftest import Told
@@ -62,7 +62,7 @@ class FakePool:
 
 
 def hand(
-    pool: FakePool, count: int, controls: Controls | None = None, progress: Silent | None = None, batch: int = 1
+    pool: FakePool, count: int, controls: Controls | None = None, progress: NullProgress | None = None, batch: int = 1
 ) -> dict[str, Outcome]:
     taken: dict[str, Outcome] = {}
 
@@ -72,7 +72,7 @@ def hand(
             taken[outcome.name] = outcome
 
     names = (f"{i}.jpg" for i in range(count))
-    done = hand_out(names, count, pool, take, controls or Controls(), progress or Silent(), batch)
+    done = hand_out(names, count, pool, take, controls or Controls(), progress or NullProgress(), batch)
     assert done == sum(outcome.found is not None for outcome in taken.values())
     return taken
 
@@ -175,7 +175,7 @@ def test_no_more_names_are_read_than_are_needed() -> None:
         return False
 
     pool = FakePool(3, pace=1, idle=stop_at_5)
-    hand_out(names(), 10**9, pool, lambda _: None, controls, Silent())  # type: ignore[arg-type]
+    hand_out(names(), 10**9, pool, lambda _: None, controls, NullProgress())  # type: ignore[arg-type]
     assert read < 100
 
 

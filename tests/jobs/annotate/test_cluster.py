@@ -12,7 +12,7 @@ from cvdetect.core.labels import BUILT_IN
 from cvdetect.jobs.annotate.ray import connection as cluster
 from cvdetect.jobs.annotate.ray.engine import _Agreement
 from cvdetect.jobs.annotate.ray.pool import Needs, actor_class
-from cvdetect.jobs.annotate.ray.work import Loaded
+from cvdetect.jobs.annotate.ray.work import WorkerConfig
 from cvdetect.runtime import Ran
 from tests.conftest import Cli
 
@@ -75,9 +75,9 @@ def test_a_node_without_cvdetect_is_told_what_to_install(monkeypatch: pytest.Mon
         actor_class()().load("1.2", b"never unpickled")
 
 
-def loaded(**changes: object) -> Loaded:
+def loaded(**changes: object) -> WorkerConfig:
     values = {"ran": RAN, "options": {"--model": "m"}, "digests": {"weights w": (1, 2, "a" * 64)}, **changes}
-    return Loaded("m", BUILT_IN["coco80"](0), **values)  # type: ignore[arg-type]
+    return WorkerConfig("m", BUILT_IN["coco80"](0), **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.jobs.annotate.walk import Listed, Tally, find_inputs, list_pictures, nothing_found, passed_over
+from cvdetect.jobs.annotate.walk import Listed, WalkStats, find_inputs, list_pictures, nothing_found, passed_over
 from cvdetect.storage import LocalFolder
 
 
 def found(text: object, root: Path | None = None, recursive: bool = True, outputs: tuple[Path, ...] = ()) -> list[str]:
     identities = frozenset((p.stat().st_dev, p.stat().st_ino) for p in outputs)
-    return sorted(i.name for i in list_pictures(find_inputs(str(text), root, recursive), identities, Tally()))
+    return sorted(i.name for i in list_pictures(find_inputs(str(text), root, recursive), identities, WalkStats()))
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -32,7 +32,7 @@ def test_a_folder_is_walked_to_its_leaves_for_pictures_that_are_not_hidden(tmp_p
 
 def test_hidden_images_are_counted_and_what_macos_puts_beside_others_is_not(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", ".b.jpg", "sub/.c.png", "._a.jpg", ".DS_Store", ".git/x.jpg")
-    inputs, tally = find_inputs(str(tmp_path)), Tally()
+    inputs, tally = find_inputs(str(tmp_path)), WalkStats()
     assert len(list(list_pictures(inputs, frozenset(), tally))) == 1
     assert passed_over(tally) == "passed over as hidden (the name begins with a dot): 2 images"
     assert "2 hidden ones" in str(nothing_found(inputs, tally))
@@ -43,7 +43,7 @@ def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_pat
     for name in ("noext", "e.strange", "f.jpg~", "g.txt"):
         (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
     os.mkfifo(tmp_path / "pipe")
-    tally = Tally()
+    tally = WalkStats()
     names = sorted(i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally))
     assert names == ["a.jfif", "b.heic", "e.strange", "f.jpg~", "noext"]
     told = passed_over(tally)
@@ -68,7 +68,7 @@ def test_a_loop_of_links_is_entered_once_and_told(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
     (tmp_path / "self").symlink_to("self")
-    tally = Tally()
+    tally = WalkStats()
     names = sorted(i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally))
     assert names == ["a/other/y.jpg", "a/x.jpg", "b/y.jpg"]
     assert tally.loops == ["a/up/"]
@@ -76,7 +76,7 @@ def test_a_loop_of_links_is_entered_once_and_told(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_nowhere_is_an_image_that_will_fail(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
-    listed = list(list_pictures(find_inputs(str(tmp_path)), frozenset(), Tally()))
+    listed = list(list_pictures(find_inputs(str(tmp_path)), frozenset(), WalkStats()))
     assert listed == [Listed("gone.jpg", -1, -1)]
 
 
@@ -170,7 +170,7 @@ def test_root_does_not_go_with_a_folder(tmp_path: Path) -> None:
 
 def test_nothing_found_says_what_was_looked_for_and_what_was_there(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "b.txt", "c.mp4", "sub/d.jpg")
-    inputs, tally = find_inputs(str(tmp_path), recursive=False), Tally()
+    inputs, tally = find_inputs(str(tmp_path), recursive=False), WalkStats()
     assert not list(list_pictures(inputs, frozenset(), tally))
     told = str(nothing_found(inputs, tally))
     for part in (str(tmp_path), ".jpg", ".png", "3 other files (.txt 2, .mp4 1)", "1 sub-folders were not entered"):
@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_walked(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    tally = Tally()
+    tally = WalkStats()
     assert [i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally)] == ["a.jpg"]
     assert tally.unreadable == [f"{tmp_path}/locked: cannot be read: Permission denied"]
     with pytest.raises(SourceError, match="Permission denied"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cvdetect.annotations.types import Truth, TruthImage
+from cvdetect.annotations.types import GroundTruth, TruthImage
 from cvdetect.jobs.evaluate.arrays import Found, Objects
 
 
@@ -63,8 +63,8 @@ def random_scene(seed: int, images: int = 12, labels: int = 3, crowds: bool = Fa
     return objects, make_found(moved, score, label, objects.image[near])
 
 
-def make_truth(*images: TruthImage, labels: Sequence[str] = ("cat", "dog")) -> Truth:
-    return Truth(tuple(labels), tuple(range(1, len(labels) + 1)), images)
+def make_truth(*images: TruthImage, labels: Sequence[str] = ("cat", "dog")) -> GroundTruth:
+    return GroundTruth(tuple(labels), tuple(range(1, len(labels) + 1)), images)
 
 
 def make_image(name: str, boxes: Sequence[Sequence[float]] = (), wh: tuple[int, int] | None = None) -> TruthImage:

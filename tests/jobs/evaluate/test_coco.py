@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cvdetect.core.errors import MissingPackage
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.jobs.evaluate.arrays import Found, Objects
 from cvdetect.jobs.evaluate.coco import coco_scores, require_pycocotools
 from tests.jobs.evaluate.scenes import make_found, make_objects, random_scene
@@ -53,7 +53,7 @@ def by_hand(objects: Objects, found: Found, images: int, labels: int) -> list[fl
 @pytest.mark.parametrize("seed", range(3))
 def test_class_by_class_gives_what_pycocotools_gives_at_once(seed: int) -> None:
     objects, found = random_scene(seed, crowds=True)
-    scores = coco_scores(objects, found, 4, Silent())  # the fourth class has no objects
+    scores = coco_scores(objects, found, 4, NullProgress())  # the fourth class has no objects
     expected = by_hand(objects, found, 12, 4)
     assert [scores.figures[name] for name in NAMES] == pytest.approx(expected, abs=1e-12)
     assert scores.ap[3] is None and scores.ap50[3] is None
@@ -66,7 +66,7 @@ def test_more_than_a_hundred_detections_of_a_class_in_an_image_are_cut_as_pycoco
     low = rng.uniform(0, 50, (300, 2))
     found = make_found(np.concatenate([low, low + 40], axis=1), rng.permutation(300) / 300)
     objects = make_objects([[10, 10, 50, 50], [30, 30, 70, 70], [0, 0, 40, 40]])
-    scores = coco_scores(objects, found, 1, Silent())
+    scores = coco_scores(objects, found, 1, NullProgress())
     assert [scores.figures[n] for n in NAMES] == pytest.approx(
         [v if v > -1 else None for v in by_hand(objects, found, 1, 1)], abs=1e-12
     )
@@ -74,15 +74,15 @@ def test_more_than_a_hundred_detections_of_a_class_in_an_image_are_cut_as_pycoco
 
 def test_no_detections_score_0_and_no_objects_score_nothing() -> None:
     nothing = make_found([], [])
-    assert coco_scores(make_objects([[0, 0, 50, 50]]), nothing, 1, Silent()).figures["AP"] == 0
-    assert coco_scores(make_objects([]), nothing, 1, Silent()).figures["AP"] is None
+    assert coco_scores(make_objects([[0, 0, 50, 50]]), nothing, 1, NullProgress()).figures["AP"] == 0
+    assert coco_scores(make_objects([]), nothing, 1, NullProgress()).figures["AP"] is None
 
 
 def test_a_difficult_object_is_neither_missed_nor_is_its_detection_wrong() -> None:
     boxes = [[0, 0, 50, 50], [100, 100, 150, 150]]
     objects = make_objects(boxes, difficult=[1])
     for found in (make_found(boxes, [0.5, 0.9]), make_found(boxes[:1], [0.5])):
-        assert coco_scores(objects, found, 1, Silent()).figures["AP"] == pytest.approx(1)
+        assert coco_scores(objects, found, 1, NullProgress()).figures["AP"] == pytest.approx(1)
 
 
 def test_a_missing_pycocotools_is_one_sentence_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,11 @@ from cvdetect.jobs.evaluate.score import (
     Ranking,
     best_f1,
     confusion_matrix,
-    left_over,
     match,
     most_confused,
     overlaps,
     ranking,
+    unmatched,
 )
 from tests.jobs.evaluate.scenes import make_found, make_objects, random_scene
 
@@ -119,6 +119,6 @@ def test_rows_of_the_confusion_matrix_sum_to_objects_and_columns_to_detections(s
         rates = ranking(objects, found, matches, label).at(0.4)
         assert matrix[label, label] == rates.tp
         assert matrix[:, label].sum() == rates.tp + rates.fp
-    missed, wrong = left_over(objects, found, matches, 0.4)
+    missed, wrong = unmatched(objects, found, matches, 0.4)
     assert len(missed) == objects.counted.sum() - np.trace(matrix)
     assert len(wrong) == matrix[:, :3].sum() - np.trace(matrix)

@@ -13,7 +13,7 @@ from cvdetect.annotations.types import Results
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.jobs.evaluate.arrays import PictureFolder, pair_pictures
 from cvdetect.jobs.evaluate.predict import Collector, from_results, pair_labels
 from cvdetect.sources.kinds import IMAGE_SUFFIXES
@@ -66,12 +66,12 @@ def test_what_has_no_counterpart_is_told_on_both_sides(folder: Path) -> None:
 
 def test_two_images_of_the_truth_cannot_share_a_picture(folder: Path) -> None:
     with pytest.raises(SourceError, match="two images of the truth fit it, a and x/a"):
-        pair_pictures([make_image("a"), make_image("x/a")], PictureFolder(folder), Silent())
+        pair_pictures([make_image("a"), make_image("x/a")], PictureFolder(folder), NullProgress())
 
 
 def test_a_truth_without_a_single_picture_is_refused(folder: Path) -> None:
     with pytest.raises(SourceError, match="no image of the truth has a picture"):
-        pair_pictures([make_image("z")], PictureFolder(folder), Silent())
+        pair_pictures([make_image("z")], PictureFolder(folder), NullProgress())
 
 
 def test_classes_are_paired_by_either_spelling_and_the_exact_one_first() -> None:
@@ -146,7 +146,7 @@ def test_results_of_unknown_images_and_categories_are_told_and_left_out() -> Non
 @pytest.mark.parametrize(("images", "categories", "what"), [([7], [1], "image_id"), ([1], [9], "category_id")])
 def test_results_none_of_which_fits_are_refused(images: list[int], categories: list[int], what: str) -> None:
     with pytest.raises(SourceError, match=f"{what}.*another data set"):
-        from_results(results(images, categories), make_truth(make_image("a")), "r.json", Silent())
+        from_results(results(images, categories), make_truth(make_image("a")), "r.json", NullProgress())
 
 
 def test_every_kind_of_picture_that_annotate_takes_is_a_picture_here(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.models.store import Patience, Store
+from cvdetect.models.store import RetryPolicy, Store
 
 
 @dataclass
@@ -187,7 +187,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty cache; nothing is asked twice."""
-    return Store(tmp_path / "cache", Patience(connect_s=5, read_s=10, attempts=1, pause_s=0))
+    return Store(tmp_path / "cache", RetryPolicy(connect_s=5, read_s=10, attempts=1, pause_s=0))
 
 
 @pytest.fixture

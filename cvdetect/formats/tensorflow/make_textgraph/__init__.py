@@ -16,7 +16,7 @@ from cvdetect.formats.tensorflow.make_textgraph import facts
 from cvdetect.formats.tensorflow.make_textgraph.facts import ssd_heads
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import Pipeline, read_pipeline
 from cvdetect.formats.tensorflow.make_textgraph.rcnn import make_rcnn
-from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions
+from cvdetect.formats.tensorflow.make_textgraph.settle import Reconciler, TextGraphOptions
 from cvdetect.formats.tensorflow.make_textgraph.ssd import make_ssd
 
 __all__ = [
@@ -56,7 +56,7 @@ def make_text_graph(graph: Graph, options: TextGraphOptions = TextGraphOptions()
         ModelFileError: the graph is not frozen, no detection graph of a known kind, or damaged; a number that it does
             not say is not given; two sources contradict each other; an operation that OpenCV cannot run, by name.
     """
-    settler = Settler(graph.name)
+    settler = Reconciler(graph.name)
     try:
         kind, nodes = _made(graph, options, settler)
         sides = facts.resizer_sides(graph) or (options.pipeline.sides if options.pipeline else None)
@@ -82,7 +82,7 @@ def input_sides(graph: Graph) -> tuple[int, int] | None:
     return facts.resizer_sides(graph)
 
 
-def _made(graph: Graph, options: TextGraphOptions, settler: Settler) -> tuple[str, list[Message]]:
+def _made(graph: Graph, options: TextGraphOptions, settler: Reconciler) -> tuple[str, list[Message]]:
     _refuse(graph)
     two_stage = any(node.op == "CropAndResize" for node in graph.nodes.values())
     if options.pipeline and options.pipeline.two_stage != two_stage:

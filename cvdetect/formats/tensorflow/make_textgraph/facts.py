@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.tensorflow.graphdef import DType, Graph, Node, Shape
-from cvdetect.formats.tensorflow.make_textgraph.fold import PASSED_THROUGH, Folder, NotConstantError
+from cvdetect.formats.tensorflow.make_textgraph.fold import PASSED_THROUGH, ConstantFolder, NotConstantError
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import Suppression
 
 __all__ = [
@@ -341,7 +341,7 @@ def anchors_of(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> Anchors | No
         clipped = True
     try:
         with np.errstate(all="ignore"):  # what is no number is found by who lays the anchors
-            return Anchors(Folder(graph, shapes).value(name).astype(np.float64), clipped)
+            return Anchors(ConstantFolder(graph, shapes).value(name).astype(np.float64), clipped)
     except NotConstantError:
         return None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.tensorflow.graphdef import NUMPY, DType, Graph, Node
 
-__all__ = ["PASSED_THROUGH", "Folder", "NotConstantError"]
+__all__ = ["PASSED_THROUGH", "ConstantFolder", "NotConstantError"]
 
 PASSED_THROUGH = frozenset({"Identity", "IdentityN", "StopGradient", "CheckNumerics", "PreventGradient", "Snapshot"})
 """Operations that give their first input unchanged."""
@@ -28,7 +28,7 @@ class NotConstantError(Exception):
     """A value depends on the picture, or on an operation that is not known here; the message says on which."""
 
 
-class Folder:
+class ConstantFolder:
     """Computes values of `graph`.
 
     Args:

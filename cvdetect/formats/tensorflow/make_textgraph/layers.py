@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.tensorflow.graphdef import Graph, Node
-from cvdetect.formats.tensorflow.make_textgraph.fold import PASSED_THROUGH, Folder, NotConstantError
+from cvdetect.formats.tensorflow.make_textgraph.fold import PASSED_THROUGH, ConstantFolder, NotConstantError
 from cvdetect.formats.tensorflow.make_textgraph.nodes import OWN
 
 __all__ = ["Body", "Constants", "rewritten", "source_of", "trace"]
@@ -321,7 +321,7 @@ def _space_to_batch(graph: Graph, node: Node) -> Rewritten:
     end = next((each for each in graph.nodes.values() if conv and each.data[:1] == (conv.name,)), None)
     if end is None or end.op != "BatchToSpaceND":
         return None
-    folder = Folder(graph, {_source(graph, node): (1, 64, 64, 1)})
+    folder = ConstantFolder(graph, {_source(graph, node): (1, 64, 64, 1)})
     try:
         pads = (folder.value(node.data[2]) - folder.value(end.data[2])).tolist()
     except NotConstantError as error:

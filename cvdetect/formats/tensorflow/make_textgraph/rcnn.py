@@ -28,7 +28,7 @@ from cvdetect.formats.tensorflow.make_textgraph.nodes import (
     slice_from,
 )
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import GridAnchors, Suppression
-from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions, infer_shapes
+from cvdetect.formats.tensorflow.make_textgraph.settle import Reconciler, TextGraphOptions, infer_shapes
 
 __all__ = ["make_rcnn"]
 
@@ -37,7 +37,7 @@ _MOST_ANCHORS = 6000  # of the best score that are suppressed; TensorFlow takes 
 _MASK_WAY = ("Reshape", "GatherV2", "Gather", "Sigmoid", "Squeeze", "ExpandDims", "Transpose")
 
 
-def make_rcnn(graph: Graph, options: TextGraphOptions, settler: Settler) -> list[Message]:
+def make_rcnn(graph: Graph, options: TextGraphOptions, settler: Reconciler) -> list[Message]:
     """The nodes of the text graph.
 
     Raises:
@@ -84,7 +84,7 @@ def _proposals(
     heads: Heads,
     shapes: dict[str, tuple[int, ...]],
     options: TextGraphOptions,
-    settler: Settler,
+    settler: Reconciler,
 ) -> list[Message]:
     (boxes,), (classes,) = heads.boxes, heads.classes
     grid, clipped = _grid(graph, boxes, shapes, options, settler)
@@ -114,7 +114,7 @@ def _proposals(
 
 
 def _grid(
-    graph: Graph, boxes: str, shapes: dict[str, tuple[int, ...]], options: TextGraphOptions, settler: Settler
+    graph: Graph, boxes: str, shapes: dict[str, tuple[int, ...]], options: TextGraphOptions, settler: Reconciler
 ) -> tuple[AnchorGrid, bool]:
     """The grid of anchors, and whether they are clipped to the picture before they are decoded."""
     each = anchors_per_cell(graph, boxes)
@@ -151,14 +151,14 @@ def _box_scales(
     which: str,
     own: tuple[float, float, float, float] | None,
     options: TextGraphOptions,
-    settler: Settler,
+    settler: Reconciler,
 ) -> tuple[float, float, float, float]:
     config = options.pipeline.box_scales if options.pipeline else None
     return settler.settle(f"box coder scales of {which} (y x h w)", own, config, ("--box-scales", options.box_scales))
 
 
 def _detections(
-    graph: Graph, heads: Heads, with_masks: bool, options: TextGraphOptions, settler: Settler
+    graph: Graph, heads: Heads, with_masks: bool, options: TextGraphOptions, settler: Reconciler
 ) -> list[Message]:
     (boxes,), (scores,) = heads.boxes, heads.classes
     config = options.pipeline

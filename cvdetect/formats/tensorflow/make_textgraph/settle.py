@@ -13,7 +13,7 @@ from cvdetect.formats.tensorflow.graphdef import Graph, Node
 from cvdetect.formats.tensorflow.make_textgraph.layers import Body, Constants
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import Pipeline, Suppression
 
-__all__ = ["Settler", "TextGraphOptions", "infer_shapes"]
+__all__ = ["Reconciler", "TextGraphOptions", "infer_shapes"]
 
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class TextGraphOptions:
 
 
 @dataclass(slots=True)
-class Settler:
+class Reconciler:
     """Settles one number after the other for the graph `name`; `facts` collects what was found, in words."""
 
     name: str

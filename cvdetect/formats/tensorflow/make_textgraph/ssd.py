@@ -29,7 +29,7 @@ from cvdetect.formats.tensorflow.make_textgraph.nodes import (
     reshape,
 )
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import MultiscaleAnchors, SsdAnchors, Suppression
-from cvdetect.formats.tensorflow.make_textgraph.settle import Settler, TextGraphOptions, infer_shapes
+from cvdetect.formats.tensorflow.make_textgraph.settle import Reconciler, TextGraphOptions, infer_shapes
 
 __all__ = ["make_ssd"]
 
@@ -39,7 +39,7 @@ Layer = tuple[int, int, int]  # rows, columns, anchors of a cell
 _BEFORE_SUPPRESSION = 10
 
 
-def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, settler: Settler) -> list[Message]:
+def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, settler: Reconciler) -> list[Message]:
     """The nodes of the text graph.
 
     Raises:
@@ -88,7 +88,7 @@ def _grids(
     shapes: dict[str, tuple[int, ...]],
     wh: tuple[int, int],
     options: TextGraphOptions,
-    settler: Settler,
+    settler: Reconciler,
 ) -> list[AnchorGrid]:
     """One grid of anchors for each layer, of the graph's own arithmetic, of pipeline.config, or of options."""
     try:
@@ -152,7 +152,7 @@ def _given(
     return [AnchorGrid(sizes) for sizes in ssd_sizes(anchors, wh)]
 
 
-def _background(graph: Graph, scores: Scores, outputs: int, options: TextGraphOptions, settler: Settler) -> bool:
+def _background(graph: Graph, scores: Scores, outputs: int, options: TextGraphOptions, settler: Reconciler) -> bool:
     """Whether class 0 is the background; told by the graph, else by the number of classes."""
     known = None if scores.background is None else outputs - scores.background
     config = options.pipeline.num_classes if options.pipeline else None
@@ -165,7 +165,7 @@ def _background(graph: Graph, scores: Scores, outputs: int, options: TextGraphOp
     return outputs > classes
 
 
-def _suppression(graph: Graph, options: TextGraphOptions, settler: Settler) -> Suppression:
+def _suppression(graph: Graph, options: TextGraphOptions, settler: Reconciler) -> Suppression:
     found = facts.suppressions(graph)
     own = found[-1] if found else None
     config = options.pipeline.last if options.pipeline else None
@@ -205,7 +205,9 @@ def _priors(
     return [*made, *concat("anchors", names)]
 
 
-def _scores(heads: Heads, outputs: int, scores: Scores, options: TextGraphOptions, settler: Settler) -> list[Message]:
+def _scores(
+    heads: Heads, outputs: int, scores: Scores, options: TextGraphOptions, settler: Reconciler
+) -> list[Message]:
     config = options.pipeline.score_converter if options.pipeline else None
     converter = settler.settle(
         "score converter", scores.converter, config, ("--score-converter", options.score_converter)

@@ -27,7 +27,7 @@ from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.ray.chunks import hand_out
 from cvdetect.jobs.annotate.ray.connection import connected
 from cvdetect.jobs.annotate.ray.pool import Needs, RayPool
-from cvdetect.jobs.annotate.ray.work import Loaded, Order, Sent, absolute, mark_outputs, taken_names
+from cvdetect.jobs.annotate.ray.work import Order, Sent, WorkerConfig, absolute, mark_outputs, taken_names
 from cvdetect.jobs.annotate.settle import contents_of, model_digests, options_of, runtime_of
 from cvdetect.storage import Folder, open_folder
 
@@ -46,7 +46,7 @@ class RayEngine:
     job: AnnotateJob
     root: Folder
     pool: RayPool
-    loaded: Loaded
+    loaded: WorkerConfig
 
     def detect_waiting(self, recorder: Recorder, progress: Progress) -> Summary:
         """Detect in every image that waits; each is recorded as soon as its outcome is here.
@@ -155,15 +155,15 @@ class _Agreement:
 
     def __init__(self, options: Mapping[str, Any], digests: Mapping[str, Any]) -> None:
         self._here = {**options, **contents_of(digests)}
-        self._first: tuple[Loaded, str] | None = None
+        self._first: tuple[WorkerConfig, str] | None = None
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> WorkerConfig:
         """What the first actor has said."""
         assert self._first is not None
         return self._first[0]
 
-    def join(self, loaded: Loaded, where: str) -> None:
+    def join(self, loaded: WorkerConfig, where: str) -> None:
         """Take what an actor on the node `where` has said.
 
         Raises:

@@ -12,7 +12,7 @@ from cvdetect.core.errors import BackendError, CvdetectError, MissingPackage
 from cvdetect.core.progress import Progress
 from cvdetect.jobs.annotate.ray.chunks import Chunk, Event, Finished, Joined, Lost
 from cvdetect.jobs.annotate.ray.connection import answers, head_of
-from cvdetect.jobs.annotate.ray.work import Loaded, Sent
+from cvdetect.jobs.annotate.ray.work import Sent, WorkerConfig
 
 __all__ = ["Needs", "RayPool", "actor_class"]
 
@@ -62,7 +62,7 @@ class RayPool:
         ray: Any,
         order: bytes,
         needs: Needs,
-        agree: Callable[[Loaded, str], None],
+        agree: Callable[[WorkerConfig, str], None],
         send: Callable[[Sequence[str]], Sent],
         progress: Progress,
         *,

@@ -18,9 +18,9 @@ from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import ModelChoice
-from cvdetect.core.progress import Silent
+from cvdetect.core.progress import NullProgress
 from cvdetect.inference.detector import load_detectors
-from cvdetect.inference.pipeline import Flow, run
+from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.jobs.annotate.images import PictureOutputs, copy_name
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.local import PictureSink, read_pictures, reason_of
@@ -33,11 +33,11 @@ from cvdetect.sources import Failed
 from cvdetect.storage import Folder, LocalFolder, is_url
 
 __all__ = [
-    "Loaded",
     "Order",
     "Sent",
     "SentRows",
     "Worker",
+    "WorkerConfig",
     "absolute",
     "mark_outputs",
     "picture_outputs",
@@ -63,7 +63,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class WorkerConfig:
     """What a worker says of the model it has loaded; the first three are a `Detector`'s.
 
     Attributes:
@@ -93,7 +93,7 @@ class Sent:
     rows: tuple[Written, ...] = ()
 
 
-class _Notes(Silent):
+class _Notes(NullProgress):
     """Keeps what it is told, for the person at the driver."""
 
     def __init__(self) -> None:
@@ -129,8 +129,8 @@ class Worker:
         several = None if job.run.backend == "cuda" else 1
         notes = _Notes()
         self._detectors = load_detectors(job.model, job.detect, job.run, notes, most=_IMAGES, workers=several)
-        first, digests = self._detectors[0], model_digests(job, {}, Silent())
-        self.loaded = Loaded(first.name, first.labels, first.ran, options_of(job), digests, tuple(notes.told))
+        first, digests = self._detectors[0], model_digests(job, {}, NullProgress())
+        self.loaded = WorkerConfig(first.name, first.labels, first.ran, options_of(job), digests, tuple(notes.told))
 
     def do(self, names: Iterable[str], sent: Sent) -> tuple[list[Outcome], float]:
         """Detect in the images of these names → what came of each, as far as it got, and the seconds that took.
@@ -152,9 +152,13 @@ class Worker:
         # On a thread of its own, so that signals stay with whatever runs this process.
         with ThreadPoolExecutor(1) as pool:
             work = partial(
-                run, items, self._detectors, [PictureSink(pictures, outcomes.append)], flow=Flow(batch=job.batch)
+                run,
+                items,
+                self._detectors,
+                [PictureSink(pictures, outcomes.append)],
+                flow=PipelineOptions(batch=job.batch),
             )
-            pool.submit(work, progress=Silent()).result()
+            pool.submit(work, progress=NullProgress()).result()
         return outcomes, time.perf_counter() - begin
 
     def _items(self, names: Iterable[str], outcomes: list[Outcome]) -> Iterator[Frame | Failed]:

@@ -12,7 +12,7 @@ CvdetectError                    1  something failed that no branch below names
 ├── SourceError (OSError)        4  an input could not be read
 │   └── SourceNotFound (FileNotFoundError)
 └── SinkError (OSError)          4  an output could not be written
-    └── UnfitName                   one file's own name is why; others can be written
+    └── UnwritableName              one file's own name is why; others can be written
         └── Occupied                a file that is not the run's own lies there
 
 A message is one or two lines: what failed, on which file, why, and what to do.

@@ -136,7 +136,7 @@ def finish(temporary: Path, path: Path) -> None:
     """Put a file that is whole, from `temporary_beside`, where `path` leads.
 
     Raises:
-        SinkError: that is not possible; UnfitName: its name alone is why. The file stays under its temporary name.
+        SinkError: that is not possible; UnwritableName: only its name is why. The file stays under its temporary name.
     """
     target = Target.of(path)
     try:
@@ -178,7 +178,8 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all.
 
     Raises:
-        SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
+        SinkError: the folder or disk does not take it, and nothing half-written stays.
+        UnwritableName: only its name is why.
     """
     with _temporary(path) as temporary:
         temporary.write_bytes(data)
@@ -220,7 +221,8 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     escapes.
 
     Raises:
-        SinkError: the folder or disk does not take it; nothing half-written stays. UnfitName: its name alone is why.
+        SinkError: the folder or disk does not take it, and nothing half-written stays.
+        UnwritableName: only its name is why.
     """
     with _temporary(path) as temporary, _text(temporary.open("wb")) as stream:
         yield stream

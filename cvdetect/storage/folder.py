@@ -114,7 +114,7 @@ class Folder(Protocol):
         """Write a file that appears whole or not at all → its state, with stamp -1 where the store does not state it.
 
         Where `over` is given, that must be what lies there right before the file takes its place. Raises Occupied where
-        it is not, UnfitName, SinkError.
+        it is not, UnwritableName, SinkError.
         """
 
     def create(self, name: str, data: bytes) -> bool:

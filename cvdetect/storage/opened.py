@@ -143,7 +143,7 @@ def reading(shown: str) -> Iterator[None]:
 
 @contextmanager
 def writing(shown: str, what: str = "written") -> Iterator[None]:
-    """What goes wrong inside is a SinkError about the file `shown`: UnfitName where its name alone is the reason."""
+    """What goes wrong inside is a SinkError about the file `shown`: UnwritableName where only its name is why."""
     try:
         yield
     except CvdetectError:

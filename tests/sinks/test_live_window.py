@@ -20,15 +20,15 @@ from tests.display import Screen, screen
 SHOWS = """
 import sys, time
 import numpy as np
-from cvdetect.events import Controls, Silent
-from cvdetect.detections import Detections
-from cvdetect.frame import Frame
-from cvdetect.labels import LabelSet
+from cvdetect.core.progress import Controls, NullProgress
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import Frame
+from cvdetect.core.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.live_window import LiveWindow
 from cvdetect.sinks.render import Renderer
 
-class Tells(Silent):
+class Prints(NullProgress):
     def note(self, message): print(message, flush=True)
     warn = note
 
@@ -44,7 +44,7 @@ controls = Watched()
 controls.min_score = 0.333
 renderer = Renderer(LabelSet({0: "dog"}, {}, 0), DrawStyle())
 index, score = 0, None
-with LiveWindow(renderer, controls, caption=lambda: "30.0 fps", lowest=0.1, progress=Tells()) as window:
+with LiveWindow(renderer, controls, caption=lambda: "30.0 fps", lowest=0.1, progress=Prints()) as window:
     while not controls.stopping:
         if controls.min_score != score:
             score = controls.min_score

@@ -150,7 +150,7 @@ class _PutDown:
 
         Raises:
             UsageError: a user's file lies in the place of one of the `shared`; nothing has been moved.
-            UnfitName: a folder of the user's own, or a file, has a file's name; all others are in their places.
+            UnwritableName: a folder of the user's own, or a file, has a file's name; all others are in their places.
         """
         self._check(shared)
         unfit: dict[str, UnwritableName] = {}

@@ -25,7 +25,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sinks.live_window import LiveWindow
+from cvdetect.sinks.window import LiveWindow
 from cvdetect.sinks.render import Renderer
 
 class Prints(NullProgress):

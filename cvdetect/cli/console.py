@@ -20,6 +20,7 @@ from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.printable import encodable, printable
 from cvdetect.core.redact import redact
+from cvdetect.sinks import PlainSink
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -117,18 +118,13 @@ def _bar(unit: str, console: Console) -> Progress:
     )
 
 
-class DetectionTable:
+class DetectionTable(PlainSink):
     """A `Sink` that prints a table of each picture's detections."""
 
     def __init__(self, labels: LabelSet, paths: Mapping[str, Path]) -> None:
         self._labels = labels
         self._paths = paths
         self._console = stdout_console()
-
-    def __enter__(self) -> DetectionTable:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Print one picture's table, and where its annotated copy lies."""

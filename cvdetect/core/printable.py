@@ -1,4 +1,4 @@
-"""Text on its way to a terminal: no control characters from names and labels, and no encoding that ends a command."""
+"""Text for people: safe for any terminal and encoding, numbers with their nouns, numbered names in a natural order."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import sys
 import unicodedata
 from typing import IO
 
-__all__ = ["encodable", "is_utf8", "json_text", "natural_key", "printable", "write_safely"]
-
+__all__ = ["counted", "encodable", "is_utf8", "json_text", "natural_key", "printable", "write_safely"]
 
 _HANDLER = "cvdetect"
 _ASCII = {
@@ -94,7 +93,9 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(_HANDLER, _replace)
 
 
-# The order a person expects of numbered names.
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 image`` or ``2 images``; `plural` is needed where it is not `noun` with an s (``2 boxes``)."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:

@@ -18,7 +18,7 @@ from cvdetect.inference.pipeline import Summary, run
 from cvdetect.models.load import model_inputs
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sinks.images import Crops, PictureFiles, check_suffix, output_names
+from cvdetect.sinks.images import Crops, ImageFiles, check_suffix, output_names
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
@@ -161,7 +161,7 @@ def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: 
     if job.json is not None:
         sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
     if job.save:
-        sinks.append(PictureFiles(paths, renderer))
+        sinks.append(ImageFiles(paths, renderer))
     if job.crops is not None:
         folder = Path(job.crops)
         names = _in_folder(list(paths), piped, folder)

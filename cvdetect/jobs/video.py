@@ -23,7 +23,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
 from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
 from cvdetect.models.load import model_inputs
-from cvdetect.sinks import Sink
+from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
@@ -238,18 +238,13 @@ def _expected(job: VideoJob, source: VideoSource) -> int | None:
     return max(0, last - round(job.start * info.rate))
 
 
-class _Counts:
+class _Counts(PlainSink):
     """A sink that counts detections by label, and the labels of each number, in the frames that were looked at."""
 
     def __init__(self, labels: LabelSet, objects: Counter[str]) -> None:
         self._labels = labels
         self._objects = objects
         self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
-
-    def __enter__(self) -> _Counts:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
     def write(self, frame: Frame, found: Detections) -> None:
         if frame.held:

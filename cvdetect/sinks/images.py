@@ -18,35 +18,36 @@ from cvdetect.core.files import check_writable, write_whole
 from cvdetect.core.frame import NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.tags import with_tags
+from cvdetect.sinks import PlainSink
 from cvdetect.sinks.draw import crop
 from cvdetect.sinks.render import Renderer
 
 __all__ = [
     "JPEG_SUFFIXES",
     "Crops",
-    "PictureFiles",
+    "ImageFiles",
     "check_suffix",
-    "encode_picture",
+    "encode_image",
     "folder_name",
     "output_names",
     "shrink",
-    "write_picture",
+    "write_image",
 ]
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif")
 _WITH_METADATA = (".jpg", ".png", ".webp", ".avif")  # by OpenCV
 
 
-def write_picture(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
+def write_image(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
     """Encode `image` as the suffix of `path` says and write it whole, with the metadata that its file's copy keeps.
 
     Raises:
         SinkError: it cannot be encoded or written.
     """
-    write_whole(path, encode_picture(path, image, kept=kept))
+    write_whole(path, encode_image(path, image, kept=kept))
 
 
-def encode_picture(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kept = NOTHING_KEPT) -> bytes:
+def encode_image(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kept = NOTHING_KEPT) -> bytes:
     """The bytes of a picture file of the format that the suffix of `path` names.
 
     JPEG, PNG, WebP, AVIF and TIFF hold `kept`; in others it is lost.
@@ -137,24 +138,19 @@ def _name(path: Path, stem: str) -> str:
     return f"{stem}_detected{suffix}"
 
 
-class PictureFiles:
+class ImageFiles(PlainSink):
     """Writes an annotated copy of each frame to the path that `paths` gives its name."""
 
     def __init__(self, paths: Mapping[str, Path], renderer: Renderer) -> None:
         self._paths = paths
         self._renderer = renderer
 
-    def __enter__(self) -> PictureFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
     def write(self, frame: Frame, found: Detections) -> None:
         """Draw and write one picture."""
-        write_picture(self._paths[frame.name], self._renderer.drawn(frame, found), frame.kept)
+        write_image(self._paths[frame.name], self._renderer.drawn(frame, found), frame.kept)
 
 
-class Crops:
+class Crops(PlainSink):
     """Writes each detection as a picture of its own: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first.
 
     Args:
@@ -180,8 +176,6 @@ class Crops:
         check_writable(self._folder / "x.jpg")
         return self
 
-    def __exit__(self, *_: object) -> None: ...
-
     def write(self, frame: Frame, found: Detections) -> None:
         """Cut out and write the objects of one frame."""
         picture, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
@@ -189,7 +183,7 @@ class Crops:
             folder = self._folder / folder_name(self._labels.label(int(class_id)), int(class_id))
             path = folder / f"{self._stems[frame.name]}_{number}.jpg"
             self._check(path)
-            write_picture(path, crop(picture, box), profile)
+            write_image(path, crop(picture, box), profile)
 
 
 def folder_name(label: str, class_id: int) -> str:

@@ -15,7 +15,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Look
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.progress import Progress
-from cvdetect.sinks import Sink
+from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.render import Renderer
 from cvdetect.sinks.video import STEADY, VideoFile, container_of
 
@@ -82,17 +82,12 @@ class ConstantFrameRate:
 # The newest result, for a thread that shows it in its own time.
 
 
-class LatestFrame:
+class LatestFrame(PlainSink):
     """A `Sink` that keeps one frame with its detections until it is taken or a newer one comes."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._kept: tuple[Frame, Detections] | None = None
-
-    def __enter__(self) -> LatestFrame:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Keep this one."""
@@ -131,7 +126,7 @@ class Snapshot:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-class LiveStats:
+class LiveStats(PlainSink):
     """A `Sink` that counts; `now` may be read from any thread. `age_s` tells how old a frame is, in seconds."""
 
     def __init__(self, labels: LabelSet, age_s: Callable[[Frame], float]) -> None:
@@ -139,11 +134,6 @@ class LiveStats:
         self._age_s = age_s
         self._moments: deque[float] = deque()
         self.now = Snapshot()
-
-    def __enter__(self) -> LiveStats:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Take one frame into account."""

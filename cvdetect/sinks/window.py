@@ -14,7 +14,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError
 from cvdetect.core.frame import Frame, Image
 from cvdetect.core.progress import Controls, NullProgress, Progress
-from cvdetect.sinks.images import write_picture
+from cvdetect.sinks.images import write_image
 from cvdetect.sinks.render import Renderer
 
 __all__ = ["LiveWindow", "Window", "captioned", "fit", "why_no_window"]
@@ -181,7 +181,7 @@ class LiveWindow:
         stem = f"snapshot_{frame.index:06d}"
         path = next(p for n in count() if not (p := self._folder / f"{stem}{f'_{n}' if n else ''}.jpg").exists())
         try:
-            write_picture(path, picture)
+            write_image(path, picture)
         except SinkError as error:
             self._progress.error(str(error))
         else:

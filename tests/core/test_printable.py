@@ -1,4 +1,4 @@
-"""Text for terminals: nothing that a terminal obeys, nothing that an encoding lacks."""
+"""Text for people: safe for any terminal and encoding, and numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.core.printable import encodable, json_text, printable
+from cvdetect.core.printable import counted, encodable, json_text, printable
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437", "gbk"]
 
@@ -53,3 +53,8 @@ def test_json_stays_the_same_json_in_any_encoding(text: str, encoding: str) -> N
     line = json_text(json.dumps({"label": text}, ensure_ascii=False), stream)
     assert json.loads(line.encode(encoding, "backslashreplace").decode(encoding)) == {"label": text}
     assert not set(line) & set("\x7f\x9b\u200b\u202e")
+
+
+def test_numbers_take_their_nouns_in_the_singular_and_plural() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(n, "box", "boxes") for n in (1, 2)] == ["1 box", "2 boxes"]

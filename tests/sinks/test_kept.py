@@ -14,7 +14,7 @@ from PIL import ImageCms, TiffImagePlugin
 
 from cvdetect.core.frame import Kept
 from cvdetect.core.tags import directories, harmless, with_tags
-from cvdetect.sinks.images import JPEG_SUFFIXES, encode_picture, output_names
+from cvdetect.sinks.images import JPEG_SUFFIXES, encode_image, output_names
 from cvdetect.sources.images import read_picture_file
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -47,7 +47,7 @@ def test_copies_are_upright_and_keep_profile_camera_and_date_but_no_place_and_no
     extra = {"tiffinfo": camera_exif()} if source == ".tiff" else {"exif": camera_exif().tobytes()}
     Pil.fromarray(IMAGE).save(path, FORMATS[source], icc_profile=PROFILE, **extra)
     picture = read_picture_file(path)
-    copy = encode_picture(Path(f"o{target}"), picture.image, kept=picture.kept)
+    copy = encode_image(Path(f"o{target}"), picture.image, kept=picture.kept)
     with Pil.open(io.BytesIO(copy)) as shown:
         assert shown.size == (20, 30) and shown.info["icc_profile"] == PROFILE
         main, more, place = parts(shown.getexif())
@@ -59,17 +59,17 @@ def test_copies_are_upright_and_keep_profile_camera_and_date_but_no_place_and_no
 
 def test_each_suffix_of_jpeg_is_written_as_jpeg() -> None:
     for suffix in JPEG_SUFFIXES:
-        assert encode_picture(Path(f"o{suffix.upper()}"), IMAGE) == encode_picture(Path("o.jpg"), IMAGE)
+        assert encode_image(Path(f"o{suffix.upper()}"), IMAGE) == encode_image(Path("o.jpg"), IMAGE)
         assert output_names([f"a{suffix}"], Path())[f"a{suffix}"] == Path(f"a_detected{suffix}")
 
 
 def test_a_format_without_a_place_for_it_is_written_all_the_same() -> None:
     kept = Kept(PROFILE, harmless(camera_exif().tobytes()))
-    assert encode_picture(Path("o.bmp"), IMAGE, kept=kept) == encode_picture(Path("o.bmp"), IMAGE)
+    assert encode_image(Path("o.bmp"), IMAGE, kept=kept) == encode_image(Path("o.bmp"), IMAGE)
 
 
 def test_a_profile_that_the_format_refuses_is_left_out() -> None:
-    with Pil.open(io.BytesIO(encode_picture(Path("o.png"), IMAGE, kept=Kept(b"no profile")))) as shown:
+    with Pil.open(io.BytesIO(encode_image(Path("o.png"), IMAGE, kept=Kept(b"no profile")))) as shown:
         assert shown.size == (30, 20) and "icc_profile" not in shown.info
 
 

@@ -17,7 +17,7 @@ from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
 from cvdetect.jobs.annotate.own import Look, OwnFiles, Rows, row_of
 from cvdetect.sinks.draw import crop
-from cvdetect.sinks.images import JPEG_SUFFIXES, encode_picture, folder_name, shrink
+from cvdetect.sinks.images import JPEG_SUFFIXES, encode_image, folder_name, shrink
 from cvdetect.sinks.render import Renderer
 from cvdetect.storage import ABSENT, Folder
 
@@ -104,7 +104,7 @@ class PictureOutputs:
     def make(self, frame: Frame, found: Detections) -> list[Made]:
         """The pictures of one image, ready to be written. For one thread at a time."""
         return [
-            Made(kind, path, encode_picture(PurePosixPath(path), image, quality, _kept(kind, frame)))
+            Made(kind, path, encode_image(PurePosixPath(path), image, quality, _kept(kind, frame)))
             for kind in self.folders
             for path, image, quality in self._makers[kind](frame, found)
         ]

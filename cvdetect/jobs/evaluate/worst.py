@@ -16,7 +16,7 @@ from cvdetect.jobs.evaluate.arrays import Floats, Ints
 from cvdetect.jobs.evaluate.report import Report, Scored
 from cvdetect.jobs.evaluate.score import RIGHT, unmatched
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
-from cvdetect.sinks.images import write_picture
+from cvdetect.sinks.images import write_image
 from cvdetect.sources.images import read_picture_file
 
 __all__ = ["Gallery", "check_worst", "worst_images", "write_worst"]
@@ -62,7 +62,7 @@ def write_worst(gallery: Gallery, report: Report, pictures: Mapping[int, Path]) 
     for place, image in enumerate(worst_images(report.judged, report.at, sorted(pictures))[: gallery.count], start=1):
         path = gallery.folder / f"{place:0{digits}d}_{pictures[image].stem}.jpg"
         picture = read_picture_file(pictures[image], gallery.max_pixels).image
-        write_picture(path, _drawn(report, image, picture, blur, gallery.style))
+        write_image(path, _drawn(report, image, picture, blur, gallery.style))
         written.append(path)
     return written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,14 @@ def own_imports(path: Path) -> Iterator[str]:
 def test_every_row_names_rooms_that_exist() -> None:
     rooms = {room_of(path) for path in files()}
     assert set(RANK) == rooms
+
+
+def test_the_drawing_shows_these_rows() -> None:
+    drawing = (PACKAGE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    rooms = re.findall(r'y="([\d.]+)" text-anchor="middle" font-weight="600">(\w+)/<', drawing)
+    rows = {height: {name for y, name in rooms if y == height} for height in dict(rooms)}
+    in_code = [set(row) for row in ROWS if not row[0].startswith("__")]
+    assert [rows[height] for height in sorted(rows, key=float)] == in_code
 
 
 def test_no_file_is_longer_than_400_lines_and_no_function_than_50() -> None:

@@ -14,7 +14,7 @@ _Own = TypeVar("_Own", bound="PlainSink")
 
 
 class Sink(Protocol):
-    """One place that results go to: a context, entered before the first frame and left after the last or on an error."""
+    """One place that results go to: a context that is entered before the first frame and left after the last."""
 
     def __enter__(self) -> Sink:
         """Open the output; raises a SinkError where that is impossible."""
@@ -32,7 +32,8 @@ class PlainSink(ABC):
     def __enter__(self: _Own) -> _Own:
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        return None
 
     @abstractmethod
     def write(self, frame: Frame, found: Detections) -> None:

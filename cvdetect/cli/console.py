@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,34 +15,30 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cvdetect.core.detections import Detections
-from cvdetect.core.frame import Frame
-from cvdetect.core.labels import LabelSet
 from cvdetect.core.printable import encodable, printable
 from cvdetect.core.redact import redact
-from cvdetect.sinks import PlainSink
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from cvdetect.jobs.doctor import Finding
-    from cvdetect.jobs.video import VideoReport
+__all__ = ["ConsoleProgress", "print_line", "print_path", "print_table"]
 
-__all__ = [
-    "ConsoleProgress",
-    "DetectionTable",
-    "print_findings",
-    "print_table",
-    "print_video_report",
-    "shown",
-    "stdout_console",
-]
+
+def print_line(message: str, style: str = "", label: str = "") -> None:
+    """Print a line of results on standard output."""
+    _say(_stdout(), message, style, label)
+
+
+def print_path(path: Path) -> None:
+    """Print where a result lies."""
+    console = _stdout()
+    _say(console, str(path), "dim", _shown(console, "→"))
 
 
 def _say(console: Console, message: str, style: str = "", label: str = "") -> None:
     """Print a message as it is: no markup, no emoji codes, no escape sequences of its own."""
     text = Text.assemble((label, style), " ") if label else Text(style=style)
-    console.print(text + Text(shown(console, message, lines=True)), soft_wrap=True)
+    console.print(text + Text(_shown(console, message, lines=True)), soft_wrap=True)
 
 
 class ConsoleProgress:
@@ -60,7 +56,7 @@ class ConsoleProgress:
         if self._quiet or not self._console.is_terminal or total == 1:
             return
         self._bar = _bar(unit, self._console)
-        self._task = self._bar.add_task(escape(shown(self._console, task)), total=total)
+        self._task = self._bar.add_task(escape(_shown(self._console, task)), total=total)
         self._bar.start()
 
     def advance(self, amount: int = 1) -> None:
@@ -118,62 +114,6 @@ def _bar(unit: str, console: Console) -> Progress:
     )
 
 
-class DetectionTable(PlainSink):
-    """A `Sink` that prints a table of each picture's detections."""
-
-    def __init__(self, labels: LabelSet, paths: Mapping[str, Path]) -> None:
-        self._labels = labels
-        self._paths = paths
-        self._console = stdout_console()
-
-    def write(self, frame: Frame, found: Detections) -> None:
-        """Print one picture's table, and where its annotated copy lies."""
-        width, height = frame.wh
-        title = f"{frame.name} ({width}x{height})"
-        if len(found):
-            rows = [self._row(found, i) for i in range(len(found))]
-            print_table(["label", ">score", ">x1", ">y1", ">x2", ">y2"], rows, title, self._console)
-        else:
-            _say(self._console, f"{title}: nothing found")
-        if frame.name in self._paths:
-            _say(self._console, str(self._paths[frame.name]), "dim", shown(self._console, "→"))
-
-    def _row(self, found: Detections, i: int) -> list[str]:
-        label = self._labels.label(int(found.class_id[i]))
-        return [label, f"{found.score[i]:.2f}", *(f"{v:.0f}" for v in found.xyxy[i])]
-
-
-def print_video_report(report: VideoReport) -> None:
-    """Print how a video went: frames, time, what ran, objects by class, and where the annotated copy lies."""
-    console = stdout_console()
-    done, seconds = report.summary.done, report.seconds
-    looked = report.summary.looked
-    frames = f"{done} frames" if looked == done else f"{done} frames ({looked} looked at)"
-    _say(console, f"{frames} in {seconds:.1f} s, {report.fps:.1f} frames a second, by {report.ran}")
-    if report.objects:
-        a_frame = ">a frame" if looked == done else ">a frame looked at"
-        tracked = report.tracked
-        headers = ["label", ">detections", a_frame, *([] if tracked is None else [">objects"])]
-        rows = [
-            [label, str(count), f"{count / looked:.2f}", *([] if tracked is None else [str(tracked[label])])]
-            for label, count in report.objects.most_common()
-        ]
-        print_table(headers, rows, console=console)
-    if report.out and done:
-        _say(console, str(report.out), "dim", shown(console, "→"))
-
-
-def print_findings(findings: Iterable[Finding]) -> bool:
-    """Print a diagnosis as a table; False where something needs mending."""
-    rows, styles, topic = [], [], ""
-    for finding in findings:
-        rows.append(["" if finding.topic == topic else finding.topic, finding.name, finding.value])
-        styles.append("" if finding.good else "bold red")
-        topic = finding.topic
-    print_table(["topic", "~what", "~state"], rows, "cvdetect doctor", sections=True, styles=styles)
-    return not any(styles)
-
-
 # Tables that fit the terminal: numbers and names stay whole, text wraps, and what is too wide goes below.
 
 _UNBOUNDED = 10_000  # characters
@@ -182,13 +122,13 @@ _FRAME = 4  # what a frame takes besides
 _WRAPPED = 16  # text is wrapped to columns of at least this width
 
 
-def stdout_console() -> Console:
+def _stdout() -> Console:
     """A console on standard output; where that is no terminal and COLUMNS is not set, lines may have any width."""
     free = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal()
     return Console(file=sys.stdout, width=_UNBOUNDED if free else None, highlight=False, emoji=False)
 
 
-def shown(console: Console, text: str, lines: bool = False) -> str:
+def _shown(console: Console, text: str, lines: bool = False) -> str:
     """`text` as it can be shown there, without control characters and passwords; `lines` keeps the ends of lines."""
     return encodable(printable(redact(text), lines), console.encoding)
 
@@ -215,14 +155,14 @@ def print_table(
         sections: draw a line before each row that has a first cell.
         styles: one a row, or none.
     """
-    console = console or stdout_console()
+    console = console or _stdout()
     columns = [
-        _Column.of(header, [row[i] for row in rows], lambda text: shown(console, text))
+        _Column.of(header, [row[i] for row in rows], lambda text: _shown(console, text))
         for i, header in enumerate(headers)
     ]
     styles = styles or [""] * len(rows)
     if title:
-        console.print(Text(shown(console, title), style="bold"), overflow="fold")
+        console.print(Text(_shown(console, title), style="bold"), overflow="fold")
     kept = _without_least(columns, console.width)
     for part in _parts(kept, console.width):
         console.print(_table(part, console.width, sections, styles))

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cvdetect.cli.main import Settings
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from cvdetect.jobs.doctor import DoctorReport
+
+__all__ = ["command", "print_report"]
 
 
-@click.command("doctor", short_help="Tell what this machine can run.")
+@click.command("doctor", short_help="Show what this machine can run.")
 @click.pass_obj
 def command(settings: Settings) -> int:
-    """Tell what this machine can run: versions, OpenCV's build, backends, windows, codecs, models on disk.
+    """Show what this machine can run: versions, OpenCV's build, backends, windows, codecs, models on disk.
 
-    Everything is tried, nothing is believed. Exits 3 where something needs mending.
+    Each is tested by using it. The exit code is 3 where something needs repair.
     """
-    from cvdetect.cli.console import print_findings
-    from cvdetect.jobs.doctor import diagnose
-    from cvdetect.models.registry import load_models
-    from cvdetect.models.store import Store
+    from cvdetect.jobs.doctor import DoctorJob, diagnose
 
-    registry = load_models(Path(settings.models) if settings.models else None)
-    store = Store(Path(settings.cache_dir) if settings.cache_dir else None)
-    return 0 if print_findings(diagnose(registry, store)) else 3
+    report = diagnose(DoctorJob(registry=settings.registry, cache=settings.cache), settings.progress())
+    print_report(report)
+    return report.exit_code
+
+
+def print_report(report: DoctorReport) -> None:
+    """Print a diagnosis as a table; what needs repair is red."""
+    from cvdetect.cli.console import print_table
+
+    rows, topic = [], ""
+    for finding in report.findings:
+        rows.append(["" if finding.topic == topic else finding.topic, finding.name, finding.value])
+        topic = finding.topic
+    styles = ["" if finding.good else "bold red" for finding in report.findings]
+    print_table(["topic", "~what", "~state"], rows, "cvdetect doctor", sections=True, styles=styles)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, OUT_FOLDER, detecting, drawing, max_pixels
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cvdetect.jobs.image import ImageResult
+
+__all__ = ["command", "print_result"]
 
 
 @click.command("image", short_help="Detect objects in images.")
@@ -38,9 +43,27 @@ def command(settings: Settings, /, no_save: bool, **job: Any) -> int:
     cvdetect image photo.jpg --json - --no-save
     curl -s https://example.org/photo.jpg | cvdetect image - -o found.jpg
     """
-    from cvdetect.cli.console import ConsoleProgress, DetectionTable
     from cvdetect.jobs.image import ImageJob, detect_images
 
-    extra = [] if job["json"] == "-" else [DetectionTable]
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
-    return detect_images(ImageJob(save=not no_save, **job), extra, progress).exit_code
+    on_result = None if job["json"] == "-" else print_result
+    return detect_images(ImageJob(save=not no_save, on_result=on_result, **job), settings.progress()).exit_code
+
+
+def print_result(result: ImageResult) -> None:
+    """Print a table of one image's detections, and where its annotated copy lies."""
+    from cvdetect.cli.console import print_line, print_path, print_table
+
+    width, height = result.frame.wh
+    title = f"{result.frame.name} ({width}x{height})"
+    if len(result.found):
+        print_table(["label", ">score", ">x1", ">y1", ">x2", ">y2"], list(_rows(result)), title)
+    else:
+        print_line(f"{title}: nothing found")
+    if result.out:
+        print_path(result.out)
+
+
+def _rows(result: ImageResult) -> Iterator[list[str]]:
+    found = result.found
+    for class_id, score, box in zip(found.class_id, found.score, found.xyxy, strict=True):
+        yield [result.labels.label(int(class_id)), f"{score:.2f}", *(f"{v:.0f}" for v in box)]

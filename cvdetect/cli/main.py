@@ -8,7 +8,9 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,13 +19,16 @@ from cvdetect.core.errors import CvdetectError, SinkError, SourceError, UsageErr
 from cvdetect.core.printable import encodable, printable, write_safely
 from cvdetect.core.redact import redact
 
+if TYPE_CHECKING:
+    from cvdetect.core.progress import Progress
+
 __all__ = ["COMMANDS", "Settings", "cli", "run"]
 
 # Name → module and one line of help: commands are imported when they are called, so that --help answers at once.
 COMMANDS = {
     "annotate": ("cvdetect.cli.annotate", "Write annotation files for a folder of images."),
     "bench": ("cvdetect.cli.bench", "Time models stage by stage."),
-    "doctor": ("cvdetect.cli.doctor", "Tell what this machine can run."),
+    "doctor": ("cvdetect.cli.doctor", "Show what this machine can run."),
     "eval": ("cvdetect.cli.evaluate", "Measure a model against ground truth."),
     "image": ("cvdetect.cli.image", "Detect objects in images."),
     "video": ("cvdetect.cli.video", "Detect objects in a video."),
@@ -42,6 +47,22 @@ class Settings:
         self.models: str | None = None
         self.cache_dir: str | None = None
         self.offline = False
+
+    @property
+    def registry(self) -> Path | None:
+        """The models.yaml that --models names."""
+        return Path(self.models) if self.models else None
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder that --cache-dir names."""
+        return Path(self.cache_dir) if self.cache_dir else None
+
+    def progress(self) -> Progress:
+        """What reports on a running job on standard error."""
+        from cvdetect.cli.console import ConsoleProgress
+
+        return ConsoleProgress(self.quiet, self.verbose)
 
 
 class _HelpFormatter(click.HelpFormatter):

@@ -230,8 +230,8 @@ def _model(given: dict[str, Any]) -> ModelChoice:
         pad_value=given.pop("pad_value"),
         size=parse_size(size) if size else None,
         resize=given.pop("resize"),
-        registry=Path(settings.models) if settings.models else None,
-        cache=Path(settings.cache_dir) if settings.cache_dir else None,
+        registry=settings.registry,
+        cache=settings.cache,
         offline=settings.offline,
     )
 

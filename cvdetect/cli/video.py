@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, detecting, drawing
 from cvdetect.core.errors import UsageError
+from cvdetect.core.printable import counted
 from cvdetect.core.targets import is_standard_output
 
-__all__ = ["command", "parse_time"]
+if TYPE_CHECKING:
+    from cvdetect.jobs.video import VideoReport
+
+__all__ = ["command", "parse_time", "print_report"]
 
 
 def parse_time(text: str, option: str) -> float:
@@ -59,15 +63,39 @@ def command(settings: Settings, /, input_: str, no_audio: bool, start: str | Non
     cvdetect video in.mp4 --out out.mp4
     cvdetect video in.mp4 --json found.jsonl --every 5 --start 1:00 --end 1:30
     """
-    from cvdetect.cli.console import ConsoleProgress, print_video_report
     from cvdetect.jobs.video import VideoJob, detect_video
 
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
     times: dict[str, Any] = {
         "start": parse_time(start, "--start") if start else 0.0,
         "end": parse_time(end, "--end") if end else None,
     }
-    report = detect_video(VideoJob(input=input_, audio=not no_audio, **times, **job), progress)
+    report = detect_video(VideoJob(input=input_, audio=not no_audio, **times, **job), settings.progress())
     if not any(is_standard_output(job[key]) for key in ("json", "out")):
-        print_video_report(report)
-    return report.summary.exit_code
+        print_report(report)
+    return report.exit_code
+
+
+def print_report(report: VideoReport) -> None:
+    """Print how a run went: frames, time, what ran, objects by label, and where the annotated video lies."""
+    from cvdetect.cli.console import print_line, print_path
+
+    done, looked = report.summary.done, report.summary.looked
+    frames = counted(done, "frame") if looked == done else f"{counted(done, 'frame')} ({looked} looked at)"
+    print_line(f"{frames} in {report.seconds:.1f} s, {report.fps:.1f} frames a second, by {report.ran}")
+    if report.objects:
+        _print_objects(report)
+    if report.out and done:
+        print_path(report.out)
+
+
+def _print_objects(report: VideoReport) -> None:
+    from cvdetect.cli.console import print_table
+
+    looked, tracked = report.summary.looked, report.tracked
+    a_frame = ">a frame" if looked == report.summary.done else ">a frame looked at"
+    headers = ["label", ">detections", a_frame, *([] if tracked is None else [">objects"])]
+    rows = [
+        [label, str(count), f"{count / looked:.2f}", *([] if tracked is None else [str(tracked.get(label, 0))])]
+        for label, count in report.objects.items()
+    ]
+    print_table(headers, rows)

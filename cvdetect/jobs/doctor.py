@@ -1,11 +1,11 @@
-"""What this machine can run, found out by trying it."""
+"""The job of ``cvdetect doctor``: what this machine can run, found out by trying it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +15,13 @@ import numpy as np
 
 from cvdetect.core.errors import CvdetectError, MissingPackage
 from cvdetect.core.options import usable_cores
+from cvdetect.core.progress import Controls, NullProgress, Progress
 
 if TYPE_CHECKING:
     from cvdetect.models.registry import Registry
     from cvdetect.models.store import Store
 
-__all__ = ["Finding", "cv2_owners", "diagnose"]
+__all__ = ["DoctorJob", "DoctorReport", "Finding", "cv2_owners", "diagnose"]
 
 _IMPORTERS = {
     "Darknet": "readNetFromDarknet",
@@ -31,9 +32,22 @@ _IMPORTERS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorJob:
+    """Which models to look for, and where.
+
+    Attributes:
+        registry: a models.yaml read on top of the shipped one.
+        cache: where weights lie; None takes the platform's user cache directory.
+    """
+
+    registry: Path | None = None
+    cache: Path | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the diagnosis; `good` is False where something needs mending."""
+    """One line of the diagnosis; `good` is False where something needs repair."""
 
     topic: str
     name: str
@@ -41,13 +55,48 @@ class Finding:
     good: bool = True
 
 
-def diagnose(registry: Registry, store: Store) -> Iterator[Finding]:
-    """All findings, in the order a person reads them; one that fails is a finding itself."""
-    for part in (_versions, _opencv, _network, _cuda, _screen, _codecs, lambda: _models(registry, store)):
-        try:
-            yield from part()
-        except CvdetectError as error:
-            yield Finding("problem", type(error).__name__, str(error), good=False)
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """All findings, in the order a person reads them."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where something needs repair."""
+        return 0 if all(finding.good for finding in self.findings) else 3
+
+
+def diagnose(job: DoctorJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> DoctorReport:
+    """Try what this machine can run. A test that fails is a finding itself.
+
+    Raises:
+        RegistryError: a models.yaml cannot be read.
+    """
+    from cvdetect.models.registry import load_models
+    from cvdetect.models.store import Store
+
+    registry, store = load_models(job.registry), Store(job.cache)
+    tests: tuple[Callable[[], Iterator[Finding]], ...]
+    tests = (_versions, _opencv, _network, _cuda, _screen, _codecs, lambda: _models(registry, store))
+    findings: list[Finding] = []
+    progress.begin("testing", len(tests), "topics")
+    try:
+        for test in tests:
+            if controls is not None and controls.stopping:
+                break
+            findings += _tried(test)
+            progress.advance()
+    finally:
+        progress.end()
+    return DoctorReport(tuple(findings))
+
+
+def _tried(test: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from test()
+    except CvdetectError as error:
+        yield Finding("problem", type(error).__name__, str(error), good=False)
 
 
 def _versions() -> Iterator[Finding]:
@@ -76,8 +125,8 @@ def cv2_owners() -> list[str]:
 def _owners() -> Finding:
     owners = cv2_owners()
     if len(owners) > 1:
-        cure = "they overwrite each other's cv2 folder: uninstall all of them, then install one"
-        return Finding("versions", "OpenCV package", f"{', '.join(owners)}: {cure}", good=False)
+        hint = "they overwrite each other's cv2 folder: uninstall all of them, then install one"
+        return Finding("versions", "OpenCV package", f"{', '.join(owners)}: {hint}", good=False)
     return Finding("versions", "OpenCV package", owners[0] if owners else "none (a build of your own)")
 
 

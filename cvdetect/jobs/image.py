@@ -1,22 +1,24 @@
-"""``cvdetect image`` as a library call: pictures in; annotated copies, JSON Lines and crops out."""
+"""The job of ``cvdetect image``: images in; annotated copies, JSON Lines and crops out."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cvdetect.core.frame import MAX_PIXELS
+from cvdetect.core.detections import Detections
+from cvdetect.core.frame import MAX_PIXELS, Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import NullProgress, Progress
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
 from cvdetect.models.load import model_inputs
-from cvdetect.sinks import Sink
+from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.images import Crops, ImageFiles, check_suffix, output_names
 from cvdetect.sinks.json_lines import JsonLines
@@ -35,15 +37,32 @@ from cvdetect.sources.images import (
 )
 from cvdetect.sources.kinds import is_list_file
 
-__all__ = ["ImageJob", "detect_images"]
+__all__ = ["ImageJob", "ImageReport", "ImageResult", "detect_images"]
 
-# For so few pictures the slower first forward with Winograd costs more than it saves later.
+# For so few images the slower first forward with Winograd costs more than it saves later.
 _FEW_IMAGES = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageResult:
+    """What was found in one image.
+
+    Attributes:
+        frame: the image, and the name it was given by.
+        found: its detections, best score first.
+        labels: the model's labels.
+        out: its annotated copy; None where none is written.
+    """
+
+    frame: Frame
+    found: Detections
+    labels: LabelSet
+    out: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageJob:
-    """What to do with which pictures.
+    """What to do with which images.
 
     Attributes:
         inputs: file names, patterns, ``@FILE`` for a list of paths, ``-`` for an image from standard input.
@@ -52,9 +71,10 @@ class ImageJob:
         save: write annotated copies.
         show: show each in a window.
         json: a file for JSON Lines, "-" for standard output.
-        crops: a folder for a picture of each detection.
-        blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
-        max_pixels: larger pictures are not decoded; they fail.
+        crops: a folder for a cut-out of each detection.
+        blur: classes (names or ids, or "all") to pixelate in every image that is written or shown.
+        max_pixels: larger images are not decoded; they fail.
+        on_result: called with each image's result as soon as it is there, in the order of the inputs.
     """
 
     inputs: tuple[str, ...]
@@ -69,18 +89,35 @@ class ImageJob:
     blur: tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    on_result: Callable[[ImageResult], None] | None = None
 
 
-# Makes one more sink (the console's table) once the labels and the pictures' paths are known.
-ExtraSink = Callable[[LabelSet, Mapping[str, Path]], Sink]
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """How a run went.
+
+    Attributes:
+        summary: how many images were done, and which failed.
+        ran: what ran the network; empty where there was no image to run it on.
+        objects: label → detections in all images.
+    """
+
+    summary: Summary
+    ran: str = ""
+    objects: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all were done, 1 some, 4 none, 130 or 143 interrupted."""
+        return self.summary.exit_code
 
 
-def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Progress = NullProgress()) -> Summary:
-    """Do `job`. Inputs that cannot be read are told and counted; the others are done.
+def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> ImageReport:
+    """Detect in images. Inputs that cannot be read are reported and counted; the others are done.
 
     Raises:
-        UsageError: an option that cannot be met.
-        ModelError: the model or backend cannot be had.
+        UsageError: an option is wrong.
+        ModelError: the model or backend is not available.
         SinkError: an output cannot be written.
     """
     check_max_pixels(job.max_pixels)
@@ -90,20 +127,21 @@ def detect_images(job: ImageJob, extra: Sequence[ExtraSink] = (), progress: Prog
     paths = _output_paths(job, names, piped)
     guard = _check_outputs(job, names, paths)
     if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
-        return _tell_failures(names, progress)
+        return ImageReport(_report_failures(names, progress))
     detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
-    sinks = _sinks(job, detector, paths, piped, guard)
-    sinks += [make(detector.labels, paths if job.save else {}) for make in extra]
+    results = _Results(job, detector.labels, paths)
+    sinks = [*_sinks(job, detector, paths, piped, guard), results]
     progress.begin("detecting", len(names), "images")
     try:
-        return run(read_images(names, piped, job.max_pixels), detectors, sinks, progress)
+        summary = run(read_images(names, piped, job.max_pixels), detectors, sinks, progress, controls=controls)
     finally:
         progress.end()
+    return ImageReport(summary, str(detector.ran), results.objects)
 
 
-def _tell_failures(names: Sequence[str], progress: Progress) -> Summary:
+def _report_failures(names: Sequence[str], progress: Progress) -> Summary:
     summary = Summary(failed=[item for item in read_images(names) if isinstance(item, Failed)])
     for item in summary.failed:
         progress.error(str(item.error))
@@ -169,3 +207,18 @@ def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: 
     if job.show:
         sinks.append(Window(renderer))
     return sinks
+
+
+class _Results(PlainSink):
+    """Counts the objects of each label, and hands each image's result to the job's `on_result`."""
+
+    def __init__(self, job: ImageJob, labels: LabelSet, paths: Mapping[str, Path]) -> None:
+        self._on_result = job.on_result
+        self._labels = labels
+        self._paths = paths if job.save else {}
+        self.objects: Counter[str] = Counter()
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        self.objects.update(self._labels.label(int(c)) for c in found.class_id)
+        if self._on_result is not None:
+            self._on_result(ImageResult(frame, found, self._labels, self._paths.get(frame.name)))

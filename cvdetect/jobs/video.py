@@ -1,4 +1,4 @@
-"""``cvdetect video`` as a library call: a video in; an annotated video and JSON Lines out."""
+"""The job of ``cvdetect video``: a video in; an annotated video and JSON Lines out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -73,16 +74,16 @@ class VideoJob:
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class VideoReport:
     """How a run went.
 
     Attributes:
-        summary: frames done, how many of them were looked at, and what failed.
+        summary: frames written, in how many of them the network looked for objects, and what failed.
         out: the annotated video, None where none was written.
-        seconds: wall time from the first frame to the finished file; loading and warming up are not in it.
+        seconds: wall time from the first frame to the finished file, without loading and warming up.
         ran: what ran the network.
-        objects: label → detections of all frames that were looked at.
+        objects: label → detections in all frames that the network looked at, most first.
         tracked: label → how many distinct objects were numbered, each under its most frequent label; None without
             `track`.
     """
@@ -91,21 +92,26 @@ class VideoReport:
     out: Path | None
     seconds: float
     ran: str
-    objects: Counter[str] = field(default_factory=Counter)
-    tracked: Counter[str] | None = None
+    objects: Mapping[str, int] = field(default_factory=dict)
+    tracked: Mapping[str, int] | None = None
 
     @property
     def fps(self) -> float:
         """Frames a second, end to end."""
         return self.summary.done / self.seconds if self.seconds else 0.0
 
+    @property
+    def exit_code(self) -> int:
+        """0 all was done, 1 the video is cut short, 4 nothing could be read, 130 or 143 interrupted."""
+        return self.summary.exit_code
+
 
 def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> VideoReport:
-    """Do `job`. A video that is cut short is done as far as it goes, told, and counted as failed.
+    """Detect in a video. One that is cut short is done as far as it goes, and reported and counted as failed.
 
     Raises:
-        UsageError: an option that cannot be met.
-        ModelError: the model, backend or an extra package cannot be had.
+        UsageError: an option is wrong.
+        ModelError: the model, the backend or an extra package is not available.
         SourceError: the input cannot be read.
         SinkError: an output cannot be written.
     """
@@ -119,8 +125,7 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         detectors = load_detectors(job.model, _detect_options(job, controls), job.run, progress)
         detector = detectors[0]
         progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
-        report = VideoReport(Summary(), out, 0.0, str(detector.ran))
-        counts = _Counts(detector.labels, report.objects)
+        counts = _Counts(detector.labels)
         sinks = [*_sinks(job, out, detector, source, progress, controls), counts]
         warm_up(detectors, source.info.wh, progress, job.batch)
         progress.begin("detecting", _expected(job, source), "frames")
@@ -128,12 +133,12 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         try:
             frames = with_end(every(source, job.every), source, job.input)
             flow, filters = PipelineOptions(batch=job.batch), _filters(job, source, controls)
-            report.summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
+            summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
         finally:
             progress.end()
-        report.seconds = time.perf_counter() - begin
-        report.tracked = counts.tracked() if job.track else None
-    return report
+        seconds = time.perf_counter() - begin
+    tracked = counts.tracked() if job.track else None
+    return VideoReport(summary, out, seconds, str(detector.ran), dict(counts.objects.most_common()), tracked)
 
 
 def _check(job: VideoJob, progress: Progress) -> Path | None:
@@ -241,16 +246,16 @@ def _expected(job: VideoJob, source: VideoSource) -> int | None:
 class _Counts(PlainSink):
     """A sink that counts detections by label, and the labels of each number, in the frames that were looked at."""
 
-    def __init__(self, labels: LabelSet, objects: Counter[str]) -> None:
+    def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._objects = objects
+        self.objects: Counter[str] = Counter()
         self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
 
     def write(self, frame: Frame, found: Detections) -> None:
         if frame.held:
             return
         labels = [self._labels.label(int(c)) for c in found.class_id]
-        self._objects.update(labels)
+        self.objects.update(labels)
         for row, label in enumerate(labels):
             number = found.number(row)
             if number is not None:

@@ -11,10 +11,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from cvdetect.cli.console import ConsoleProgress, DetectionTable, print_findings, print_table
+from cvdetect.cli.console import ConsoleProgress, print_table
+from cvdetect.cli.doctor import print_report
+from cvdetect.cli.image import print_result
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
-from cvdetect.jobs.doctor import Finding
+from cvdetect.jobs.doctor import DoctorReport, Finding
+from cvdetect.jobs.image import ImageResult
 from tests.conftest import make_detections
 
 WIDTHS = [40, 60, 80, 120, 200]
@@ -79,12 +82,13 @@ def test_the_details_of_a_model_keep_its_digests_whole(width: int) -> None:
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_a_diagnosis(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    findings = [
+    findings = (
         Finding("OpenCV", "built with Dispatched code generation", "SSE4_1 SSE4_2 AVX FP16 AVX2"),
         Finding("OpenCV", "version", "4.14.0 at /a/rather/long/path/to/the/packages/of/this/environment/cv2"),
         Finding("models", "ssd-mobilenet-v1-coco", "wrong digest", False),
-    ]
-    assert not print_findings(findings)
+    )
+    print_report(DoctorReport(findings))
+    assert (DoctorReport(findings).exit_code, DoctorReport(findings[:2]).exit_code) == (3, 0)
     out = capsys.readouterr().out
     assert max(map(cell_len, out.splitlines())) <= width
     assert "4.14.0" in out and "wrong digest" in out
@@ -117,11 +121,11 @@ def test_labels_of_any_script_never_break_a_table_nor_reach_the_terminal_raw(
     monkeypatch.setattr("sys.stdout", stream)
     monkeypatch.setenv("COLUMNS", "80")
     name = "\x1b]0;x\x07\u202egpj.jpg"
-    table = DetectionTable(LabelSet.from_names(names), {name: tmp_path / "[red]→.jpg"})
+    labels = LabelSet.from_names(names)
     boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(len(names))]
     frame = Frame(np.zeros((10, 200, 3), np.uint8), name)
-    table.write(frame, make_detections(boxes, list(range(len(names)))))
-    table.write(frame, make_detections([]))
+    for found in make_detections(boxes, list(range(len(names)))), make_detections([]):
+        print_result(ImageResult(frame, found, labels, tmp_path / "[red]→.jpg"))
     out = stream.buffer.getvalue().decode(encoding)
     assert not set(out) & set("\x1b\x9b\x07\u200b\u200d\u202e")
     assert "\\x1b[2Jgone" in out and ":dog:" in out and "[bold]x[/]" in out and "[red]" in out and "tail\\" in out

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 __all__ = [
-    "DEFAULT_PREPROCESSING",
     "Accuracy",
     "InputSpec",
     "ModelFile",
@@ -91,34 +89,6 @@ class InputSpec:
     channels: Literal[1, 3, 4] = 3
 
 
-_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
-_ULTRALYTICS = InputSpec(scale=1 / 255, swap_rb=True, resize="letterbox", pad_value=114)
-_TORCHVISION = InputSpec(
-    scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="letterbox", pad_value=116, pad_align="top_left"
-)
-
-DEFAULT_PREPROCESSING: Mapping[str, InputSpec] = {
-    "yolo": InputSpec(scale=1 / 255),
-    "region": InputSpec(scale=1 / 255),
-    "yolo_v5": _ULTRALYTICS,
-    "yolo_v7": _ULTRALYTICS,
-    "yolo_v8": _ULTRALYTICS,
-    "end2end": _ULTRALYTICS,
-    # yolox/data/data_augment.py, preproc: BGR as it is, grey to the right and below
-    "yolox": InputSpec(swap_rb=False, resize="letterbox", pad_value=114, pad_align="top_left"),
-    # nanodet/config: normalize, keep_ratio; warped onto black
-    "nanodet": InputSpec(
-        mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395), swap_rb=False, resize="letterbox", pad_value=0
-    ),
-    "detr": InputSpec(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, resize="stretch"),
-    "rt_detr": InputSpec(scale=1 / 255, resize="stretch"),
-    "tflite_ssd": InputSpec(scale=1 / 127.5, mean=(127.5, 127.5, 127.5), resize="stretch"),
-    "retinanet": _TORCHVISION,
-    "fcos": _TORCHVISION,
-}
-"""How the authors of each family's models feed them; for other families it differs from model to model."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """Published accuracy: e.g. metric "COCO AP50", value 33.1 (percent), and who says so."""
@@ -148,8 +118,7 @@ class ModelSpec:
 
     Attributes:
         name: what `--model` takes.
-        family: the key of its decoder: "yolo", "region", "detection_output", "mask_rcnn", "yolox" and so on; "" for
-            files whose decoder is to be recognised.
+        family: the name of its family; "" for files whose family is to be recognised.
         labels: the name of a built-in label set ("coco80", "coco91", "voc20"), the labels themselves, or
             None: from the model's files, else by the number of classes.
         class_id_offset: what is added to the model's own class number to look it up in the label set:

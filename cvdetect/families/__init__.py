@@ -1,37 +1,59 @@
-"""Raw network outputs → boxes in network pixels, before suppression; numpy alone. One family a file."""
+"""Families of models: raw network outputs → boxes in network pixels, before non-maximum suppression; numpy alone.
+
+A family is one `Family` in a file of its own. Adding one takes its file and a line in `FAMILIES`.
+"""
 
 from __future__ import annotations
 
-from cvdetect.families.base import DecodeOptions, Decoder, NetInput, Outputs, Priors, Thresholds
-from cvdetect.families.detection_output import decode_detection_output
-from cvdetect.families.detr import decode_detr, decode_rt_detr
-from cvdetect.families.end2end import decode_end2end
-from cvdetect.families.mask_rcnn import decode_mask_rcnn
-from cvdetect.families.nanodet import decode_nanodet
-from cvdetect.families.region import decode_region
-from cvdetect.families.tflite_ssd import decode_tflite_ssd
-from cvdetect.families.torchvision import decode_fcos, decode_retinanet
-from cvdetect.families.yolo import decode_yolo
-from cvdetect.families.yolo_v5 import decode_yolo_v5
-from cvdetect.families.yolo_v8 import decode_yolo_v8
-from cvdetect.families.yolox import decode_yolox
+from cvdetect.families.base import DecodeOptions, Decoder, Family, NetInput, Outputs, Priors, Thresholds
+from cvdetect.families.detection_output import DETECTION_OUTPUT
+from cvdetect.families.detr import DETR, RT_DETR
+from cvdetect.families.end2end import END2END
+from cvdetect.families.mask_rcnn import MASK_RCNN
+from cvdetect.families.nanodet import NANODET
+from cvdetect.families.region import REGION
+from cvdetect.families.tflite_ssd import TFLITE_SSD
+from cvdetect.families.torchvision import FCOS, RETINANET
+from cvdetect.families.yolo import YOLO
+from cvdetect.families.yolo_v5 import YOLO_V5, YOLO_V7
+from cvdetect.families.yolo_v8 import YOLO_V8
+from cvdetect.families.yolox import YOLOX
 
-__all__ = ["DECODERS", "DecodeOptions", "Decoder", "NetInput", "Outputs", "Priors", "Thresholds"]
+__all__ = [
+    "FAMILIES",
+    "DecodeOptions",
+    "Decoder",
+    "Family",
+    "NetInput",
+    "Outputs",
+    "Priors",
+    "Thresholds",
+    "recognised",
+]
 
-DECODERS: dict[str, Decoder] = {
-    "detection_output": decode_detection_output,
-    "detr": decode_detr,
-    "end2end": decode_end2end,
-    "fcos": decode_fcos,
-    "mask_rcnn": decode_mask_rcnn,
-    "nanodet": decode_nanodet,
-    "region": decode_region,
-    "retinanet": decode_retinanet,
-    "rt_detr": decode_rt_detr,
-    "tflite_ssd": decode_tflite_ssd,
-    "yolo": decode_yolo,
-    "yolo_v5": decode_yolo_v5,
-    "yolo_v7": decode_yolo_v5,
-    "yolo_v8": decode_yolo_v8,
-    "yolox": decode_yolox,
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        YOLO,
+        REGION,
+        DETECTION_OUTPUT,
+        MASK_RCNN,
+        YOLO_V5,
+        YOLO_V7,
+        YOLO_V8,
+        YOLOX,
+        NANODET,
+        DETR,
+        RT_DETR,
+        RETINANET,
+        FCOS,
+        END2END,
+        TFLITE_SSD,
+    )
 }
+"""All families by name, in the order in which they are listed and recognised."""
+
+
+def recognised() -> tuple[str, ...]:
+    """The names of the families that are recognised by their outputs: those that ``--decoder`` takes."""
+    return tuple(name for name, family in FAMILIES.items() if family.signature is not None)

@@ -1,4 +1,7 @@
-"""What every decoder takes and gives."""
+"""What a family of models is: how its output is recognised and decoded; and what the decoders share.
+
+A family has a file of its own, which ends in one `Family`; `cvdetect.families` lists them.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,37 @@ from numpy.typing import NDArray
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
+from cvdetect.core.labels import BY_CLASS_COUNT
+from cvdetect.core.spec import InputSpec
 
 __all__ = [
+    "GRID",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "STRIDES",
     "DecodeOptions",
     "Decoder",
+    "Family",
+    "HeadLayout",
     "NetInput",
+    "OutputSignature",
     "Outputs",
     "Priors",
+    "Signature",
     "Thresholds",
     "box_unit",
+    "candidate_rows",
     "cells",
     "check_finite",
-    "found",
-    "grid_rows",
-    "likely",
-    "ordered",
+    "head_layout",
+    "only_output",
     "pick_classes",
     "sigmoid",
-    "single",
     "softmax",
+    "sort_corners",
     "strides_of",
+    "to_detections",
 ]
-
 
 Floats = NDArray[np.float32]
 Outputs = Mapping[str, Floats]
@@ -81,7 +92,7 @@ class Priors:
     """Anchors that a model's file lists one by one.
 
     Attributes:
-        boxes: (N, 4) y and x of the centre, height and width, in shares of the input.
+        boxes: (N, 4) y and x of the centre, height and width, normalized (0 to 1 across the input).
         scales: what codes are divided by, in the same order.
         classes: how many classes there are, background not counted.
     """
@@ -100,7 +111,7 @@ class DecodeOptions:
         multi_label: every class over its threshold is a detection, not only the best of a box.
         anchors: (width, height) in grid cells, an anchor each; region heads only.
         priors: anchors of TensorFlow Lite's SSD.
-        in_pixels: DetectionOutput's boxes come in pixels of the input, not in shares of it.
+        in_pixels: DetectionOutput's boxes come in pixels of the input, not normalized.
     """
 
     thresholds: Thresholds = Thresholds()
@@ -110,8 +121,102 @@ class DecodeOptions:
     in_pixels: bool = False
 
 
-# (outputs, what went in, options) -> one Detections an image, in network pixels, before suppression
+# (outputs, network input, options) -> one Detections an image, in network pixels, before non-maximum suppression
 Decoder = Callable[[Outputs, NetInput, DecodeOptions], list[Detections]]
+
+# What a model's output looks like before it has run on an image, and how a family would read that.
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSignature:
+    """What is known of a model before it runs.
+
+    Attributes:
+        outputs: each output's name → its shape for one image.
+        wh: width and height of the input in pixels.
+        raw: the outputs are convolutions that only went through sigmoids, reshapes and joins, so the graph decodes no
+            boxes; None where that is not known.
+        names: how many class names are known (from the file or `--names`); None where there are none.
+    """
+
+    outputs: Mapping[str, tuple[int, ...]]
+    wh: tuple[int, int]
+    raw: bool | None = None
+    names: int | None = None
+
+    @property
+    def only(self) -> tuple[int, ...]:
+        """The one output's shape (1, a, b); () where there are several outputs or other ranks."""
+        shapes = list(self.outputs.values())
+        return shapes[0] if len(shapes) == 1 and len(shapes[0]) == 3 else ()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in self.outputs.items())
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLayout:
+    """How a family reads a model: how many classes, the first one's number, and how strongly the shapes support it.
+
+    Attributes:
+        classes: background not counted; None where the outputs do not show it.
+        evidence: 3 (`GRID`) where the number of rows is the number of the input's cells, 1 or 2 where only ranks and
+            columns fit; one more where a well-known data set has so many classes.
+    """
+
+    classes: int | None
+    evidence: int
+    first_class_id: int = 0
+
+
+GRID = 3
+"""The evidence of as many rows as the input has cells."""
+_OBJECTS365 = 365
+
+Signature = Callable[[OutputSignature], HeadLayout | None]
+"""How a family would read a model with such outputs; None where the shapes do not fit it."""
+
+
+def head_layout(classes: int, evidence: int, first_class_id: int = 0) -> HeadLayout | None:
+    """The layout with so many classes; None where there would be none."""
+    usual = classes in BY_CLASS_COUNT or classes == _OBJECTS365
+    return HeadLayout(classes, evidence + usual, first_class_id) if classes > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Models whose output is read alike.
+
+    Attributes:
+        name: what ``family:`` in models.yaml and ``--decoder`` call it.
+        decode: its outputs → detections in network pixels.
+        formats: the formats of model files that it comes in, as `cvdetect.formats.FORMATS` names them.
+        signature: recognises it by names and shapes of outputs; None where the format states what its head is.
+        preprocessing: that of its authors; None where it differs from model to model.
+        suppressed: nothing is left to non-maximum suppression: the graph has done it, or needs none.
+        nms_in_graph: the IoU threshold is written into the graph, where the suppression is.
+        multi_label: a box can be given with several classes.
+        two_stage: all of its models crop proposals.
+        same_as: the family that decodes the same outputs and is recognised in its place; "" for none.
+    """
+
+    name: str
+    decode: Decoder
+    formats: tuple[str, ...]
+    signature: Signature | None = None
+    preprocessing: InputSpec | None = None
+    suppressed: bool = False
+    nms_in_graph: bool = False
+    multi_label: bool = True
+    two_stage: bool = False
+    same_as: str = ""
+
+
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
+"""Mean of ImageNet's pixels (0 to 255) and their standard deviation (0 to 1): R, G, B."""
+
+
+# What the decoders of raw arrays share: activations, thresholds, and the grids that rows belong to.
 
 
 def pick_classes(scores: Floats, options: DecodeOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,12 +239,10 @@ def check_finite(values: Floats, what: str) -> None:
         )
 
 
-# What the decoders of raw arrays share: squashing, thresholds, and the grids that rows belong to.
-
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 """The grids that one-stage detectors have: pixels of the input that a cell covers, a scale each."""
 
-_FARTHEST_SHARE = 2.0
+_FARTHEST_NORMALIZED = 2.0
 _BEYOND_ONE = 1e-3  # how far half precision may take a probability over 1
 
 
@@ -155,8 +258,8 @@ def softmax(x: Floats) -> Floats:
     return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)
 
 
-def likely(scores: Floats, options: DecodeOptions) -> NDArray[np.int64]:
-    """Which rows of (R,) or (R, C) can reach a threshold at all → row numbers (N,).
+def candidate_rows(scores: Floats, options: DecodeOptions) -> NDArray[np.int64]:
+    """The rows of (R,) or (R, C) that can reach a threshold at all → row numbers (N,).
 
     Raises:
         DecodeError: NaN, or numbers that are no probabilities: another decoder's output.
@@ -176,14 +279,14 @@ def _check_probabilities(scores: Floats) -> None:
         )
 
 
-def found(boxes: Floats, scores: Floats, options: DecodeOptions) -> Detections:
+def to_detections(boxes: Floats, scores: Floats, options: DecodeOptions) -> Detections:
     """Boxes xyxy (N, 4) in network pixels, class scores (N, C) → detections; DecodeError where a box is no number."""
     check_finite(boxes, "boxes")
     rows, classes = pick_classes(scores, options)  # (M,), (M,)
-    return Detections(ordered(boxes[rows]), classes, np.minimum(scores[rows, classes], np.float32(1)))
+    return Detections(sort_corners(boxes[rows]), classes, np.minimum(scores[rows, classes], np.float32(1)))
 
 
-def ordered(boxes: Floats) -> Floats:
+def sort_corners(boxes: Floats) -> Floats:
     """Corners (N, 4) in order: a network may give them swapped."""
     a, b = boxes[:, :2], boxes[:, 2:4]
     return np.concatenate([np.minimum(a, b), np.maximum(a, b)], axis=1)
@@ -217,14 +320,14 @@ def cells(wh: tuple[int, int], strides: Sequence[int]) -> tuple[Floats, Floats]:
 def box_unit(centres: Floats, wh: tuple[int, int]) -> Floats:
     """What to multiply boxes (N, 4) with to have pixels: 1, or the input's width and height → (4,).
 
-    Exporters to TensorFlow Lite give boxes in shares of the input. `centres` (R, 2) are those of all cells: in pixels
-    some lie at the far end of the input, in shares none lies beyond 1 by much.
+    Exporters to TensorFlow Lite give normalized boxes. `centres` (R, 2) are those of all cells: in pixels some lie at
+    the far end of the input, normalized none lies beyond 1 by much.
     """
-    in_shares = centres.size and float(centres.max()) <= _FARTHEST_SHARE
-    return np.array([*wh, *wh] if in_shares else [1, 1, 1, 1], np.float32)
+    normalized = centres.size and float(centres.max()) <= _FARTHEST_NORMALIZED
+    return np.array([*wh, *wh] if normalized else [1, 1, 1, 1], np.float32)
 
 
-def single(outputs: Outputs, count: int, expected: str, columns: int) -> Floats:
+def only_output(outputs: Outputs, count: int, expected: str, columns: int) -> Floats:
     """The one output (B, ≥ 1, ≥ `columns`) of a model that has one; `expected` is what errors call it.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Graphs that end in OpenCV's DetectionOutput: SSD, Faster R-CNN, R-FCN, EfficientDet. They suppress by themselves.
+"""Graphs that end in OpenCV's DetectionOutput, which runs non-maximum suppression: SSD, Faster R-CNN, EfficientDet.
 
-Rows of ``image, class id, score, x1, y1, x2, y2``, box in shares of the input, or in its pixels where the layer's
+Rows of ``image, class id, score, x1, y1, x2, y2``, box normalized to the input, or in its pixels where the layer's
 ``normalized_bbox`` is false; rows beyond the detections are zero.
 """
 
@@ -11,12 +11,12 @@ import numpy as np
 from cvdetect.core.boxes import Boxes
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
+from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite, sort_corners
 
-__all__ = ["boxes_of", "decode_detection_output", "detection_rows", "over_threshold"]
+__all__ = ["DETECTION_OUTPUT", "boxes_of", "decode_detection_output", "detection_rows", "over_threshold"]
 
 
-def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_detection_output(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """One array (1, 1, N, 7) for the whole batch → boxes of each image, in network pixels.
 
     Raises:
@@ -25,8 +25,8 @@ def decode_detection_output(outputs: Outputs, fed: NetInput, options: DecodeOpti
     name, rows = next(iter(outputs.items()))
     flat = detection_rows(name, rows, alone=len(outputs) == 1)  # (N, 7)
     kept = flat[over_threshold(flat, options)]
-    unit = (1, 1) if options.in_pixels else fed.wh
-    return [_detections(kept[kept[:, 0] == image], unit) for image in range(fed.count)]
+    unit = (1, 1) if options.in_pixels else net_input.wh
+    return [_detections(kept[kept[:, 0] == image], unit) for image in range(net_input.count)]
 
 
 def detection_rows(name: str, rows: Floats, *, alone: bool = True) -> Floats:
@@ -55,11 +55,19 @@ def over_threshold(rows: Floats, options: DecodeOptions) -> np.ndarray[tuple[int
 
 def boxes_of(rows: Floats, unit: tuple[int, int]) -> Boxes:
     """Rows (M, 7), whose boxes count in `unit` (width, height) → boxes (M, 4) in network pixels, corners in order."""
-    corners = rows[:, 3:7] * np.array([*unit, *unit], np.float32)
-    low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
-    return np.concatenate([low, high], axis=1)
+    return sort_corners(rows[:, 3:7] * np.array([*unit, *unit], np.float32))
 
 
 def _detections(rows: Floats, unit: tuple[int, int]) -> Detections:
     """Rows (M, 7) of one image → detections in network pixels."""
     return Detections(boxes_of(rows, unit), rows[:, 1].astype(np.int64), rows[:, 2])
+
+
+DETECTION_OUTPUT = Family(
+    name="detection_output",
+    decode=decode_detection_output,
+    formats=("tensorflow", "caffe"),
+    suppressed=True,
+    nms_in_graph=True,
+    multi_label=False,
+)

@@ -1,4 +1,4 @@
-"""Models whose graph suppresses overlaps itself: rows of finished detections, boxes in pixels of the input.
+"""Models whose graph runs non-maximum suppression itself: rows of finished detections, boxes in pixels of the input.
 
 (B, N, 6) ``x1, y1, x2, y2, score, class`` (Ultralytics with ``nms=True``, YOLOv10, YOLO26); (N, 7) ``image, x1, y1, x2,
 y2, class, score`` (YOLOv7's ``export.py --end2end``); (B, N, 5) ``x1, y1, x2, y2, score`` beside (B, N) classes
@@ -11,20 +11,33 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, likely, ordered
+from cvdetect.families.base import (
+    DecodeOptions,
+    Family,
+    Floats,
+    HeadLayout,
+    NetInput,
+    Outputs,
+    OutputSignature,
+    candidate_rows,
+    check_finite,
+    sort_corners,
+    strides_of,
+)
+from cvdetect.families.yolo_v5 import ULTRALYTICS_PREPROCESSING
 
-__all__ = ["decode_end2end"]
+__all__ = ["END2END", "decode_end2end"]
 
 _MOST_CLASSES = 100_000
 
 
-def decode_end2end(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
-    """Rows as above → detections of each image in network pixels, already suppressed.
+def decode_end2end(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
+    """Rows as above → detections of each image in network pixels, after non-maximum suppression.
 
     Raises:
         DecodeError: another shape, NaN, or scores outside 0 to 1.
     """
-    return [_one_image(rows, options) for rows in _per_image(outputs, fed.count)]
+    return [_one_image(rows, options) for rows in _per_image(outputs, net_input.count)]
 
 
 def _per_image(outputs: Outputs, count: int) -> list[Floats]:
@@ -51,10 +64,33 @@ def _per_image(outputs: Outputs, count: int) -> list[Floats]:
 
 
 def _one_image(rows: Floats, options: DecodeOptions) -> Detections:
-    near = rows[likely(rows[:, 4], options)]
-    classes = near[:, 5].astype(np.int64)
+    candidates = rows[candidate_rows(rows[:, 4], options)]
+    classes = candidates[:, 5].astype(np.int64)
     if len(classes) and not (classes.min() >= 0 and classes.max() < _MOST_CLASSES):
         raise DecodeError(f"a detection has class {classes.max()}: the model needs another decoder (--decoder)")
     limits = options.thresholds.table(int(classes.max(initial=0)) + 1)
-    kept = (near[:, 4] >= limits[classes]) & (near[:, 4] > 0)
-    return Detections(ordered(near[kept, :4]), classes[kept], np.minimum(near[kept, 4], np.float32(1)))
+    kept = (candidates[:, 4] >= limits[classes]) & (candidates[:, 4] > 0)
+    return Detections(sort_corners(candidates[kept, :4]), classes[kept], np.minimum(candidates[kept, 4], np.float32(1)))
+
+
+def _layout(model: OutputSignature) -> HeadLayout | None:
+    shapes = list(model.outputs.values())
+    if len(shapes) == 2 and any(len(s) == 3 and s[2] == 5 and s[:2] in shapes for s in shapes):
+        return HeadLayout(None, 2)
+    if len(shapes) != 1:
+        return None
+    (shape,) = shapes
+    on_grid = len(shape) == 3 and (strides_of(shape[1], model.wh) or strides_of(shape[1], model.wh, 3))
+    fits = (len(shape) == 3 and shape[2] == 6 and not on_grid) or (len(shape) == 2 and shape[1] in (6, 7))
+    return HeadLayout(None, 2) if fits else None
+
+
+END2END = Family(
+    name="end2end",
+    decode=decode_end2end,
+    formats=("onnx", "tflite"),
+    signature=_layout,
+    preprocessing=ULTRALYTICS_PREPROCESSING,
+    suppressed=True,
+    multi_label=False,
+)

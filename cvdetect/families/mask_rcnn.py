@@ -11,15 +11,15 @@ import numpy as np
 from cvdetect.core.boxes import clip
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite
+from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite
 from cvdetect.families.detection_output import boxes_of, detection_rows, over_threshold
 
-__all__ = ["MASK_RCNN_OUTPUTS", "decode_mask_rcnn"]
+__all__ = ["MASK_RCNN", "MASK_RCNN_OUTPUTS", "decode_mask_rcnn"]
 
 _ROWS, _MASKS = MASK_RCNN_OUTPUTS = ("detection_out_final", "detection_masks")
 
 
-def decode_mask_rcnn(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_mask_rcnn(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """Rows (1, 1, N, 7) and masks (N, C, h, w) of the whole batch → boxes of each image, each with its class's mask.
 
     Boxes are in network pixels and clipped to the input, as the crops are that the masks were made of. C is the number
@@ -35,7 +35,7 @@ def decode_mask_rcnn(outputs: Outputs, fed: NetInput, options: DecodeOptions) ->
     if masks.ndim != 4 or len(masks) != len(rows) or 0 in masks.shape[1:]:
         raise DecodeError(f"output {_MASKS!r}: expected ({len(rows)}, classes, height, width), got {masks.shape}")
     kept = over_threshold(rows, options)
-    return [_detections(rows, masks, kept & (rows[:, 0] == image), fed.wh) for image in range(fed.count)]
+    return [_detections(rows, masks, kept & (rows[:, 0] == image), net_input.wh) for image in range(net_input.count)]
 
 
 def _detections(
@@ -48,5 +48,16 @@ def _detections(
         raise DecodeError(f"output {_MASKS!r}: expected a mask for class {classes.max()}, got {masks.shape}")
     own = masks[np.flatnonzero(kept), classes if masks.shape[1] > 1 else 0]  # (M, h, w)
     check_finite(own, "masks")
-    crops = tuple(np.clip(own, 0, 1))  # float32 rounding may leave 0 to 1 by a hair
+    crops = tuple(np.clip(own, 0, 1))  # float32 rounding may exceed 0 to 1 by a hair
     return Detections(clip(boxes_of(chosen, wh), *wh), classes, chosen[:, 2], masks=crops)
+
+
+MASK_RCNN = Family(
+    name="mask_rcnn",
+    decode=decode_mask_rcnn,
+    formats=("tensorflow",),
+    suppressed=True,
+    nms_in_graph=True,
+    multi_label=False,
+    two_stage=True,
+)

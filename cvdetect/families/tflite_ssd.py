@@ -1,7 +1,7 @@
-"""SSD as TensorFlow Lite has it before TFLite_Detection_PostProcess, which `formats.tflite_postprocess` cuts off.
+"""SSD as TensorFlow Lite has it before TFLite_Detection_PostProcess, which `formats.tflite` cuts off.
 
 Box codes ``y, x, h, w`` relative to N anchors, an array a feature map, (B, 4 · anchors of a cell, H, W) or (B, n, 4);
-then scores (B, N, C + 1), squashed, the background first, or (B, N, C) without one. The arithmetic is that of
+then scores (B, N, C + 1) after sigmoid, the background first, or (B, N, C) without one. The arithmetic is that of
 tensorflow/lite/kernels/detection_postprocess.cc.
 """
 
@@ -11,22 +11,32 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, Priors, found, likely
+from cvdetect.core.spec import InputSpec
+from cvdetect.families.base import (
+    DecodeOptions,
+    Family,
+    Floats,
+    NetInput,
+    Outputs,
+    Priors,
+    candidate_rows,
+    to_detections,
+)
 
-__all__ = ["decode_tflite_ssd"]
+__all__ = ["TFLITE_SSD", "decode_tflite_ssd"]
 
 
-def decode_tflite_ssd(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_tflite_ssd(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """Box codes and scores, with ``options.priors`` → boxes of each image in network pixels. Class 0 is no background.
 
     Raises:
         DecodeError: other shapes, NaN, or scores outside 0 to 1.
     """
-    codes, scores = _codes_and_scores(outputs, fed.count, options.priors)
+    codes, scores = _codes_and_scores(outputs, net_input.count, options.priors)
     priors = options.priors
     assert priors is not None  # else the shapes are wrong
     first = scores.shape[2] - priors.classes
-    return [_one_image(c, s[:, first:], priors, fed.wh, options) for c, s in zip(codes, scores, strict=True)]
+    return [_one_image(c, s[:, first:], priors, net_input.wh, options) for c, s in zip(codes, scores, strict=True)]
 
 
 def _codes_and_scores(outputs: Outputs, count: int, priors: Priors | None) -> tuple[Floats, Floats]:
@@ -57,10 +67,18 @@ def _with_classes(count: int, anchors: int, classes: int) -> tuple[tuple[int, in
 def _one_image(
     codes: Floats, scores: Floats, priors: Priors, wh: tuple[int, int], options: DecodeOptions
 ) -> Detections:
-    kept = likely(scores, options)
-    near, by = priors.boxes[kept], codes[kept] / np.array(priors.scales, np.float32)
-    centre = near[:, :2] + by[:, :2] * near[:, 2:]
-    with np.errstate(over="ignore"):  # infinity is told as what it is
-        half = np.exp(by[:, 2:]) * near[:, 2:] / 2
+    kept = candidate_rows(scores, options)
+    anchors, deltas = priors.boxes[kept], codes[kept] / np.array(priors.scales, np.float32)
+    centre = anchors[:, :2] + deltas[:, :2] * anchors[:, 2:]
+    with np.errstate(over="ignore"):  # an infinite box is reported as such
+        half = np.exp(deltas[:, 2:]) * anchors[:, 2:] / 2
     xyxy = np.concatenate([(centre - half)[:, ::-1], (centre + half)[:, ::-1]], axis=1)
-    return found(xyxy * np.array([*wh, *wh], np.float32), scores[kept], options)
+    return to_detections(xyxy * np.array([*wh, *wh], np.float32), scores[kept], options)
+
+
+TFLITE_SSD = Family(
+    name="tflite_ssd",
+    decode=decode_tflite_ssd,
+    formats=("tflite",),
+    preprocessing=InputSpec(scale=1 / 127.5, mean=(127.5, 127.5, 127.5), resize="stretch"),
+)

@@ -8,16 +8,33 @@ retinanet.py and fcos.py; heads of other projects (a pair of maps a scale, half-
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from cvdetect.core.boxes import clip, cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, found, likely, sigmoid
+from cvdetect.core.spec import InputSpec
+from cvdetect.families.base import (
+    GRID,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DecodeOptions,
+    Family,
+    Floats,
+    HeadLayout,
+    NetInput,
+    Outputs,
+    OutputSignature,
+    candidate_rows,
+    check_finite,
+    head_layout,
+    sigmoid,
+    to_detections,
+)
 
-__all__ = ["decode_fcos", "decode_retinanet", "pyramid_cells"]
+__all__ = ["FCOS", "RETINANET", "decode_fcos", "decode_retinanet"]
 
 _BASE = (32, 64, 128, 256, 512)  # side of the smallest anchor in pixels, a scale each
 _SCALES = (1, 2 ** (1 / 3), 2 ** (2 / 3))
@@ -25,29 +42,29 @@ _RATIOS = (0.5, 1.0, 2.0)  # height / width
 _MOST_LOG = float(np.log(1000 / 16))  # torchvision's guard on exp
 
 
-def decode_retinanet(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_retinanet(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """Class logits (B, R, K) and box offsets (B, R, 4) → boxes of each image in network pixels, cut to the input.
 
     Raises:
         DecodeError: other shapes, or NaN.
     """
-    logits, offsets = _heads(outputs, fed, 9, ("classes", "4"))
-    anchors = _anchors(fed.wh)  # (R, 4) cxcywh
-    return [_retinanet(*image, anchors, fed.wh, options) for image in zip(logits, offsets, strict=True)]
+    logits, offsets = _heads(outputs, net_input, 9, ("classes", "4"))
+    anchors = _anchors(net_input.wh)  # (R, 4) cxcywh
+    return [_retinanet(*image, anchors, net_input.wh, options) for image in zip(logits, offsets, strict=True)]
 
 
 def _retinanet(
     logits: Floats, offsets: Floats, anchors: Floats, wh: tuple[int, int], options: DecodeOptions
 ) -> Detections:
     scores = _foreground(sigmoid(logits))
-    kept = likely(scores, options)
-    near, by = anchors[kept], offsets[kept]
-    centre = by[:, :2] * near[:, 2:] + near[:, :2]
-    extent = np.exp(np.minimum(by[:, 2:], _MOST_LOG)) * near[:, 2:]
-    return found(clip(cxcywh_to_xyxy(np.concatenate([centre, extent], axis=1)), *wh), scores[kept], options)
+    kept = candidate_rows(scores, options)
+    anchors, deltas = anchors[kept], offsets[kept]
+    centre = deltas[:, :2] * anchors[:, 2:] + anchors[:, :2]
+    extent = np.exp(np.minimum(deltas[:, 2:], _MOST_LOG)) * anchors[:, 2:]
+    return to_detections(clip(cxcywh_to_xyxy(np.concatenate([centre, extent], axis=1)), *wh), scores[kept], options)
 
 
-def decode_fcos(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_fcos(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """Class logits (B, R, K), distances (B, R, 4) in strides, centre-ness (B, R, 1) → boxes in network pixels.
 
     A score is the root of class score times centre-ness. Boxes are cut to the input.
@@ -55,17 +72,18 @@ def decode_fcos(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list
     Raises:
         DecodeError: other shapes, or NaN.
     """
-    logits, sides, centreness = _heads(outputs, fed, 1, ("classes", "4", "1"))
-    points, sizes = _points(fed.wh)
+    logits, sides, centreness = _heads(outputs, net_input, 1, ("classes", "4", "1"))
+    points, sizes = _points(net_input.wh)
     images = zip(np.sqrt(sigmoid(logits) * sigmoid(centreness)), sides * sizes, strict=True)
-    return [_fcos(scores, by, points, fed.wh, options) for scores, by in images]
+    return [_fcos(scores, distances, points, net_input.wh, options) for scores, distances in images]
 
 
 def _fcos(scores: Floats, sides: Floats, points: Floats, wh: tuple[int, int], options: DecodeOptions) -> Detections:
     scores = _foreground(scores)
-    kept = likely(scores, options)
-    near, by = points[kept], sides[kept]
-    return found(clip(np.concatenate([near - by[:, :2], near + by[:, 2:]], axis=1), *wh), scores[kept], options)
+    kept = candidate_rows(scores, options)
+    points, distances = points[kept], sides[kept]
+    xyxy = np.concatenate([points - distances[:, :2], points + distances[:, 2:]], axis=1)
+    return to_detections(clip(xyxy, *wh), scores[kept], options)
 
 
 def _foreground(scores: Floats) -> Floats:
@@ -74,9 +92,9 @@ def _foreground(scores: Floats) -> Floats:
     return scores
 
 
-def _heads(outputs: Outputs, fed: NetInput, anchors: int, columns: tuple[str, ...]) -> list[Floats]:
-    """The outputs in the order of `columns`; those of one and of four columns tell themselves, classes are the rest."""
-    rows = anchors * pyramid_cells(fed.wh)
+def _heads(outputs: Outputs, net_input: NetInput, anchors: int, columns: tuple[str, ...]) -> list[Floats]:
+    """The outputs in the order of `columns`; one and four columns identify themselves, the rest are classes."""
+    rows = anchors * _pyramid_cells(net_input.wh)
     left = dict(outputs)
     found_heads: dict[str, Floats] = {}
     for column in [c for c in columns if c != "classes"]:
@@ -85,8 +103,8 @@ def _heads(outputs: Outputs, fed: NetInput, anchors: int, columns: tuple[str, ..
             found_heads[column] = left.pop(name)
     if len(left) == 1:
         found_heads["classes"] = left.popitem()[1]
-    if left or len(found_heads) != len(columns) or any(_off(a, fed.count, rows) for a in found_heads.values()):
-        expected = ", ".join(f"({fed.count}, {rows}, {column})" for column in columns)
+    if left or len(found_heads) != len(columns) or any(_off(a, net_input.count, rows) for a in found_heads.values()):
+        expected = ", ".join(f"({net_input.count}, {rows}, {column})" for column in columns)
         got = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
         raise DecodeError(f"expected {expected}, got ({got}): the model needs another decoder or another --size")
     for array in found_heads.values():
@@ -107,7 +125,7 @@ def _grids(wh: tuple[int, int]) -> list[tuple[int, int]]:
     return grids
 
 
-def pyramid_cells(wh: tuple[int, int]) -> int:
+def _pyramid_cells(wh: tuple[int, int]) -> int:
     """How many cells the five scales have together in an input of `wh`."""
     return sum(w * h for w, h in _grids(wh))
 
@@ -144,3 +162,36 @@ def _anchors(wh: tuple[int, int]) -> Floats:
         n = len(cell_points)
         parts.append(np.concatenate([np.repeat(cell_points, 9, axis=0), np.tile(shape, (n, 1))], axis=1))
     return np.concatenate(parts).astype(np.float32)
+
+
+def _layout(model: OutputSignature, anchors: int, heads: int) -> HeadLayout | None:
+    """So many heads with `anchors` rows a cell, one of four columns, and with three heads one of one column."""
+    shapes = list(model.outputs.values())
+    rows = anchors * _pyramid_cells(model.wh)
+    if len(shapes) != heads or any(len(shape) != 3 or shape[1] != rows for shape in shapes):
+        return None
+    columns = [shape[2] for shape in shapes]
+    for fixed in (4, 1)[: heads - 1]:
+        if fixed not in columns:
+            return None
+        columns.remove(fixed)
+    return head_layout(columns[0] - 1, GRID, 1)
+
+
+_PREPROCESSING = InputSpec(
+    scale=1 / 255, mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="letterbox", pad_value=116, pad_align="top_left"
+)
+RETINANET = Family(
+    name="retinanet",
+    decode=decode_retinanet,
+    formats=("onnx", "tflite"),
+    signature=partial(_layout, anchors=9, heads=2),
+    preprocessing=_PREPROCESSING,
+)
+FCOS = Family(
+    name="fcos",
+    decode=decode_fcos,
+    formats=("onnx", "tflite"),
+    signature=partial(_layout, anchors=1, heads=3),
+    preprocessing=_PREPROCESSING,
+)

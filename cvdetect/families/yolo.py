@@ -1,6 +1,6 @@
 """Darknet's [yolo] heads as OpenCV gives them: YOLOv3, v4, v7, YOLO-Fastest, any number of scales.
 
-Each head is rows of ``cx, cy, w, h, objectness, class scores…``: box in shares of the input's width and height, class
+Each head is rows of ``cx, cy, w, h, objectness, class scores…``: box normalized to the input's width and height, class
 scores already multiplied by the objectness (OpenCV, modules/dnn/src/layers/region_layer.cpp).
 """
 
@@ -11,20 +11,22 @@ import numpy as np
 from cvdetect.core.boxes import cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families.base import DecodeOptions, Floats, NetInput, Outputs, check_finite, pick_classes
+from cvdetect.core.spec import InputSpec
+from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite, pick_classes
 
-__all__ = ["decode_rows", "decode_yolo"]
+__all__ = ["YOLO", "decode_rows", "decode_yolo"]
 
 
-def decode_yolo(outputs: Outputs, fed: NetInput, options: DecodeOptions) -> list[Detections]:
+def decode_yolo(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
     """Rows (R, 5 + C), or (B, R, 5 + C) for a batch, one array a head → boxes of each image, all heads together.
 
     Raises:
         DecodeError: another shape, or NaN.
     """
-    heads = [_batched(name, rows, fed.count) for name, rows in outputs.items()]  # each (B, R, 5 + C)
+    heads = [_batched(name, rows, net_input.count) for name, rows in outputs.items()]  # each (B, R, 5 + C)
     return [
-        Detections.concat(decode_rows(head[image], fed.wh, options) for head in heads) for image in range(fed.count)
+        Detections.concat(decode_rows(head[image], net_input.wh, options) for head in heads)
+        for image in range(net_input.count)
     ]
 
 
@@ -44,9 +46,12 @@ def decode_rows(rows: Floats, wh: tuple[int, int], options: DecodeOptions) -> De
     objectness = rows[:, 4]  # (R,)
     check_finite(objectness, "scores")
     # No class score is above its objectness, so most rows can go before their classes are read.
-    likely = rows[objectness >= np.float32(options.thresholds.floor)]  # (N, 5 + C)
-    check_finite(likely, "boxes")
-    scores = likely[:, 5:]  # (N, C)
+    candidates = rows[objectness >= np.float32(options.thresholds.floor)]  # (N, 5 + C)
+    check_finite(candidates, "boxes")
+    scores = candidates[:, 5:]  # (N, C)
     index, classes = pick_classes(scores, options)  # (M,), (M,)
     size = np.array([*wh, *wh], np.float32)
-    return Detections(cxcywh_to_xyxy(likely[index, :4] * size), classes, scores[index, classes])
+    return Detections(cxcywh_to_xyxy(candidates[index, :4] * size), classes, scores[index, classes])
+
+
+YOLO = Family(name="yolo", decode=decode_yolo, formats=("darknet",), preprocessing=InputSpec(scale=1 / 255))

@@ -12,7 +12,7 @@ from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.spec import InputSpec, ModelSpec, Role
-from cvdetect.families import DECODERS, DecodeOptions, Decoder
+from cvdetect.families import FAMILIES, DecodeOptions, Decoder, Family
 from cvdetect.models.check_file_type import check_formats
 from cvdetect.models.labels import check_stated, find_labels, report_hidden, stated_labels, thresholds
 from cvdetect.models.open_darknet import open_darknet
@@ -64,7 +64,7 @@ def load_model(
     """
     spec = resolve(choice, progress)
     ran = choose(run.backend, run.precision, run.device_id).ran
-    if spec.two_stage or spec.family == "mask_rcnn":
+    if spec.two_stage or (spec.family and FAMILIES[spec.family].two_stage):
         check_two_stage(spec.name, ran)
     labels = stated_labels(spec)
     _check_early(spec, detect, labels)
@@ -80,14 +80,25 @@ def load_model(
 
 
 def _check_early(spec: ModelSpec, detect: DetectOptions, labels: LabelSet | None) -> None:
-    if spec.family and spec.family not in DECODERS:
-        raise ModelError(f"{spec.name}: models of family {spec.family} are not supported yet")
     if labels is not None:
         thresholds(detect, labels, spec.conf)
-    if spec.file("graph") or spec.file("prototxt"):
-        for option, given in (("--multi-label", detect.multi_label), ("--agnostic-nms", detect.agnostic_nms)):
-            if given:
-                raise UsageError(f"{option} cannot act on {spec.name}: its graph suppresses boxes itself, per class")
+    if spec.family:
+        _check_options(spec.name, FAMILIES[spec.family], detect)
+
+
+def _check_options(name: str, family: Family, detect: DetectOptions) -> None:
+    """Refuse options that cannot act on models of this family.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    for option, given, acts in (
+        ("--multi-label", detect.multi_label, family.multi_label),
+        ("--agnostic-nms", detect.agnostic_nms, not family.suppressed),
+        ("--nms", detect.nms is not None, not family.suppressed or family.nms_in_graph),
+    ):
+        if given and not acts:
+            raise UsageError(f"{option} cannot act on {name}: models of family {family.name} give final detections")
 
 
 def _open(
@@ -104,12 +115,9 @@ def _open(
     elif "onnx" in files or "tflite" in files:
         from cvdetect.models.open_onnx import open_onnx
         from cvdetect.models.open_tflite import open_tflite
-        from cvdetect.models.recognised import check_suppressed
 
         opener = open_onnx if "onnx" in files else open_tflite
         opened = opener(spec, files, choice, run, progress)
-        if opened.suppressed:
-            check_suppressed(spec, opened, detect)
     elif "prototxt" in files:
         from cvdetect.models.open_caffe import open_caffe
 
@@ -120,6 +128,7 @@ def _open(
         opened = open_tensorflow(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
     if spec.family and opened.family != spec.family:
         raise ModelError(f"{spec.name}: models.yaml says family {spec.family}, but its files are {opened.family}")
+    _check_options(spec.name, FAMILIES[opened.family], detect)
     return opened
 
 
@@ -130,17 +139,18 @@ def _lowest(spec: ModelSpec, detect: DetectOptions) -> float:
 
 
 def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOptions) -> Model:
+    family = FAMILIES[opened.family]
     return Model(
         name=spec.name,
         network=opened.network,
         input=opened.input,
         input_wh=opened.input_wh,
-        decode=DECODERS[opened.family],
+        decode=family.decode,
         options=DecodeOptions(
             thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors, opened.in_pixels
         ),
         labels=labels,
-        nms=None if opened.suppressed else _nms(spec, opened, detect),
+        nms=None if family.suppressed else _nms(spec, opened, detect),
         agnostic_nms=detect.agnostic_nms,
         max_det=detect.max_det,
         one_by_one=opened.one_by_one,

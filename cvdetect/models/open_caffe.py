@@ -62,7 +62,6 @@ def open_caffe(
         fed,
         facts.classes,
         first_class_id=1 if facts.background == 0 else 0,
-        suppressed=True,
         one_by_one=facts.two_stage,  # OpenCV proposes regions of one image only
         in_pixels=facts.in_pixels,
     )

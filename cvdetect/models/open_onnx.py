@@ -9,7 +9,7 @@ from cvdetect.core.errors import ModelError, ModelFileError
 from cvdetect.core.options import ModelChoice, RunOptions
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec, Role
-from cvdetect.families.recognise import OutputSignature
+from cvdetect.families.base import OutputSignature
 from cvdetect.formats.onnx import OnnxModel, read_onnx
 from cvdetect.models.opened import Opened, read_bytes
 from cvdetect.models.recognised import choose_size, make_opened, probe
@@ -37,8 +37,8 @@ def open_onnx(
     wh = choose_size(spec, (shape[3], shape[2]), facts.image_wh, progress)
     shapes = _output_shapes(facts)
     network = opencv.read_onnx(data, str(path), list(shapes or facts.outputs), run)
-    outline = OutputSignature(shapes or probe(network, wh), wh, facts.raw)
-    return make_opened(spec, files, choice, network, outline, facts.class_names, progress)
+    signature = OutputSignature(shapes or probe(network, wh), wh, facts.raw)
+    return make_opened(spec, files, choice, network, signature, facts.class_names, progress)
 
 
 def _check(facts: OnnxModel, path: Path) -> None:

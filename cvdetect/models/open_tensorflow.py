@@ -77,7 +77,6 @@ def open_tensorflow(
         _input(spec, facts, lambda: source.graph or read_graph_def(graph, str(files["graph"])), progress),
         classes=facts.classes,
         first_class_id=1 if facts.background_label_id == 0 else 0,
-        suppressed=True,
         one_by_one=facts.two_stage,  # OpenCV crops proposals from one image only
     )
 

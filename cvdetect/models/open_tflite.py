@@ -10,8 +10,8 @@ from cvdetect.core.errors import DecodeError, ModelFileError
 from cvdetect.core.options import ModelChoice, RunOptions
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec, Role
-from cvdetect.families import Priors
-from cvdetect.families.recognise import OutputSignature
+from cvdetect.families import FAMILIES, Priors
+from cvdetect.families.base import OutputSignature
 from cvdetect.formats.tflite import PostProcess, TFLiteInput, cut_postprocess, read_tflite_inputs
 from cvdetect.models.opened import Opened, read_bytes
 from cvdetect.models.recognised import choose_size, make_opened, probe, usual_input
@@ -54,7 +54,7 @@ def _open_ssd(
     return Opened(
         network,
         "tflite_ssd",
-        replace(usual_input(spec, choice, "tflite_ssd"), wh=wh),
+        replace(usual_input(spec, choice, FAMILIES["tflite_ssd"]), wh=wh),
         post.classes,
         priors=Priors(post.anchors, post.scales, post.classes),
         nms=post.iou,

@@ -24,11 +24,10 @@ class Opened:
 
     Attributes:
         network: ready to run.
-        family: the key of its decoder.
+        family: the name of its family.
         input: how images are fed, `wh` known.
         classes: how many classes it tells apart, background not counted; None where the files do not tell.
         first_class_id: the smallest class number that comes out: 1 where 0 is the background.
-        suppressed: the graph itself suppresses overlapping boxes.
         anchors, priors, in_pixels: see `DecodeOptions`.
         nms: the IoU threshold of suppression that the file itself states; None where it states none.
         names: the class names that the model file itself holds, or ().
@@ -40,7 +39,6 @@ class Opened:
     input: InputSpec
     classes: int | None
     first_class_id: int = 0
-    suppressed: bool = False
     anchors: tuple[tuple[float, float], ...] = ()
     priors: Priors | None = None
     nms: float | None = None

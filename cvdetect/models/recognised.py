@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.core.errors import DecodeError, UsageError
-from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Progress
-from cvdetect.core.spec import DEFAULT_PREPROCESSING, InputSpec, ModelSpec, Role
-from cvdetect.families.recognise import HeadLayout, OutputSignature, check_decoder, recognise
+from cvdetect.core.spec import InputSpec, ModelSpec, Role
+from cvdetect.families import FAMILIES, Family
+from cvdetect.families.base import HeadLayout, OutputSignature
+from cvdetect.families.recognise import check_family, recognise
 from cvdetect.models.opened import Opened
 from cvdetect.models.resolve import changed, stated_input
 from cvdetect.runtime import Network
 
-__all__ = ["check_suppressed", "choose_size", "make_opened", "probe", "usual_input"]
+__all__ = ["choose_size", "make_opened", "probe", "usual_input"]
 
 
 def choose_size(
@@ -69,14 +71,13 @@ def make_opened(
     if isinstance(spec.labels, tuple):
         known = len(spec.labels)
     model = replace(model, names=known or None)
-    decoder, layout = _decoder(spec, model, progress)
+    family, layout = _family(spec, model, progress)
     return Opened(
         network,
-        decoder,
-        replace(usual_input(spec, choice, decoder), wh=model.wh),
+        family.name,
+        replace(usual_input(spec, choice, family), wh=model.wh),
         layout.classes,
         first_class_id=layout.first_class_id,
-        suppressed=layout.suppressed,
         names=names,
         one_by_one=True,  # what OpenCV makes of a second image is an error, or wrong: the graph's shapes are for one
     )
@@ -88,50 +89,37 @@ def _count_names(path: Path) -> int:
     return len(read_label_file(path).names)
 
 
-def _decoder(spec: ModelSpec, model: OutputSignature, progress: Progress) -> tuple[str, HeadLayout]:
+def _family(spec: ModelSpec, model: OutputSignature, progress: Progress) -> tuple[Family, HeadLayout]:
     try:
         if spec.family:
-            layout = check_decoder(spec.family, model)
-            _tell_likelier(spec, model, progress)
-            return spec.family, layout
-        decoder, layout = recognise(model)
+            family = FAMILIES[spec.family]
+            layout = check_family(family, model)
+            _warn_of_likelier(spec.name, family, model, progress)
+            return family, layout
+        family, layout = recognise(model)
     except DecodeError as error:
         raise DecodeError(f"{spec.name}: {error}") from None
-    progress.note(f"{spec.name}: taking decoder {decoder} for outputs {model} (--decoder names another)")
-    return decoder, layout
+    progress.note(f"{spec.name}: taking decoder {family.name} for outputs {model} (--decoder names another)")
+    return family, layout
 
 
-def _tell_likelier(spec: ModelSpec, model: OutputSignature, progress: Progress) -> None:
+def _warn_of_likelier(name: str, family: Family, model: OutputSignature, progress: Progress) -> None:
     """Warn where the outputs fit the decoder that was named, but look like another's: it would find nonsense."""
     try:
         likelier, layout = recognise(model)
     except DecodeError:
         return
-    if {likelier, spec.family} - {"yolo_v5", "yolo_v7"} and likelier != spec.family:  # those two read alike
+    if likelier.name not in (family.name, family.same_as):
         progress.warn(
-            f"{spec.name}: reading outputs {model} with decoder {spec.family}, but they look like {likelier}"
+            f"{name}: reading outputs {model} with decoder {family.name}, but they look like {likelier.name}"
             + (f" with {layout.classes} classes" if layout.classes else "")
         )
 
 
-def usual_input(spec: ModelSpec, choice: ModelChoice, decoder: str) -> InputSpec:
+def usual_input(spec: ModelSpec, choice: ModelChoice, family: Family) -> InputSpec:
     """models.yaml states all for its own models; a file of one's own is fed as usual, but for what was asked."""
     return (
-        changed(DEFAULT_PREPROCESSING[decoder], **stated_input(choice), resize=choice.resize)
+        changed(family.preprocessing or InputSpec(), **stated_input(choice), resize=choice.resize)
         if choice.files
         else spec.input
     )
-
-
-def check_suppressed(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> None:
-    """Refuse options that cannot act on a model which leaves nothing to suppress.
-
-    Raises:
-        UsageError: one of them is given.
-    """
-    given = [("--agnostic-nms", detect.agnostic_nms), ("--nms", detect.nms is not None)]
-    if opened.family == "end2end":
-        given.append(("--multi-label", detect.multi_label))
-    for option, value in given:
-        if value:
-            raise UsageError(f"{option} cannot act on {spec.name}: its {opened.family} output needs no suppression")

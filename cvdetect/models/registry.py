@@ -13,9 +13,9 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.spec import ModelSpec
 from cvdetect.core.targets import check_regular
 from cvdetect.models.fields import KeyPath, nearest, table, text
-from cvdetect.models.rows import FAMILIES, LABEL_SETS, read_model
+from cvdetect.models.rows import read_model
 
-__all__ = ["FAMILIES", "LABEL_SETS", "Registry", "load_models", "shipped_models", "user_models"]
+__all__ = ["Registry", "load_models", "shipped_models", "user_models"]
 
 
 @dataclass(frozen=True, slots=True)

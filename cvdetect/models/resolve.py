@@ -12,9 +12,9 @@ from typing import Any
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Progress
-from cvdetect.core.spec import DEFAULT_PREPROCESSING, InputSpec, ModelFile, ModelSpec, Role
+from cvdetect.core.spec import InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.core.targets import check_regular
-from cvdetect.families.recognise import RECOGNISED
+from cvdetect.families import recognised
 from cvdetect.models.check_file_type import UNREAD_FORMATS, check_format, refuse_darknet_data
 from cvdetect.models.opened import read_text
 from cvdetect.models.registry import load_models
@@ -33,6 +33,7 @@ __all__ = [
 
 
 # How the models of a format are usually fed (facts of the formats, not of one model).
+_DARKNET_INPUT = InputSpec(scale=1 / 255)
 _TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
 _CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
@@ -93,8 +94,8 @@ def _check(choice: ModelChoice) -> None:
     ):
         if value and not there:
             raise UsageError(f"{option} goes with {needs}; a model of models.yaml brings its own")
-    if choice.decoder not in (None, "auto", *RECOGNISED):
-        raise UsageError(f"--decoder {choice.decoder}: no such decoder; there are auto, {', '.join(RECOGNISED)}")
+    if choice.decoder not in (None, "auto", *recognised()):
+        raise UsageError(f"--decoder {choice.decoder}: no such decoder; there are auto, {', '.join(recognised())}")
     given = [option for option in _INPUT_OPTIONS if getattr(choice, option) is not None]
     if given and not choice.files:
         raise UsageError(f"--{given[0].replace('_', '-')} goes with {_FILES}; models.yaml states it for its own")
@@ -133,7 +134,7 @@ def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], I
     """The files of the model, the main one first, and how models of their format are usually fed."""
     if choice.cfg:
         weights = choice.weights or find_weights(choice.cfg, progress)
-        return {"cfg": choice.cfg, "weights": weights}, DEFAULT_PREPROCESSING["yolo"]
+        return {"cfg": choice.cfg, "weights": weights}, _DARKNET_INPUT
     if choice.onnx:
         return {"onnx": choice.onnx}, InputSpec()
     if choice.tflite:

@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from cvdetect.core.spec import (
-    DEFAULT_PREPROCESSING,
-    Accuracy,
-    InputSpec,
-    ModelFile,
-    ModelSpec,
-    Resize,
-    Role,
-    Source,
-    Speed,
-)
+from cvdetect.core.labels import BUILT_IN
+from cvdetect.core.spec import Accuracy, InputSpec, ModelFile, ModelSpec, Resize, Role, Source, Speed
+from cvdetect.families import FAMILIES, Family
+from cvdetect.formats import FORMATS
 from cvdetect.models.fields import (
     KeyPath,
     above_zero,
@@ -35,30 +28,11 @@ from cvdetect.models.fields import (
     text,
 )
 
-__all__ = ["FAMILIES", "LABEL_SETS", "read_accuracy", "read_model", "read_speed"]
-
-
-_RECOGNISED = (
-    "yolo_v5", "yolo_v7", "yolo_v8", "yolox", "nanodet", "detr", "rt_detr", "retinanet", "fcos", "end2end"
-)  # fmt: skip
-FAMILIES = ("yolo", "region", "detection_output", "mask_rcnn", *_RECOGNISED, "tflite_ssd")
-"""The decoder families that a row may name."""
-
-LABEL_SETS = ("coco80", "coco91", "voc20")
-"""The built-in label sets that a row may name."""
+__all__ = ["read_accuracy", "read_model", "read_speed"]
 
 _ROLES: tuple[Role, ...] = (  # the order in which files are listed
     "cfg", "prototxt", "config", "names", "weights", "caffemodel", "graph", "onnx", "tflite",
 )  # fmt: skip
-_DARKNET: tuple[Role, ...] = ("cfg", "weights")
-_REQUIRED: dict[str, tuple[tuple[Role, ...], ...]] = {  # one of these sets of files
-    "yolo": (_DARKNET,),
-    "region": (_DARKNET,),
-    "detection_output": (("graph",), ("prototxt", "caffemodel")),
-    "mask_rcnn": (("graph",),),
-    **dict.fromkeys(_RECOGNISED, (("onnx",), ("tflite",))),
-    "tflite_ssd": (("tflite",),),
-}
 _NAME = re.compile(r"\w[\w.+-]*")  # one path component that no file system and no shell takes amiss
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
@@ -71,23 +45,23 @@ def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
     row = table(row, place, ("family", *_ROLES, "input", *_MODEL))
     if "family" not in row:
         raise place.error(f"key 'family' is missing (one of {', '.join(FAMILIES)})")
-    family = choice(row["family"], place.at("family"), FAMILIES)
+    family = FAMILIES[choice(row["family"], place.at("family"), FAMILIES)]
     return ModelSpec(
         name=name,
-        family=family,
+        family=family.name,
         files=_read_files(row, family, place),
         input=_read_input(row.get("input", {}), place.at("input"), family),
         **read_fields(row, place, _MODEL),
     )
 
 
-def _read_files(row: dict[str, Any], family: str, place: KeyPath) -> tuple[ModelFile, ...]:
-    sets = _REQUIRED[family]
+def _read_files(row: dict[str, Any], family: Family, place: KeyPath) -> tuple[ModelFile, ...]:
+    sets = [FORMATS[name].files for name in family.formats]
     if not any(set(roles) <= row.keys() for roles in sets):
         begun = next((roles for roles in sets if set(roles) & row.keys()), sets[0])
         role = next(role for role in begun if role not in row)
         other = "" if begun != sets[0] or len(sets) == 1 else f" (or {' and '.join(sets[1])})"
-        raise place.error(f"key {role!r} is missing: family {family} needs it{other}")
+        raise place.error(f"key {role!r} is missing: family {family.name} needs it{other}")
     files = tuple(_read_file(role, row[role], place.at(role)) for role in _ROLES if role in row)
     names = [file.name for file in files if file.path is None]
     if len(set(names)) < len(names):
@@ -159,9 +133,9 @@ def _hexadecimal(length: int) -> Any:
     return read
 
 
-def _read_input(value: Any, place: KeyPath, family: str) -> InputSpec:
+def _read_input(value: Any, place: KeyPath, family: Family) -> InputSpec:
     fields = read_fields(table(value, place, _INPUT), place, _INPUT)
-    return replace(DEFAULT_PREPROCESSING.get(family, InputSpec()), **fields)
+    return replace(family.preprocessing or InputSpec(), **fields)
 
 
 def _size(value: Any, place: KeyPath) -> tuple[int, int]:
@@ -201,7 +175,7 @@ def _pad_align(value: Any, place: KeyPath) -> str:
 
 def _labels(value: Any, place: KeyPath) -> str | tuple[str, ...]:
     if isinstance(value, str):
-        return choice(value, place, LABEL_SETS)
+        return choice(value, place, BUILT_IN)
     return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
 
 

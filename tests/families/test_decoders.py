@@ -13,9 +13,8 @@ from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.core.spec import ModelSpec
-from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
+from cvdetect.families import FAMILIES, DecodeOptions, NetInput, Thresholds, recognised
 from cvdetect.families.base import Priors, pick_classes
-from cvdetect.families.recognise import RECOGNISED
 from cvdetect.models.registry import load_models
 from tests.conftest import make_detections
 
@@ -111,12 +110,12 @@ WRITERS: dict[str, Callable[[list[Detections]], dict[str, np.ndarray]]] = {
     "mask_rcnn": write_mask_rcnn,
     "tflite_ssd": write_tflite_ssd,
 }
-FAMILIES = sorted(WRITERS)
+NAMES = sorted(WRITERS)
 
 
 def decode(family: str, outputs: dict[str, np.ndarray], count: int = 1, **options: object) -> list[Detections]:
     chosen = DecodeOptions(anchors=ANCHORS, priors=PRIORS, **{"thresholds": Thresholds(0.25), **options})  # type: ignore[arg-type]
-    return DECODERS[family](outputs, NetInput(count, WH), chosen)
+    return FAMILIES[family].decode(outputs, NetInput(count, WH), chosen)
 
 
 def assert_same(found: Detections, expected: Detections) -> None:
@@ -127,18 +126,18 @@ def assert_same(found: Detections, expected: Detections) -> None:
 
 
 def test_every_registered_family_is_tested_here_and_every_family_of_models_yaml_is_known() -> None:
-    assert set(DECODERS) == set(WRITERS) | set(RECOGNISED)  # those are tested in test_onnx_decoders.py
+    assert set(FAMILIES) == set(WRITERS) | set(recognised())  # those are tested in test_onnx_decoders.py
     in_yaml = {spec.family for spec in load_models()}
-    assert in_yaml <= set(DECODERS)
+    assert in_yaml <= set(FAMILIES)
     assert all(isinstance(spec, ModelSpec) for spec in load_models())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_known_boxes_come_back(family: str) -> None:
     assert_same(decode(family, WRITERS[family]([KNOWN]))[0], KNOWN)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_a_batch_of_two_equals_two_batches_of_one(family: str) -> None:
     other = make_detections([[5, 5, 50, 250]], [2], [0.7])
     both = decode(family, WRITERS[family]([KNOWN, other]), 2)
@@ -147,13 +146,13 @@ def test_a_batch_of_two_equals_two_batches_of_one(family: str) -> None:
     assert_same(both[1], other)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_nothing_found_is_empty(family: str) -> None:
     assert [len(d) for d in decode(family, WRITERS[family]([Detections.empty()]))] == [0]
     assert [len(d) for d in decode(family, WRITERS[family]([Detections.empty(), KNOWN]), 2)] == [0, 3]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_a_score_exactly_at_the_threshold_is_found_and_one_just_above_it_is_not_reached(family: str) -> None:
     score = decode(family, WRITERS[family]([KNOWN]))[0].sort_by_score().score[1]  # as float32 arithmetic gives it
     at = decode(family, WRITERS[family]([KNOWN]), thresholds=Thresholds(float(score)))
@@ -161,7 +160,7 @@ def test_a_score_exactly_at_the_threshold_is_found_and_one_just_above_it_is_not_
     assert (len(at[0]), len(above[0])) == (2, 1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_thresholds_of_single_classes_and_a_class_filter_act(family: str) -> None:
     raised = decode(family, WRITERS[family]([KNOWN]), thresholds=Thresholds(0.25, {3: 0.95}))
     lowered = decode(family, WRITERS[family]([KNOWN]), thresholds=Thresholds(0.95, {4: 0.4}))
@@ -185,7 +184,7 @@ def test_a_wrong_shape_is_an_error_with_expected_and_got(family: str, shape: tup
         decode(family, {"out": np.zeros(shape, np.float32)})
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_output_that_is_no_number_is_an_error_not_an_empty_result(family: str, bad: float) -> None:
     outputs = WRITERS[family]([KNOWN])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families import DECODERS, DecodeOptions, NetInput, Thresholds
-from cvdetect.families.base import sigmoid
-from cvdetect.families.recognise import RECOGNISED, OutputSignature, check_decoder, recognise
+from cvdetect.families import FAMILIES, DecodeOptions, NetInput, Thresholds, recognised
+from cvdetect.families.base import OutputSignature, sigmoid
+from cvdetect.families.recognise import check_family, recognise
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere
@@ -183,7 +183,7 @@ DECODER_NAMES = sorted(WRITERS)
 
 def decode(decoder: str, outputs: Outputs, count: int = 1, **options: object) -> list[Detections]:
     chosen = DecodeOptions(**{"thresholds": Thresholds(0.25), **options})  # type: ignore[arg-type]
-    return DECODERS[decoder](outputs, NetInput(count, WH), chosen)
+    return FAMILIES[decoder].decode(outputs, NetInput(count, WH), chosen)
 
 
 def assert_same(found: Detections, expected: Detections, atol: float = 0.02) -> None:
@@ -194,8 +194,7 @@ def assert_same(found: Detections, expected: Detections, atol: float = 0.02) -> 
 
 
 def test_every_decoder_that_can_be_named_is_registered_and_tested_here() -> None:
-    assert set(RECOGNISED) == set(WRITERS)
-    assert set(RECOGNISED) <= set(DECODERS)
+    assert set(recognised()) == set(WRITERS)
 
 
 @pytest.mark.parametrize("decoder", DECODER_NAMES)
@@ -370,32 +369,32 @@ SEEN = {
 @pytest.mark.parametrize("case", SEEN)
 def test_a_decoder_is_recognised_by_names_and_shapes(case: str) -> None:
     outputs, wh, raw, classes = SEEN[case]
-    decoder, layout = recognise(OutputSignature(outputs, wh, raw))
-    assert (decoder, layout.classes) == (case.split(maxsplit=1)[0], classes)
-    assert check_decoder(decoder, OutputSignature(outputs, wh, raw)) == layout
-    assert layout.suppressed == (decoder in ("detr", "rt_detr", "end2end"))
+    family, layout = recognise(OutputSignature(outputs, wh, raw))
+    assert (family.name, layout.classes) == (case.split(maxsplit=1)[0], classes)
+    assert check_family(family, OutputSignature(outputs, wh, raw)) == layout
+    assert family.suppressed == (family.name in ("detr", "rt_detr", "end2end"))
 
 
 def test_a_segmentation_model_fits_no_decoder_and_all_are_listed() -> None:
     shapes = {"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)}
     with pytest.raises(DecodeError) as told:
         recognise(OutputSignature(shapes, (640, 640)))
-    assert all(name in str(told.value) for name in [*RECOGNISED, "1x32x160x160", "640x640"])
+    assert all(name in str(told.value) for name in [*recognised(), "1x32x160x160", "640x640"])
 
 
 def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_names_tell() -> None:
     shapes = {"logits": (1, 100, 12), "pred_boxes": (1, 100, 4)}
-    with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: say which with --decoder"):
+    with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: choose one with --decoder"):
         recognise(OutputSignature(shapes, (640, 640)))
-    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=3))[0] == "nanodet"
-    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0] == "yolox"
+    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=3))[0].name == "nanodet"
+    assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0].name == "yolox"
 
 
 def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
     with pytest.raises(DecodeError, match=r"1x84x8400 do not fit decoder yolox: they look like yolo_v8"):
-        check_decoder("yolox", OutputSignature({"output0": (1, 84, 8400)}, (640, 640)))
+        check_family(FAMILIES["yolox"], OutputSignature({"output0": (1, 84, 8400)}, (640, 640)))
     with pytest.raises(DecodeError, match=r"do not fit decoder yolox for an input of 320x320; there are yolo_v5"):
-        check_decoder("yolox", OutputSignature({"output0": (1, 84, 8400)}, (320, 320)))
+        check_family(FAMILIES["yolox"], OutputSignature({"output0": (1, 84, 8400)}, (320, 320)))
 
 
 @pytest.mark.parametrize(
@@ -409,8 +408,8 @@ def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
 def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shapes: dict[str, tuple[int, ...]]) -> None:
     for ask in (
         recognise,
-        lambda model: check_decoder("yolo_v7", model),
-        lambda model: check_decoder("yolo_v5", model),
+        lambda model: check_family(FAMILIES["yolo_v7"], model),
+        lambda model: check_family(FAMILIES["yolo_v5"], model),
     ):
         with pytest.raises(DecodeError, match=r"before their boxes are decoded.*export.py --grid"):
             ask(OutputSignature(shapes, WH))
@@ -420,5 +419,5 @@ def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shap
 
 def test_the_grid_tells_a_yolox_that_decodes_in_its_graph_from_one_that_does_not() -> None:
     shapes = {"output": (1, 3549, 85)}
-    assert recognise(OutputSignature(shapes, (416, 416), raw=True))[0] == "yolox"
-    assert recognise(OutputSignature(shapes, (416, 416), raw=False))[0] == "yolo_v5"
+    assert recognise(OutputSignature(shapes, (416, 416), raw=True))[0].name == "yolox"
+    assert recognise(OutputSignature(shapes, (416, 416), raw=False))[0].name == "yolo_v5"

@@ -19,7 +19,7 @@ from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_size
 from cvdetect.core.progress import NullProgress
 from cvdetect.core.spec import InputSpec
-from cvdetect.families import DECODERS, DecodeOptions
+from cvdetect.families import FAMILIES, DecodeOptions
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs.bench import job
 from cvdetect.jobs.bench import job as fresh
@@ -62,8 +62,9 @@ def detector(tile: str | None = None, network: type[FakeNetwork] = CpuNetwork, *
     """A detector of 64x64 that always sees one object twice."""
     rows = np.array([[0.5, 0.5, 0.2, 0.4, 0.9, 0.9], [0.51, 0.5, 0.2, 0.4, 0.9, 0.8]], np.float32)  # (2, 5 + 1)
     model = Model(
-        name="fake", network=network({"yolo": rows}), input=InputSpec(), input_wh=(64, 64), decode=DECODERS["yolo"],
-        options=DecodeOptions(), labels=LabelSet.from_names(["thing"]), nms=0.4, agnostic_nms=False, max_det=10,
+        name="fake", network=network({"yolo": rows}), input=InputSpec(), input_wh=(64, 64),
+        decode=FAMILIES["yolo"].decode, options=DecodeOptions(),
+        labels=LabelSet.from_names(["thing"]), nms=0.4, agnostic_nms=False, max_det=10,
     )  # fmt: skip
     return Detector(replace(model, **changes), tile)
 

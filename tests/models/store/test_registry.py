@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import RegistryError, UsageError
+from cvdetect.core.labels import BUILT_IN
 from cvdetect.core.spec import InputSpec, ModelSpec
-from cvdetect.models.registry import FAMILIES, LABEL_SETS, Registry, load_models, shipped_models, user_models
+from cvdetect.families import FAMILIES
+from cvdetect.models.registry import Registry, load_models, shipped_models, user_models
 
 SHA256 = "0123456789abcdef" * 4
 SHA1 = "0123456789" * 3 + "abcdefabcd"
@@ -84,7 +86,7 @@ class TestShipped:
         spec = shipped.get(name)
         assert spec.family in FAMILIES
         assert spec.input.wh is not None
-        assert isinstance(spec.labels, tuple) or spec.labels in LABEL_SETS
+        assert isinstance(spec.labels, tuple) or spec.labels in BUILT_IN
         assert spec.conf == (0.25 if "tiny" in name or "fastest" in name else 0.5)
         assert spec.nms == 0.4
         assert spec.licence

@@ -76,7 +76,6 @@ def command(
     wh = _size(input_size)
     anchors = (_numbers("--anchor-scales", anchor_scales), _numbers("--aspect-ratios", aspect_ratios))
 
-    from cvdetect.cli.console import ConsoleProgress
     from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions
     from cvdetect.jobs.textgraph import TextGraphJob, write_text_graph
 
@@ -91,13 +90,13 @@ def command(
         iou_threshold=iou_threshold,
     )
     job = TextGraphJob(graph=graph, out=out, pipeline=pipeline, options=options)
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
-    made = write_text_graph(job, progress)
+    progress = settings.progress()
+    report = write_text_graph(job, progress)
     if out == "-":
-        progress.note(str(made.kind))
+        progress.note(report.kind)
     else:
-        click.echo(printable(f"{made.kind} → {job.target}"), file=sys.stdout)
-    return 0
+        click.echo(printable(f"{report.kind} → {report.out}"), file=sys.stdout)
+    return report.exit_code
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

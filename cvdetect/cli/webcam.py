@@ -8,6 +8,7 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, detecting, drawing
+from cvdetect.core.printable import counted
 
 __all__ = ["command"]
 
@@ -24,11 +25,16 @@ __all__ = ["command"]
 @click.option("--duration", type=float, metavar="S", help="End after S seconds.")
 @click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")
 @click.option(
-    "--reconnect", type=int, default=10, show_default=True, metavar="N", help="Tries when a stream breaks; 0: none."
+    "--reconnect",
+    type=int,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Attempts to reconnect when a stream breaks.",
 )
 @click.option(
     "--timeout", type=float, default=10.0, show_default=True, metavar="S",
-    help="Seconds to wait for a connection, and for each picture.",
+    help="Seconds to wait for a connection and for each frame.",
 )  # fmt: skip
 @drawing
 @detecting("webcam")
@@ -36,16 +42,19 @@ __all__ = ["command"]
 def command(settings: Settings, /, no_window: bool, **job: Any) -> int:
     """Detect live from a camera, a network stream, or a file played in real time.
 
-    Shows a window: q or Esc ends, space pauses, s saves a snapshot, the slider sets the confidence of all that is
-    shown and written. The newest frame is always the next one; those that come too late are dropped and counted.
+    In the window, q or Esc ends, space pauses, s saves a snapshot; the slider sets the score threshold of all that is
+    shown and written. The next frame is always the newest one; frames that come while the network is busy are dropped
+    and counted.
 
     \b
     cvdetect webcam
     cvdetect webcam --url rtsp://camera.local/stream --out seen.mp4 --json seen.jsonl --no-window
     cvdetect webcam --serve 127.0.0.1:8080 --no-window
     """
-    from cvdetect.cli.console import ConsoleProgress
     from cvdetect.jobs.webcam import WebcamJob, detect_webcam
 
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
-    return detect_webcam(WebcamJob(window=not no_window, **job), progress).exit_code
+    progress = settings.progress()
+    report = detect_webcam(WebcamJob(window=not no_window, **job), progress)
+    frames = counted(report.summary.done, "frame")
+    progress.note(f"{frames} in {report.seconds:.1f} s, {report.fps:.1f} a second; {report.dropped} dropped")
+    return report.exit_code

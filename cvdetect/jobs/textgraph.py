@@ -1,4 +1,4 @@
-"""A frozen graph's file → the file of its OpenCV text graph."""
+"""The job of ``cvdetect textgraph``: a TensorFlow detection graph in; its OpenCV text graph out."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 
 from cvdetect.core.files import write_text
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Progress
+from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.formats.tensorflow.graphdef import read_graph_def
-from cvdetect.formats.tensorflow.make_textgraph import MadeTextGraph, TextGraphOptions, make_text_graph, read_pipeline
+from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
 from cvdetect.models.opened import read_bytes, read_text
 
-__all__ = ["TextGraphJob", "write_text_graph"]
+__all__ = ["TextGraphJob", "TextGraphReport", "write_text_graph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextGraphJob:
-    """What to make a text graph of.
+    """Which graph to make a text graph of, and where to write it.
 
     Attributes:
         graph: the frozen graph (.pb).
         out: the text graph to write; None: the graph's name with .pbtxt, in the current folder.
         pipeline: the pipeline.config that came with the graph.
-        options: what the graph does not say; its own `pipeline` is not looked at.
+        options: what the graph does not state; `pipeline` stands for their field of that name.
     """
 
     graph: Path
@@ -38,8 +38,24 @@ class TextGraphJob:
         return Path(self.out or f"{self.graph.stem}.pbtxt")
 
 
-def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
-    """Make the text graph and write it; what was found, and where, is told as notes.
+@dataclass(frozen=True, slots=True)
+class TextGraphReport:
+    """What was made.
+
+    Attributes:
+        kind: the kind of model, for people.
+        out: the text graph; "-" for standard output.
+    """
+
+    kind: str
+    out: Path
+    exit_code: int = 0
+
+
+def write_text_graph(
+    job: TextGraphJob, progress: Progress = NullProgress(), controls: Controls | None = None
+) -> TextGraphReport:
+    """Make the text graph and write it; what the graph states, and where, is noted.
 
     Raises:
         UsageError: it would be written over its input.
@@ -53,7 +69,7 @@ def write_text_graph(job: TextGraphJob, progress: Progress) -> MadeTextGraph:
     write_text(job.target, made.text)
     for fact in made.facts:
         progress.note(fact)
-    return made
+    return TextGraphReport(str(made.kind), job.target)
 
 
 def _check(job: TextGraphJob) -> None:

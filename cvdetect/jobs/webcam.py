@@ -1,10 +1,10 @@
-"""``cvdetect webcam`` as a library call: a camera or stream in; a window, a page, a video and JSON Lines out."""
+"""The job of ``cvdetect webcam``: a camera or stream in; a window, a page, a video and JSON Lines out."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -35,42 +35,155 @@ from cvdetect.sources.camera import Camera
 from cvdetect.sources.live import device_name, device_opener, url_opener
 from cvdetect.sources.video import files_of
 
-__all__ = ["LiveRun", "Slider", "WebcamJob", "check", "detect_webcam", "slider_for"]
+__all__ = ["WebcamJob", "WebcamReport", "detect_webcam"]
+
+_LISTEN_S = 0.02  # how often the window checks for keys while no frames come
+_LOWEST_SCORE = 0.05  # the end of the window's slider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebcamJob:
+    """What to watch, and where the results go.
+
+    Attributes:
+        device: a camera's number; None with a `url`.
+        url: an address (rtsp, http, …), or a video file that is played in real time.
+        out: an annotated video; its suffix chooses the container.
+        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
+        json: a file for JSON Lines, "-" for standard output.
+        window: show a window with a slider. Where none can be opened, the run goes on without.
+        serve: HOST:PORT of a page with the live picture.
+        max_frames: end after so many frames; None for no end.
+        duration: end after so many seconds; None for no end.
+        reconnect: how often to try again when the stream breaks.
+        track: give objects numbers that stay with them from frame to frame.
+        timeout: seconds to wait for a connection and for each frame.
+        blur: classes (names or ids, or "all") to pixelate in every image that is written or shown.
+    """
+
+    device: int | None = None
+    url: str | None = None
+    model: ModelChoice = ModelChoice()
+    detect: DetectOptions = DetectOptions()
+    run: RunOptions = RunOptions()
+    out: Path | str | None = None
+    container: str | None = None
+    json: str | Path | None = None
+    window: bool = True
+    serve: str | None = None
+    max_frames: int | None = None
+    duration: float | None = None
+    track: bool = False
+    reconnect: int = 10
+    timeout: float = 10.0
+    blur: tuple[str, ...] = ()
+    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+
+    @property
+    def name(self) -> str:
+        """The source's name in messages and results; an address without its secrets."""
+        return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class WebcamReport:
+    """How a run went.
+
+    Attributes:
+        summary: frames done, and whether the stream broke.
+        seconds: wall time from the first frame to the last.
+        dropped: frames that came while the network was busy with an earlier one.
+        ran: what ran the network.
+    """
+
+    summary: Summary
+    seconds: float
+    dropped: int
+    ran: str
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, end to end."""
+        return self.summary.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all was done, 1 the stream broke, 4 nothing could be read, 130 or 143 interrupted."""
+        return self.summary.exit_code
 
 
 def detect_webcam(
-    job: WebcamJob,
-    progress: Progress = NullProgress(),
-    controls: Controls | None = None,
-) -> Summary:
-    """Do `job` until the stream, the person or a limit ends it. The newest frame is always the next one looked at.
+    job: WebcamJob, progress: Progress = NullProgress(), controls: Controls | None = None
+) -> WebcamReport:
+    """Detect until the stream, the person or a limit ends the run. The next frame is always the newest one.
 
     A stream that breaks and does not come back counts as failed; what came before it is done.
 
     Raises:
-        UsageError: an option that cannot be met, or nothing to show or write.
-        ModelError: the model, backend or an extra package cannot be had.
+        UsageError: an option is wrong, or there is nothing to show or write.
+        ModelError: the model, the backend or an extra package is not available.
         SourceError: the camera or stream cannot be opened.
-        SinkError: an output, or the port, cannot be had.
+        SinkError: an output cannot be written, or the port is not free.
     """
     controls = controls or Controls()
-    serve = check(job)
-    slider = slider_for(job.model, job.detect)  # finds out, too, whether there is such a model
+    address = _check(job)
+    slider = _slider(job)  # also checks that there is such a model
     has_window = _has_window(job, progress)
     with _camera(job, controls, progress) as camera:
         for remark in camera.info.remarks:
             progress.warn(f"{job.name}: {remark}")
-        detect = slider.detect if has_window else _without_window(job, controls)
+        detect = slider.detect if has_window else _without_slider(job, controls)
         detector = Detector.load(job.model, detect, job.run, progress)
         progress.detail(f"{detector.name} runs on {detector.ran}")
-        live = LiveRun(job, camera, detector, controls, progress)
+        live = _LiveRun(job, camera, detector, controls, progress)
         warm_up([detector], camera.info.wh, progress)
-        sinks = live.sinks(serve)
-        return live.run_with_window(sinks, slider) if has_window else live.run(sinks)
+        sinks = live.sinks(address)
+        begin = time.perf_counter()
+        summary = live.run_with_window(sinks, slider) if has_window else live.run(sinks)
+        return WebcamReport(summary, time.perf_counter() - begin, camera.dropped, str(detector.ran))
+
+
+def _check(job: WebcamJob) -> Address | None:
+    """All that can be checked before the camera is opened or a model is pulled → where the page is served."""
+    if job.device is not None and job.url is not None:
+        raise UsageError("--device and --url: give one of them")
+    limits = (("--max-frames", job.max_frames, 1), ("--reconnect", job.reconnect, 0), ("--device", job.device, 0))
+    for option, value, least in limits:
+        if value is not None and value < least:
+            raise UsageError(f"{option} {value}: at least {least} is needed")
+    for option, seconds in (("--duration", job.duration), ("--timeout", job.timeout)):
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise UsageError(f"{option} {seconds:g}: a positive number of seconds is needed")
+    if job.track:
+        from cvdetect.inference import tracking
+
+        tracking.need()
+    address = _page_address(job)
+    _check_outputs(job)
+    return address
+
+
+def _page_address(job: WebcamJob) -> Address | None:
+    if job.serve is None:
+        return None
+    address = parse_address(job.serve)
+    need_server()
+    check_port(address)
+    return address
+
+
+def _check_outputs(job: WebcamJob) -> None:
+    if job.out is not None:
+        if names_a_folder(job.out):
+            raise UsageError(f"{job.out}: is a folder, expected a file name")
+        choose_codec(Path(job.out), None, NullProgress(), job.container)
+    outputs = {"--out": job.out, "--json": job.json}
+    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
+    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
 
 
 def _has_window(job: WebcamJob, progress: Progress) -> bool:
-    """Whether there will be a window; says so where there will not.
+    """Whether there will be a window; the reason is noted where there will not.
 
     Raises:
         UsageError: without one there is nothing to do.
@@ -84,8 +197,31 @@ def _has_window(job: WebcamJob, progress: Progress) -> bool:
     return False
 
 
-def _without_window(job: WebcamJob, controls: Controls) -> DetectOptions:
-    """What the detector lets through where there is no slider."""
+@dataclass(frozen=True, slots=True)
+class _Slider:
+    """The window's confidence slider: its first position, its lowest, and the options the detector needs for it."""
+
+    start: float
+    lowest: float
+    detect: DetectOptions
+
+
+def _slider(job: WebcamJob) -> _Slider:
+    """One threshold for all classes: the slider starts there and goes down to 0.05, as the detector lets that through.
+
+    Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
+    """
+    asked = job.detect.thresholds
+    conf = resolve(job.model, NullProgress()).conf if asked.default is None else asked.default
+    if asked.per_class:
+        lowest = min([conf, *asked.per_class.values()])
+        return _Slider(lowest, lowest, job.detect)
+    lowest = min(conf, _LOWEST_SCORE)
+    return _Slider(conf, lowest, replace(job.detect, conf=Conf(lowest)))
+
+
+def _without_slider(job: WebcamJob, controls: Controls) -> DetectOptions:
+    """The detector's options where there is no window; a tracker also uses weaker detections than are shown."""
     if not job.track:
         return job.detect
     from cvdetect.inference.tracking import with_faint
@@ -109,99 +245,12 @@ def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
 
 
 def _ends(url: str) -> bool:
-    """Whether the end of a stream is no break: that of a pipe, or of a file, though it may not state its length."""
+    """Whether the stream's end is no break: that of a pipe, or of a file, though it may not state its length."""
     return is_pipe(url) or os.path.isfile(url.removeprefix("file://"))  # noqa: PTH113 - of any length
 
 
-# What ``cvdetect webcam`` is to do, and what can be told of it before anything is opened.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebcamJob:
-    """What to watch, and where the results go.
-
-    Attributes:
-        device: a camera's number; None with a `url`.
-        url: an address (rtsp, http, …), or a video file that is played in real time.
-        out: an annotated video; its suffix chooses the container.
-        container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
-        json: a file for JSON Lines, "-" for standard output.
-        window: show a window with a slider. Where none can be opened that is told, and the run goes on.
-        serve: HOST:PORT of a page with the live picture.
-        max_frames: end after so many frames; None for no end.
-        duration: end after so many seconds; None for no end.
-        reconnect: how often to try again when the stream breaks.
-        track: give objects numbers that stay with them from frame to frame.
-        timeout: seconds to wait for a connection and for each picture.
-        blur: classes (names or ids, or "all") to pixelate in every picture that is written or shown.
-    """
-
-    device: int | None = None
-    url: str | None = None
-    model: ModelChoice = ModelChoice()
-    detect: DetectOptions = DetectOptions()
-    run: RunOptions = RunOptions()
-    out: Path | str | None = None
-    container: str | None = None
-    json: str | Path | None = None
-    window: bool = True
-    serve: str | None = None
-    max_frames: int | None = None
-    duration: float | None = None
-    track: bool = False
-    reconnect: int = 10
-    timeout: float = 10.0
-    blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
-
-    @property
-    def name(self) -> str:
-        """What the source is called; an address without its secrets."""
-        return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
-
-
-def check(job: WebcamJob) -> Address | None:
-    """Everything that can be told before the camera is opened or a model is pulled; where the page is served.
-
-    Raises:
-        UsageError: an option that cannot be met.
-        MissingPackage: the page's server, or what `track` needs, is not installed.
-        SinkError: an output cannot be written, or the port is not to be had.
-    """
-    if job.device is not None and job.url is not None:
-        raise UsageError("--device and --url: give one of them")
-    limits = (("--max-frames", job.max_frames, 1), ("--reconnect", job.reconnect, 0), ("--device", job.device, 0))
-    for option, value, least in limits:
-        if value is not None and value < least:
-            raise UsageError(f"{option} {value}: at least {least} is needed")
-    for option, seconds in (("--duration", job.duration), ("--timeout", job.timeout)):
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise UsageError(f"{option} {seconds:g}: a positive number of seconds is needed")
-    if job.track:
-        from cvdetect.inference import tracking
-
-        tracking.need()
-    serve = None if job.serve is None else parse_address(job.serve)
-    if serve is not None:
-        need_server()
-        check_port(serve)
-    if job.out is not None:
-        if names_a_folder(job.out):
-            raise UsageError(f"{job.out}: is a folder, expected a file name")
-        choose_codec(Path(job.out), None, NullProgress(), job.container)
-    outputs = {"--out": job.out, "--json": job.json}
-    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
-    Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
-    return serve
-
-
-# One live run: which sinks it has, and which thread does what.
-
-_LISTEN_S = 0.02  # how often the window looks for keys where no frames come
-
-
-class LiveRun:
-    """One run: what its sinks are, and on which thread it runs."""
+class _LiveRun:
+    """One run: its sinks, and the threads it runs on."""
 
     def __init__(
         self, job: WebcamJob, camera: Camera, detector: Detector, controls: Controls, progress: Progress
@@ -211,55 +260,54 @@ class LiveRun:
         self._detector = detector
         self._controls = controls
         self._progress = progress
-        self._figures = LiveStats(detector.labels, camera.age_s)
+        self._stats = LiveStats(detector.labels, camera.age_s)
         self._blurred = blurred_classes(job.blur, detector.labels)
 
-    def run(self, sinks: Sequence[Sink]) -> Summary:
-        """Watch until the end, in this thread."""
-        self._progress.begin("watching", self._job.max_frames, "frames")
-        flow, filters = PipelineOptions(live=True), self._filters()
-        begin = time.perf_counter()
-        try:
-            summary = run(
-                self._camera, [self._detector], sinks, self._progress,
-                flow=flow, filters=filters, controls=self._controls,
-            )  # fmt: skip
-        finally:
-            self._progress.end()
-        seconds, dropped = time.perf_counter() - begin, self._camera.dropped
-        rate = summary.done / seconds
-        self._progress.note(f"{summary.done} frames in {seconds:.1f} s, {rate:.1f} a second; {dropped} dropped")
-        return summary
-
-    def run_with_window(self, sinks: Sequence[Sink], slider: Slider) -> Summary:
-        """Watch on another thread, as a window belongs to the main one and must answer while no frames come."""
-        self._controls.min_score = slider.start
-        window = LiveWindow(
-            self._renderer(), self._controls, caption=self._caption, lowest=slider.lowest, progress=self._progress
-        )
-        newest = LatestFrame()
-        with stopping_on_signals(self._controls) as interrupted, window, ThreadPoolExecutor(1) as pool:
-            running = pool.submit(self.run, [*sinks, newest])
-            try:
-                _show_until_done(running, window, newest)
-            finally:
-                self._controls.stop()
-        summary = running.result()
-        summary.interrupted = interrupted.exit_code
-        return summary
-
-    def sinks(self, serve: Address | None) -> list[Sink]:
+    def sinks(self, address: Address | None) -> list[Sink]:
         """All but the window."""
         job, detector = self._job, self._detector
-        sinks: list[Sink] = [self._figures]
+        sinks: list[Sink] = [self._stats]
         if job.json is not None:
             sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
         if job.out is not None:
             info, path = self._camera.info, Path(job.out)
             sinks.append(live_video(path, self._renderer(), info.rate, self._progress, job.container, info.look))
-        if serve is not None:
-            sinks.append(Page(serve, self._renderer(), self._facts, self._progress))
+        if address is not None:
+            sinks.append(Page(address, self._renderer(), self._facts, self._progress))
         return sinks
+
+    def run(self, sinks: Iterable[Sink]) -> Summary:
+        """Detect until the end, in this thread."""
+        self._progress.begin("watching", self._job.max_frames, "frames")
+        try:
+            return run(
+                self._camera,
+                [self._detector],
+                list(sinks),
+                self._progress,
+                flow=PipelineOptions(live=True),
+                filters=self._filters(),
+                controls=self._controls,
+            )
+        finally:
+            self._progress.end()
+
+    def run_with_window(self, sinks: Sequence[Sink], slider: _Slider) -> Summary:
+        """Detect on another thread, as a window belongs to the main one and must respond while no frames come."""
+        self._controls.min_score = slider.start
+        window = LiveWindow(
+            self._renderer(), self._controls, caption=self._caption, lowest=slider.lowest, progress=self._progress
+        )
+        latest = LatestFrame()
+        with stopping_on_signals(self._controls) as interrupted, window, ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self.run, [*sinks, latest])
+            try:
+                _show_until_done(running, window, latest)
+            finally:
+                self._controls.stop()
+        summary = running.result()
+        summary.interrupted = interrupted.exit_code
+        return summary
 
     def _filters(self) -> list[Filter]:
         if not self._job.track:
@@ -275,10 +323,11 @@ class LiveRun:
     def _caption(self) -> str:
         ran = self._detector.ran
         what = f"{self._detector.name}, {ran.runtime} {ran.target} {ran.precision}"
-        return f"{self._figures.now.fps:.1f} fps  {what}  {self._camera.dropped} dropped"
+        return f"{self._stats.now.fps:.1f} fps  {what}  {self._camera.dropped} dropped"
 
     def _facts(self) -> dict[str, Any]:
-        now = self._figures.now
+        """What the page shows beside the picture."""
+        now = self._stats.now
         return {
             "source": self._job.name,
             "model": self._detector.name,
@@ -293,38 +342,10 @@ class LiveRun:
         }
 
 
-def _show_until_done(running: Future[Summary], window: LiveWindow, newest: LatestFrame) -> None:
+def _show_until_done(running: Future[Summary], window: LiveWindow, latest: LatestFrame) -> None:
     while not running.done():
-        shown = newest.take(_LISTEN_S)
-        if shown is None:
+        result = latest.take(_LISTEN_S)
+        if result is None:
             window.listen()
         else:
-            window.write(*shown)
-
-
-# The window's confidence slider: where it starts, how far down it goes, and what the detector must let through.
-
-_LOWEST = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Slider:
-    """Where the slider starts, the lowest score it reaches, and the options the detector runs with."""
-
-    start: float
-    lowest: float
-    detect: DetectOptions
-
-
-def slider_for(model: ModelChoice, detect: DetectOptions) -> Slider:
-    """One threshold for all classes: the slider starts there and goes down to 0.05, as the detector lets that through.
-
-    Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
-    """
-    asked = detect.thresholds
-    conf = resolve(model, NullProgress()).conf if asked.default is None else asked.default
-    if asked.per_class:
-        lowest = min([conf, *asked.per_class.values()])
-        return Slider(lowest, lowest, detect)
-    lowest = min(conf, _LOWEST)
-    return Slider(conf, lowest, replace(detect, conf=Conf(lowest)))
+            window.write(*result)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from cvdetect.core.errors import CvdetectError
 from cvdetect.core.spec import Accuracy, ModelSpec
-from cvdetect.models.describe import SPEED_CLASSES, speed_class
+from cvdetect.jobs.models import SPEED_CLASSES, speed_class
 from cvdetect.models.registry import Registry, load_models
 
 if TYPE_CHECKING:

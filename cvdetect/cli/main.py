@@ -32,7 +32,7 @@ COMMANDS = {
     "eval": ("cvdetect.cli.evaluate", "Measure a model against ground truth."),
     "image": ("cvdetect.cli.image", "Detect objects in images."),
     "video": ("cvdetect.cli.video", "Detect objects in a video."),
-    "models": ("cvdetect.cli.models", "List, fetch and check models."),
+    "models": ("cvdetect.cli.models", "List, pull and verify models."),
     "webcam": ("cvdetect.cli.webcam", "Detect live from a camera or stream."),
     "textgraph": ("cvdetect.cli.textgraph", "Make OpenCV's text graph of a TensorFlow detection graph."),
 }

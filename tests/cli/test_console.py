@@ -60,12 +60,10 @@ def test_a_confusion_matrix_of_long_names(width: int) -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_models_of_the_zoo(width: int) -> None:
-    from cvdetect.models.describe import overview
-    from cvdetect.models.registry import load_models
-    from cvdetect.models.store import Store
+    from cvdetect.cli.models import overview
+    from cvdetect.jobs.models import ListModelsJob, list_models
 
-    registry = load_models()
-    headers, rows = overview(registry, Store())
+    headers, rows = overview(list_models(ListModelsJob()))
     text = printed(width, headers, rows)
     check(text, width, [*(row[0] for row in rows), *(row[3] for row in rows)])
     assert ("not shown at this width: family" in text) == (width < 100)

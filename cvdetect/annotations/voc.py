@@ -37,7 +37,7 @@ from cvdetect.annotations.types import (
     output_stems,
     placed_name,
 )
-from cvdetect.core.files import place
+from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
 
 __all__ = ["VOC_IMAGES", "read_voc", "voc_pixels", "write_voc"]
@@ -67,7 +67,7 @@ def write_voc(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) 
         for class_id in record.found.class_id:
             classes.index(int(class_id))
         where = (VOC_IMAGES, placed_name(record.name, stem)) if whole_set else posixpath.split(record.name)
-        with facts.file_of(record.name, place(folder, stem + ".xml")) as stream:
+        with facts.file_of(record.name, safe_join(folder, stem + ".xml")) as stream:
             stream.writelines(line + "\n" for line in _annotation(record, where, labels, facts.model))
     _write_list(out / "ImageSets" / "Main" / "default.txt", stems.values(), facts)
     _write_list(out / "labelmap.txt", _label_map(classes.names()), facts)

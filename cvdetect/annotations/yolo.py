@@ -37,7 +37,7 @@ from cvdetect.annotations.types import (
 )
 from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.errors import ModelFileError, SourceError
-from cvdetect.core.files import place
+from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
 from cvdetect.formats.label_files import parse_label_file
 
@@ -75,7 +75,7 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, facts: ExportInfo)
     stems = output_stems(records.names())
     folder = out / "labels"
     for record in records:
-        with facts.file_of(record.name, place(folder, stems[record.name] + ".txt")) as stream:
+        with facts.file_of(record.name, safe_join(folder, stems[record.name] + ".txt")) as stream:
             stream.writelines(line + "\n" for line in yolo_lines(record, classes, facts.yolo_conf))
     names = classes.names()
     with facts.file(out / "classes.txt") as stream:
@@ -133,7 +133,7 @@ def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, facts: Exp
     stems = output_stems(records.names())
     folder = out / DARKNET_IMAGES
     for record in records:
-        with facts.file_of(record.name, place(folder, stems[record.name] + ".txt")) as stream:
+        with facts.file_of(record.name, safe_join(folder, stems[record.name] + ".txt")) as stream:
             stream.writelines(line + "\n" for line in yolo_lines(record, classes))
     names = classes.names()
     lists = {"train.txt": _images(stems), "obj.names": map(one_line, names), "obj.data": _data(len(names))}

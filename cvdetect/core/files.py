@@ -27,9 +27,9 @@ __all__ = [
     "TextFile",
     "check_writable",
     "finish",
+    "inherit_mode",
     "not_written",
-    "place",
-    "take_after",
+    "safe_join",
     "temporary_beside",
     "whole_file",
     "write_text",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def place(folder: Path, relative: str) -> Path:
+def safe_join(folder: Path, relative: str) -> Path:
     """`relative` under `folder`.
 
     Raises:
@@ -152,7 +152,7 @@ def finish(temporary: Path, path: Path) -> None:
 
 def _rename(temporary: Path, target: Target) -> None:
     if target.status is not None:
-        take_after(temporary, target.status)
+        inherit_mode(temporary, target.status)
     target.path.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.replace(target.path)
@@ -163,7 +163,7 @@ def _rename(temporary: Path, target: Target) -> None:
         temporary.unlink()
 
 
-def take_after(temporary: Path, status: os.stat_result) -> None:
+def inherit_mode(temporary: Path, status: os.stat_result) -> None:
     """Give the mode, and where that is allowed the owner and group, of the file that is replaced."""
     own = temporary.stat()
     for user, group in ((status.st_uid, -1), (-1, status.st_gid)):

@@ -12,10 +12,18 @@ from pathlib import Path
 
 from cvdetect.core.errors import SinkError, UnwritableName, UsageError
 
-__all__ = ["UNFIT", "Target", "check_regular", "is_standard_output", "names_a_folder", "not_written", "own_descriptor"]
+__all__ = [
+    "UNWRITABLE_NAME",
+    "Target",
+    "check_regular",
+    "is_standard_output",
+    "names_a_folder",
+    "not_written",
+    "own_descriptor",
+]
 
 # Where not the disk but the file's own name is the reason: too long, a file where a folder must be, or the reverse.
-UNFIT = frozenset(
+UNWRITABLE_NAME = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EILSEQ, errno.ELOOP}
 )
 READER_SECONDS = 10.0  # how long a named pipe is waited for that nobody reads
@@ -27,7 +35,7 @@ _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/(?:self|thread-self|(?P<process>\d+))
 
 def not_written(path: Path | str, error: OSError) -> SinkError:
     """Why `path` could not be written: `UnwritableName` where its name alone is the reason."""
-    kind = UnwritableName if error.errno in UNFIT else SinkError
+    kind = UnwritableName if error.errno in UNWRITABLE_NAME else SinkError
     why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
     return kind(f"{'standard output' if str(path) == '-' else path}: cannot be written: {why}")
 

@@ -1,7 +1,7 @@
-"""Pictures with boxes and labels on them, pixelated boxes, and crops: pure functions of an image and its boxes.
+"""Images with masks, boxes and labels drawn in, pixelated boxes, and crops: pure functions of an image and its boxes.
 
 Images are BGR uint8 (H, W, 3) and are never changed; boxes are xyxy in the image's pixels. The order of work is
-masks, outlines (which pixels frame a box), labels (what is written, how large, where), then paint.
+masks, outlines (which pixels frame a box), labels (which text, how large, where), then paint.
 """
 
 from __future__ import annotations
@@ -39,13 +39,22 @@ __all__ = [
     "tint",
 ]
 
-
 Corners = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 exclusive
+Colour = tuple[int, int, int]  # BGR, 0 to 255
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX  # its capitals are about 22 pixels high at scale 1
 _LEGIBLE = 0.3  # font scale below which its letters run together
 _CELLS = 8  # a pixelated box has at most so many cells along its longer side
 _SMALLEST_CELL = 4  # pixels
+_OPACITY = 0.45  # of masks: what is below stays visible, also where two of them lie over each other
+
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+# 2^32 over the golden ratio: its multiples modulo 2^32 spread evenly over the hue circle, for any number of classes.
+_GOLDEN_STEP = 2654435769
+# Hues that come close again do so after a Fibonacci number of classes (21, 34, 55); none of those is a multiple of
+# four, so four tones in turn keep such neighbours apart.
+_TONES = ((0.95, 1.0), (0.60, 1.0), (0.95, 0.72), (0.75, 0.88))  # saturation, value
 
 # Letters that NFKD does not take apart, and typographic marks.
 _PLAIN = str.maketrans(
@@ -87,7 +96,7 @@ class DrawStyle:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Where one label goes: the detection's position in `Detections`, its text, its background, its font scale."""
+    """One label: the detection's position in `Detections`, the text, the background's corners, the font scale."""
 
     index: int
     text: str
@@ -112,12 +121,26 @@ def draw(image: Image, detections: Detections, labels: Callable[[int], str], sty
     return out
 
 
+def tint(image: Image, detections: Detections) -> Image:
+    """A copy of `image` (H, W, 3) with masks in translucent colour, those of better scores above those of worse."""
+    out: Image = image.copy()
+    found = regions(detections, (image.shape[1], image.shape[0]))
+    order = np.argsort(detections.score, kind="stable") if found else ()
+    for i in order:
+        if found[i].inside.size:
+            below = out[found[i].window]  # (h, w, 3), a view
+            colour = np.full_like(below, class_colour(int(detections.class_id[i])))
+            tinted = cv2.addWeighted(colour, _OPACITY, below, 1 - _OPACITY, 0)
+            np.copyto(below, tinted, where=found[i].inside[:, :, None])
+    return out
+
+
 def place_labels(
     image_wh: tuple[int, int], detections: Detections, labels: Callable[[int], str], style: DrawStyle
 ) -> list[Label]:
-    """The labels of the visible detections, best score first, each with its place inside the picture.
+    """The labels of the visible detections, best score first, each with its place inside the image.
 
-    A label sits above its box; where that is outside the picture or on the label of a better detection, inside its
+    A label sits above its box; where that is outside the image or on the label of a better detection, inside its
     top edge, below it, above its right end, or inside its bottom edge; where all are taken, in the first that fits.
     What is too wide is made smaller, then loses its score, then is cut; what cannot be legible even so is left out.
     """
@@ -184,7 +207,7 @@ def _mosaic(region: Image) -> Image:
 
 
 def _outlines(detections: Detections, line: int, width: int, height: int) -> list[tuple[int, Corners]]:
-    """The position and the frame's outer corners of each detection in the picture, best score first."""
+    """The position and the frame's outer corners of each detection in the image, best score first."""
     order = np.argsort(-detections.score, kind="stable")
     boxes = detections.xyxy[order]  # (N, 4)
     edges = np.rint(clip(boxes, width, height)).astype(np.int64)  # (N, 4)
@@ -196,7 +219,7 @@ def _outlines(detections: Detections, line: int, width: int, height: int) -> lis
 
 
 def _texts(detections: Detections, i: int, labels: Callable[[int], str]) -> tuple[str, str]:
-    """What a label says, and the score it ends with."""
+    """A label's text, and the score it ends with."""
     class_id = int(detections.class_id[i])
     number = detections.number(i)
     track = "" if number is None else f"#{number} "
@@ -204,7 +227,7 @@ def _texts(detections: Detections, i: int, labels: Callable[[int], str]) -> tupl
 
 
 def _fit(name: str, score: str, scale: float, room_wh: tuple[int, int]) -> tuple[str, float] | None:
-    """The text and the font scale at which a label fits the picture, or None."""
+    """The text and the font scale at which a label fits the image, or None."""
     for text in _shorter(name, score, room_wh[0]):
         smaller = scale
         while smaller >= min(scale, _LEGIBLE):
@@ -237,7 +260,7 @@ def _pens(scale: float) -> tuple[int, int]:
 
 
 def _free_place(box: Corners, size: tuple[int, int], image_wh: tuple[int, int], taken: NDArray[np.int64]) -> Corners:
-    """Where a label of that size goes: the first place near `box` inside the picture, off the labels `taken` (K, 4)."""
+    """Where a label of that size goes: the first place near `box` inside the image, off the labels `taken` (K, 4)."""
     (x1, y1, x2, y2), (wide, high) = box, size
     right, bottom = image_wh[0] - wide, image_wh[1] - high  # of the label's top left corner
     places = np.array([(x1, y1 - high), (x1, y1), (x1, y2), (x2 - wide, y1 - high), (x1, y2 - high)])
@@ -250,7 +273,7 @@ def _free_place(box: Corners, size: tuple[int, int], image_wh: tuple[int, int], 
 
 
 def _paint_frame(image: Image, corners: Corners, line: int, colour: Colour) -> None:
-    """Four bars just inside `corners`; thinner in small boxes, so that what they show stays to be seen."""
+    """Four bars just inside `corners`; thinner in small boxes, so that the object stays visible."""
     x1, y1, x2, y2 = corners
     line = min(line, max(1, min(x2 - x1, y2 - y1) // 4))
     bars = (x1, y1, x2, y1 + line), (x1, y2 - line, x2, y2), (x1, y1, x1 + line, y2), (x2 - line, y1, x2, y2)
@@ -267,39 +290,6 @@ def _paint_label(image: Image, label: Label, colour: Colour) -> None:
     cv2.putText(ground, label.text, (pad, pad + high), _FONT, label.scale, text_colour(colour), stroke, cv2.LINE_AA)
 
 
-# Masks of detections, laid over a picture in their classes' colours.
-
-_OPACITY = 0.45  # what is below stays to be seen, also where two masks lie over each other
-
-
-def tint(image: Image, detections: Detections) -> Image:
-    """A copy of `image` (H, W, 3) with masks in translucent colour, those of better scores above those of worse."""
-    out: Image = image.copy()
-    found = regions(detections, (image.shape[1], image.shape[0]))
-    order = np.argsort(detections.score, kind="stable") if found else ()
-    for i in order:
-        if found[i].inside.size:
-            below = out[found[i].window]  # (h, w, 3), a view
-            colour = np.full_like(below, class_colour(int(detections.class_id[i])))
-            tinted = cv2.addWeighted(colour, _OPACITY, below, 1 - _OPACITY, 0)
-            np.copyto(below, tinted, where=found[i].inside[:, :, None])
-    return out
-
-
-# A colour for every class, and the text colour that can be read on it. Colours are BGR, 0 to 255.
-
-Colour = tuple[int, int, int]
-
-BLACK: Colour = (0, 0, 0)
-WHITE: Colour = (255, 255, 255)
-
-# 2^32 over the golden ratio: its multiples modulo 2^32 spread evenly over the hue circle, for any number of classes.
-_GOLDEN_STEP = 2654435769
-# Hues that come close again do so after a Fibonacci number of classes (21, 34, 55); none of those is a multiple of
-# four, so four tones in turn keep such neighbours apart.
-_TONES = ((0.95, 1.0), (0.60, 1.0), (0.95, 0.72), (0.75, 0.88))  # saturation, value
-
-
 def class_colour(class_id: int) -> Colour:
     """The vivid colour of a class, the same on every run; any integer has one."""
     hue = (class_id * _GOLDEN_STEP) % 2**32 / 2**32
@@ -310,8 +300,7 @@ def class_colour(class_id: int) -> Colour:
 
 def text_colour(background: Colour) -> Colour:
     """Black or white, whichever contrasts more with `background`; the better of the two is always at least 4.5:1."""
-    # Black wins where (L + 0.05) / 0.05 >= (1 + 0.05) / (L + 0.05), L the background's luminance.
-    return BLACK if (_luminance(background) + 0.05) ** 2 >= 0.05 * 1.05 else WHITE
+    return max(BLACK, WHITE, key=lambda colour: contrast(colour, background))
 
 
 def contrast(a: Colour, b: Colour) -> float:

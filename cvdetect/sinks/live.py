@@ -1,4 +1,7 @@
-"""Videos of live streams: their frames come unevenly, because the network takes the newest and drops the others."""
+"""Sinks of live streams: a video that plays as fast as life, the latest result for a window, and the run's figures.
+
+Frames come unevenly, because the network takes the newest one and the others are dropped.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ from cvdetect.sinks.video import STEADY, VideoFile, container_of
 
 __all__ = ["ConstantFrameRate", "LatestFrame", "LiveStats", "Snapshot", "live_video"]
 
-
 _LONGEST_S = 5.0  # a longer gap (a lost connection) is shortened to this
 _TIME_BASE = Fraction(1, 90_000)  # seconds, the clock of MPEG streams
+_RATE_S = 2.0  # the frame rate is that of the last seconds
 
 
 def live_video(
@@ -34,7 +37,7 @@ def live_video(
     container: str | None = None,
     look: Look | None = None,
 ) -> Sink:
-    """A video file that plays as fast as life: with the frames' own times where the container has them, else steady."""
+    """A video file of a live stream: with the frames' own times where the container has them, else at a steady rate."""
     steady = container_of(path, container) in STEADY or not media.available()
     time_base = None if steady else _TIME_BASE
     file = VideoFile(path, renderer, rate, time_base=time_base, container=container, look=look, progress=progress)
@@ -42,13 +45,13 @@ def live_video(
 
 
 class ConstantFrameRate:
-    """Repeats frames, so that `rate` frames a second go on to another sink whatever came."""
+    """Repeats frames, so that another sink gets `rate` frames a second whatever comes."""
 
     def __init__(self, sink: Sink, rate: Fraction) -> None:
         self._sink = sink
         self._rate = float(rate)
         self._last: tuple[Frame, Detections] | None = None
-        self._zero_s = 0.0  # the time of the frame that is number 0 going on
+        self._zero_s = 0.0  # the time from which frames are counted
         self._written = 0
 
     def __enter__(self) -> ConstantFrameRate:
@@ -79,44 +82,36 @@ class ConstantFrameRate:
             self._written += 1
 
 
-# The newest result, for a thread that shows it in its own time.
-
-
 class LatestFrame(PlainSink):
-    """A `Sink` that keeps one frame with its detections until it is taken or a newer one comes."""
+    """Keeps the latest frame with its detections until another thread takes it or a newer one comes."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._kept: tuple[Frame, Detections] | None = None
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Keep this one."""
+        """Keep this frame in place of the one before it."""
         with self._changed:
             self._kept = (frame, found)
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> tuple[Frame, Detections] | None:
-        """What is kept, once; waits for it up to `timeout_s`. None: nothing new."""
+        """The latest frame, each only once; waits up to `timeout_s` for one. None: nothing new."""
         with self._changed:
             self._changed.wait_for(lambda: self._kept, timeout_s)
             kept, self._kept = self._kept, None
         return kept
 
 
-# How a live run goes, in figures: what the window and the page tell.
-
-_WINDOW_S = 2.0  # the rate is that of the last two seconds
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state after the newest frame.
+    """The figures after the latest frame.
 
     Attributes:
         fps: frames a second of the last two seconds.
-        index, time_s: the frame's own.
-        delay_s: its age when its detections were there, in seconds.
-        counts: label → how many are in it, most first.
+        index, time_s: the frame's number in the source and its time in seconds.
+        delay_s: its age in seconds when its detections were there.
+        counts: label → objects in it, most first.
     """
 
     fps: float = 0.0
@@ -127,7 +122,7 @@ class Snapshot:
 
 
 class LiveStats(PlainSink):
-    """A `Sink` that counts; `now` may be read from any thread. `age_s` tells how old a frame is, in seconds."""
+    """Keeps a run's figures; `now` may be read from any thread. `age_s` gives the age of a frame in seconds."""
 
     def __init__(self, labels: LabelSet, age_s: Callable[[Frame], float]) -> None:
         self._labels = labels
@@ -136,14 +131,14 @@ class LiveStats(PlainSink):
         self.now = Snapshot()
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Take one frame into account."""
+        """Update the figures."""
         counts = Counter(self._labels.label(int(c)) for c in found.class_id)
         fps = self._rate(time.monotonic())
         self.now = Snapshot(fps, frame.index, frame.time_s or 0.0, self._age_s(frame), dict(counts.most_common()))
 
     def _rate(self, moment: float) -> float:
         self._moments.append(moment)
-        while moment - self._moments[0] > _WINDOW_S:
+        while moment - self._moments[0] > _RATE_S:
             self._moments.popleft()
         span = moment - self._moments[0]
         return (len(self._moments) - 1) / span if span > 0 else 0.0

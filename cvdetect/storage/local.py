@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnwritableName, UsageError
-from cvdetect.core.files import check_writable, place, take_after, temporary_beside
+from cvdetect.core.files import check_writable, inherit_mode, safe_join, temporary_beside
 from cvdetect.core.targets import check_regular, not_written
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.urls import is_url
@@ -155,7 +155,7 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes, over: Found | None = None) -> State:
         """Write under a temporary name, then rename: the state is the same before and after."""
-        target = place(self.path, name)
+        target = safe_join(self.path, name)
         temporary = temporary_beside(self.scratch / target.name)
         try:
             temporary.write_bytes(data)
@@ -178,7 +178,7 @@ class LocalFolder:
         """Rename files of a folder on the same disk."""
         unfit = {}
         for name, over in names.items():
-            target = place(self.path, name)
+            target = safe_join(self.path, name)
             try:
                 _rename(source / name, target, over)
             except OSError as error:
@@ -191,7 +191,7 @@ class LocalFolder:
     def remove(self, names: Iterable[str]) -> None:
         """Delete files, and the folders up to this one that are empty then."""
         for name in names:
-            self._remove(place(self.path, name))
+            self._remove(safe_join(self.path, name))
 
     def _remove(self, path: Path) -> None:
         try:
@@ -264,7 +264,7 @@ def _take_after(temporary: Path, target: Path) -> None:
         with suppress(FileNotFoundError):
             status = target.lstat()
             if stat.S_ISREG(status.st_mode):
-                take_after(temporary, status)
+                inherit_mode(temporary, status)
 
 
 def _not_written(target: Path, error: OSError) -> SinkError:

@@ -17,7 +17,7 @@ from cvdetect.core.errors import (
     UnwritableName,
     UsageError,
 )
-from cvdetect.core.targets import UNFIT
+from cvdetect.core.targets import UNWRITABLE_NAME
 from cvdetect.storage.urls import check_address, protocol_of
 
 __all__ = ["open_url", "reading", "taken", "wait_for", "writing"]
@@ -161,7 +161,7 @@ def taken(error: Exception) -> bool:
 def _is_unfit(error: Exception) -> bool:
     if isinstance(error, UnicodeEncodeError | FileExistsError | NotADirectoryError | IsADirectoryError):
         return True
-    return getattr(error, "errno", None) in UNFIT or any(sign in str(error) for sign in _TOO_LONG)
+    return getattr(error, "errno", None) in UNWRITABLE_NAME or any(sign in str(error) for sign in _TOO_LONG)
 
 
 def _why(error: Exception) -> str:

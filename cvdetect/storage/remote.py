@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnwritableName
-from cvdetect.core.files import place
+from cvdetect.core.files import safe_join
 from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
 from cvdetect.storage.opened import open_url, reading, taken, wait_for, writing
 from cvdetect.storage.urls import Listings, is_url, join
@@ -183,7 +183,7 @@ class RemoteFolder:
     def write(self, name: str, data: bytes, over: Found | None = None) -> State:
         """One put, which is whole or not there; where nothing may lie, on that condition."""
         if over == ABSENT:
-            place(Path(), name)
+            safe_join(Path(), name)
             if not self.create(name, data):
                 raise self._occupied(name)
         else:
@@ -257,7 +257,7 @@ class RemoteFolder:
             pass
 
     def _remove(self, name: str) -> None:
-        place(Path(), name)
+        safe_join(Path(), name)
         with writing(self.shown(name), "deleted"), suppress(FileNotFoundError):
             self.system.rm_file(self._at(name))
 
@@ -280,7 +280,7 @@ class RemoteFolder:
         return "/".join(part for part in (self.path.rstrip("/"), name.strip("/")) if part) or self.path
 
     def _put(self, name: str, put: Callable[[str], object]) -> None:
-        place(Path(), name)
+        safe_join(Path(), name)
         at = self._at(name)
         with writing(self.shown(name)):
             if self._protocol in _FLAT:

@@ -25,7 +25,7 @@ from cvdetect.annotations.formats import WRITERS
 from cvdetect.annotations.types import Classes, ImagePlace, ImageRecord, escape_xml, fixed, output_stems
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.core.errors import SinkError, SourceError
-from cvdetect.core.files import place
+from cvdetect.core.files import safe_join
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import BUILT_IN, LabelSet
 from cvdetect.sinks.json_lines import as_record
@@ -190,7 +190,7 @@ def test_no_two_images_share_an_output(names: set[str]) -> None:
 def test_a_name_that_leads_out_of_the_folder_is_refused(fmt: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="leads out"):
         WRITERS[fmt](tmp_path, Listed([record(name)]), COCO80, FACTS)
-    assert place(tmp_path, "a/b.xml") == tmp_path / "a" / "b.xml"
+    assert safe_join(tmp_path, "a/b.xml") == tmp_path / "a" / "b.xml"
 
 
 @pytest.mark.parametrize(

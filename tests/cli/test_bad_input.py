@@ -283,7 +283,7 @@ def test_show_without_a_display_is_an_error_that_says_so(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert_fails(cli("image", samples / "eagle.jpg", *xl, "--no-save", "--show"), 4, "--show", "display")
+    assert_fails(cli("image", samples / "eagle.jpg", *xl, "--no-save", "--show"), 4, "no window", "display")
 
 
 def test_unknown_commands_are_answered_with_the_nearest(cli: Cli) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from cvdetect.annotations.formats import IMAGE_FOLDERS
 from cvdetect.annotations.types import ImagePlace, output_stems, placed_name
 from cvdetect.core.errors import SourceError, UnwritableName, UsageError
-from cvdetect.core.files import not_written, place
+from cvdetect.core.files import not_written, safe_join
 from cvdetect.jobs.annotate.images import why_unfit
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.storage import Folder, LocalFolder
@@ -89,7 +89,7 @@ def stage_images(job: AnnotateJob, root: Folder, names: Iterable[str], staging: 
     """
     missing: dict[str, str] = {}
     for name, path in image_paths(job, root, names):
-        staged = place(staging, path)
+        staged = safe_join(staging, path)
         try:
             staged.parent.mkdir(parents=True, exist_ok=True)
             _stage(job, root, name, path, staged)

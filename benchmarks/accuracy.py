@@ -28,8 +28,8 @@ from cvdetect.core.errors import CvdetectError, FetchError
 from cvdetect.core.labels import BUILT_IN
 from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.core.progress import NullProgress
-from cvdetect.jobs.evaluate.job import EvalJob, evaluate
-from cvdetect.jobs.evaluate.report import Report
+from cvdetect.jobs.evaluate import EvalJob, evaluate
+from cvdetect.jobs.evaluate.report import EvalReport
 from cvdetect.models.registry import load_models
 from cvdetect.models.store import Store
 from cvdetect.sources.images import read_image
@@ -100,12 +100,12 @@ class Case:
         images = json.loads(self.truth.read_text(encoding="utf-8"))["images"]
         return [(row["id"], self.data / "images" / row["file_name"]) for row in images]
 
-    def ours(self, detect: DetectOptions = DetectOptions(max_det=100), **changes: Any) -> Report:
+    def ours(self, detect: DetectOptions = DetectOptions(max_det=100), **changes: Any) -> EvalReport:
         """cvdetect eval's figures, with its defaults where nothing else is asked for."""
         choice = ModelChoice(cfg=self.cfg, weights=self.weights, resize=changes.pop("resize", None))
         return evaluate(EvalJob(truth=self.truth, images=self.data / "images", model=choice, detect=detect, **changes))
 
-    def score(self, rows: Sequence[dict[str, Any]]) -> Report:
+    def score(self, rows: Sequence[dict[str, Any]]) -> EvalReport:
         """The figures of somebody else's results."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "results.json")
@@ -169,7 +169,7 @@ def published(name: str, metric: str = "COCO AP50") -> str:
     return f"{values[0]:.1f}" if values else "–"
 
 
-def pair(report: Report | None) -> str:
+def pair(report: EvalReport | None) -> str:
     """AP and AP50 in percent."""
     return "–" if report is None else f"{100 * (report.coco['AP'] or 0):.1f} / {100 * (report.coco['AP50'] or 0):.1f}"
 

@@ -14,7 +14,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import json_text
 
 if TYPE_CHECKING:
-    from cvdetect.jobs.evaluate.report import Report
+    from cvdetect.jobs.evaluate import EvalReport
     from cvdetect.jobs.evaluate.score import Rates
 
 __all__ = ["command"]
@@ -29,15 +29,15 @@ _NARROW = 12  # columns of a confusion matrix in the terminal
 
 
 @click.command("eval", short_help="Measure a model against ground truth.")
-@click.option("--images", type=PATH, metavar="DIR", help="The folder that the truth's images are in.")
+@click.option("--images", type=PATH, metavar="DIR", help="The folder that the ground truth's images are in.")
 @click.option("--truth", type=PATH, required=True, help="COCO JSON, a folder of VOC XML, or a folder of YOLO txt.")
 @click.option("--predictions", type=PATH, help="A COCO results file to score instead of running a model.")
 @click.option(
-    "--at", type=float, metavar="X", help="Score at which precision, recall and counts are told.  [default: best F1]"
+    "--at", type=float, metavar="X", help="Score threshold of precision, recall and counts.  [default: best F1]"
 )
 @click.option("--plots", type=OUT_FOLDER, metavar="DIR", help="For curves and the confusion matrix (matplotlib).")
 @click.option("--json", type=OUT_FILE, help="Write all figures as one JSON object; - is standard output.")
-@click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N", help="Write the N worst pictures.")
+@click.option("--worst", type=click.IntRange(min=0), default=0, metavar="N", help="Write the N worst images.")
 @click.option("--worst-dir", type=OUT_FOLDER, metavar="DIR", default="worst", show_default=True, help="For --worst.")
 @max_pixels
 @drawing
@@ -55,7 +55,7 @@ def command(context: click.Context, /, **job: Any) -> int:
     cvdetect eval --truth instances.json --predictions results.json --json figures.json
     """
     from cvdetect.cli.console import ConsoleProgress
-    from cvdetect.jobs.evaluate.job import EvalJob, evaluate
+    from cvdetect.jobs.evaluate import EvalJob, evaluate
 
     given = _typed(context)
     if job["predictions"] is not None:
@@ -93,7 +93,7 @@ def _check_predictions(context: click.Context, given: set[str]) -> None:
         raise UsageError(f"{', '.join(options)}: acts on a model, but --predictions scores a file without one")
 
 
-def _print(report: Report) -> None:
+def _print(report: EvalReport) -> None:
     from cvdetect.cli.console import print_table
 
     figures = {**report.coco, "VOC_AP_11": report.voc_11, "VOC_AP_all": report.voc_all}
@@ -106,7 +106,7 @@ def _print(report: Report) -> None:
     _print_confusion(report)
 
 
-def _class_rows(report: Report) -> list[list[str]]:
+def _class_rows(report: EvalReport) -> list[list[str]]:
     """Every class that has objects or detections at the threshold, and all together."""
     rows = []
     for one in report.classes:
@@ -126,7 +126,7 @@ def _share(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _print_confusion(report: Report) -> None:
+def _print_confusion(report: EvalReport) -> None:
     """The whole matrix where it fits a screen, else the commonest mistakes; --plots has it all."""
     from cvdetect.cli.console import print_table
     from cvdetect.jobs.evaluate.score import most_confused

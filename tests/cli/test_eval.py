@@ -26,7 +26,7 @@ def write_json(path: Path, data: object) -> Path:
 
 
 def coco(path: Path, names: list[str], labels: list[str] | None = None, **annotation: Any) -> Path:
-    """A truth in which every image has one dog, or what `annotation` says."""
+    """A ground truth in which every image has one dog, or what `annotation` says."""
     labels = labels or ["dog", "car"]
     return write_json(path, {
         "images": [{"id": i, "file_name": name, "width": 768, "height": 576} for i, name in enumerate(names, 1)],
@@ -92,7 +92,7 @@ def test_yolov3_tiny_reaches_ap50_of_0345_on_coco_mini(cli: Cli, shared: Path) -
     assert got["ran"]["images"]["evaluated"] == 79
 
 
-def test_a_model_is_measured_and_plots_and_worst_pictures_are_written(
+def test_a_model_is_measured_and_plots_and_worst_images_are_written(
     cli: Cli, photos: Path, xl: list[str], tmp_path: Path
 ) -> None:
     from cvdetect.sources.images import read_image
@@ -109,7 +109,7 @@ def test_a_model_is_measured_and_plots_and_worst_pictures_are_written(
     assert lines[2] == '"car",1,0,0'
     assert [p.name for p in Path("worst").iterdir()] == ["01_dog.jpg"]
     assert read_image("worst/01_dog.jpg").shape == (576, 768, 3)
-    assert "78 of the model's classes are not in the truth" in done.err
+    assert "78 of the model's classes are not in the ground truth" in done.err
     assert json.loads(Path("o.json").read_text())["AP"] == pytest.approx(0, abs=1e-9)
 
 
@@ -157,7 +157,7 @@ def test_chosen_classes_are_measured_alone(cli: Cli, photos: Path, xl: list[str]
     done = cli("eval", "--images", photos, "--truth", truth, *xl, "--classes", "dog", "--json", "-")
     got = json.loads(done.out)
     assert list(got["per_class"]) == ["dog"] and got["AP50"] == pytest.approx(1)
-    assert "1 of the truth's 3 classes" in done.err
+    assert "1 of the ground truth's 3 classes" in done.err
 
 
 def test_a_threshold_on_results_leaves_detections_out(cli: Cli, tmp_path: Path) -> None:
@@ -187,10 +187,10 @@ def test_a_graph_that_suppresses_boxes_itself_is_measured_without_multi_label(
     assert asked.code == 2 and "--multi-label cannot act" in asked.err
 
 
-# ---- what does not fit is told, and the score stays that of what fits ----
+# ---- what does not fit is reported, and the score stays that of what fits ----
 
 
-def test_truth_without_picture_and_picture_without_truth_are_told_and_left_out(
+def test_truth_without_image_and_image_without_truth_are_reported_and_left_out(
     cli: Cli, photos: Path, samples: Path, xl: list[str], tmp_path: Path
 ) -> None:
     shutil.copy(samples / "person.jpg", photos)
@@ -198,8 +198,9 @@ def test_truth_without_picture_and_picture_without_truth_are_told_and_left_out(
     truth = coco(tmp_path / "t.json", ["dog.jpg", "gone.jpg", "broken.jpg"])
     done = cli("eval", "--images", photos, "--truth", truth, *xl, "--json", "-")
     assert done.code == 1, done
-    for told in ("1 of 3 images of the truth have no picture and are left out: gone.jpg", "1 pictures have no truth",
-                 "broken.jpg: is cut short", "1 of 2 pictures could not be read"):  # fmt: skip
+    for told in ("1 of 3 images of the ground truth have no file and are left out: gone.jpg",
+                 "1 image file has no ground truth, left out",
+                 "broken.jpg: is cut short", "1 of 2 images could not be read"):  # fmt: skip
         assert told in done.err
     got = json.loads(done.out)
     assert got["AP50"] == pytest.approx(1)
@@ -208,25 +209,25 @@ def test_truth_without_picture_and_picture_without_truth_are_told_and_left_out(
     }  # fmt: skip
 
 
-def test_a_class_that_the_model_lacks_counts_as_missed_and_is_told(
+def test_a_class_that_the_model_lacks_counts_as_missed_and_is_reported(
     cli: Cli, photos: Path, xl: list[str], tmp_path: Path
 ) -> None:
     data = json.loads(coco(tmp_path / "t.json", ["dog.jpg"], labels=["dog", "unicorn"]).read_text())
     data["annotations"].append({**data["annotations"][0], "id": 2, "category_id": 2})
     done = cli("eval", "--images", photos, "--truth", write_json(tmp_path / "t.json", data), *xl, "--json", "-")
     assert json.loads(done.out)["AP50"] == pytest.approx(0.5)
-    assert "does not have 1 of the truth's classes, whose 1 objects count as missed" in done.err
+    assert "does not have 1 of the ground truth's classes, whose 1 object counts as missed" in done.err
     assert "unicorn (1)" in done.err
 
 
-def test_an_empty_list_of_results_scores_0_and_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_an_empty_list_of_results_scores_0_and_is_reported(cli: Cli, tmp_path: Path) -> None:
     truth = coco(tmp_path / "t.json", ["a.jpg"])
     done = cli("eval", "--truth", truth, "--predictions", write_json(tmp_path / "r.json", []), "--json", "-")
     assert done.code == 0 and json.loads(done.out)["AP"] == 0
     assert "holds no detections" in done.err
 
 
-def test_a_box_without_area_is_told_and_left_out(cli: Cli, tmp_path: Path) -> None:
+def test_a_box_without_area_is_reported_and_left_out(cli: Cli, tmp_path: Path) -> None:
     data = json.loads(coco(tmp_path / "t.json", ["a.jpg"]).read_text())
     data["annotations"].append({**data["annotations"][0], "id": 2, "bbox": [5, 5, 0, 9]})
     truth = write_json(tmp_path / "t.json", data)
@@ -275,17 +276,17 @@ def test_a_truth_that_holds_nothing_to_measure_is_refused(
     assert done.code == 4 and told in done.err, done
 
 
-def test_pictures_that_all_fail_end_with_exit_4(cli: Cli, tmp_path: Path, xl: list[str]) -> None:
+def test_images_that_all_fail_end_with_exit_4(cli: Cli, tmp_path: Path, xl: list[str]) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p/a.jpg").write_bytes(b"no picture")
     done = cli("eval", "--images", tmp_path / "p", "--truth", coco(tmp_path / "t.json", ["a.jpg"]), *xl)
-    assert done.code == 4 and "none of the pictures could be read" in done.err
+    assert done.code == 4 and "none of the images could be read" in done.err
 
 
 def test_a_model_of_other_classes_is_refused(cli: Cli, photos: Path, xl: list[str], tmp_path: Path) -> None:
     truth = coco(tmp_path / "t.json", ["dog.jpg"], labels=["unicorn", "dragon"])
     done = cli("eval", "--images", photos, "--truth", truth, *xl)
-    assert done.code == 4 and "no class of the model is one of the truth's" in done.err
+    assert done.code == 4 and "model and ground truth have no class in common" in done.err
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_a_truth_that_is_not_there_and_one_that_is_not_given(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pycocotools", "eval"), ("matplotlib", "plots")])
-def test_a_missing_package_is_told_before_any_work(
+def test_a_missing_package_is_reported_before_any_work(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
 ) -> None:
     import importlib.util
@@ -324,7 +325,7 @@ def test_a_missing_package_is_told_before_any_work(
     assert done.code == 3 and f"cvdetect[{extra}]" in done.err, done
 
 
-def test_outputs_that_cannot_be_written_are_told_before_any_work(cli: Cli) -> None:
+def test_outputs_that_cannot_be_written_are_reported_before_any_work(cli: Cli) -> None:
     Path("file").touch()
     for option in ("--plots", "--json"):
         done = cli("eval", "--truth", "nowhere.json", "--predictions", "n.json", option, "file/x")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cvdetect.core.boxes import clip, cxcywh_to_xyxy, iou, xyxy_to_cxcywh, xyxy_to_xywh
+from cvdetect.core.boxes import area, clip, coverage, cxcywh_to_xyxy, intersection, iou, xyxy_to_cxcywh, xyxy_to_xywh
 
 coordinate = st.floats(-5000, 5000, width=32)
 
@@ -42,8 +42,7 @@ def test_iou_is_symmetric_between_0_and_1_and_1_with_itself(a: np.ndarray, b: np
     assert overlap.shape == (len(a), len(b))
     assert (overlap >= 0).all() and (overlap <= 1 + 1e-5).all()
     np.testing.assert_allclose(overlap, iou(b, a).T, atol=1e-6)
-    area = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
-    np.testing.assert_allclose(np.diag(iou(a, a))[area > 1e-3], 1, atol=1e-5)
+    np.testing.assert_allclose(np.diag(iou(a, a))[area(a) > 1e-3], 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +52,20 @@ def test_iou_is_symmetric_between_0_and_1_and_1_with_itself(a: np.ndarray, b: np
 def test_iou_of_known_pairs(other: list[float], expected: float) -> None:
     box = np.array([[0, 0, 10, 10]], np.float32)
     assert iou(box, np.array([other], np.float32))[0, 0] == pytest.approx(expected)
+
+
+def test_coverage_is_the_share_of_the_first_box_in_the_second() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 20], [2, 2, 2, 2]], np.float64)
+    assert intersection(boxes, boxes).tolist() == [[100, 50, 0], [50, 200, 0], [0, 0, 0]]
+    assert coverage(boxes, boxes).tolist() == [[1, 0.5, 0], [0.25, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_overlaps_are_of_the_boxes_own_precision(kind: type) -> None:
+    box = np.array([[0, 0, 3, 1]], kind)
+    assert [f(box, box).dtype for f in (intersection, iou, coverage)] == [kind] * 3
+
+
+def test_boxes_without_area_have_no_overlap() -> None:
+    point, others = np.array([[5.0, 5, 5, 5]]), np.array([[5.0, 5, 5, 5], [0, 0, 10, 10]])
+    assert iou(point, others).tolist() == [[0, 0]] and coverage(point, others).tolist() == [[0, 0]]

@@ -1,6 +1,6 @@
-"""COCO's average precision and recall; the one door to pycocotools.
+"""COCO's average precision and recall; the only module that imports pycocotools.
 
-pycocotools wants a dictionary for every box, which takes some twenty times the room of its numbers. In COCO's metric
+pycocotools wants a dictionary for every box, which takes some twenty times the memory of its numbers. In COCO's metric
 neither classes nor images influence each other's matches, so one class is matched after another, some images at a time,
 and only which detections matched is kept until the class's curve is made: the same result in little memory.
 """
@@ -19,21 +19,21 @@ import numpy as np
 
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.progress import Progress
-from cvdetect.jobs.evaluate.arrays import Floats, Found, Ints, Objects
+from cvdetect.jobs.evaluate.arrays import DetectionArrays, Floats, Ints, ObjectArrays
 
 if TYPE_CHECKING:
     from pycocotools.cocoeval import COCOeval
 
 __all__ = ["CocoScores", "coco_scores", "require_pycocotools"]
 
-_MOST_A_CLASS = 100  # COCO looks at so many detections of a class in an image
+_MOST_A_CLASS = 100  # detections of a class in an image; COCO ignores the others
 _AT_ONCE = 250  # images
 _AREAS = ("all", "small", "medium", "large")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoScores:
-    """COCO's twelve figures, 0 to 1, None where there is nothing to be found; and two of each class.
+    """COCO's twelve figures, 0 to 1, None where there is nothing to find; and two of each class.
 
     Attributes:
         figures: AP (IoU 0.50 to 0.95), AP50, AP75, AP_small, AP_medium, AP_large, AR1, AR10, AR100 and AR_small,
@@ -51,21 +51,21 @@ class CocoScores:
 def require_pycocotools() -> None:
     """Raise MissingPackage where COCO's metric cannot be computed."""
     if importlib.util.find_spec("pycocotools") is None:
-        cure = "run pip install 'cvdetect[eval]' (or pip install pycocotools)"
-        raise MissingPackage(f"cvdetect eval needs pycocotools: {cure}")
+        hint = "run pip install 'cvdetect[eval]' (or pip install pycocotools)"
+        raise MissingPackage(f"cvdetect eval needs pycocotools: {hint}")
 
 
-def coco_scores(objects: Objects, found: Found, label_count: int, progress: Progress) -> CocoScores:
-    """Judge all detections by COCO's rules.
+def coco_scores(objects: ObjectArrays, found: DetectionArrays, label_count: int, progress: Progress) -> CocoScores:
+    """Score all detections by COCO's rules.
 
-    Crowds are COCO's own: they may match many detections and are no objects to be found. COCO knows nothing difficult:
-    such objects are treated as COCO treats objects outside a size range, neither to be found nor wrong when found.
+    Crowds are COCO's own: they may match many detections and are no objects to be found. COCO has no difficult objects:
+    they are treated as COCO treats objects outside a size range, neither missed when not found nor wrong when found.
     """
     precision, recall = [], []
     progress.begin("scoring", label_count, "classes")
     try:
         for label in range(label_count):
-            one = _judge(objects, found, label)
+            one = _evaluate(objects, found, label)
             precision.append(one[0])
             recall.append(one[1])
             progress.advance()
@@ -92,18 +92,19 @@ def _mean(part: Floats) -> float | None:
     return float(defined.mean()) if defined.size else None
 
 
-def _judge(objects: Objects, found: Found, label: int) -> tuple[Floats, Floats]:
+def _evaluate(objects: ObjectArrays, found: DetectionArrays, label: int) -> tuple[Floats, Floats]:
     """One class → its precision (10, 101, 4, 3) and recall (10, 4, 3)."""
-    there = np.flatnonzero(objects.label == label)
-    if not len(there):
+    theirs = np.flatnonzero(objects.label == label)
+    if not len(theirs):
         return np.full((10, 101, 4, 3), -1.0), np.full((10, 4, 3), -1.0)
     mine = _best_of_each_image(found, np.flatnonzero(found.label == label))
-    images = np.unique(np.concatenate([objects.image[there], found.image[mine]]))
+    images = np.unique(np.concatenate([objects.image[theirs], found.image[mine]]))
     matched: list[list[dict[str, Any]]] = [[] for _ in _AREAS]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its timings
         for some in np.split(images, range(_AT_ONCE, len(images), _AT_ONCE)):
-            things = list(_things(objects, there[np.isin(objects.image[there], some)]))
-            evaluation = _evaluation(things, list(_detections(found, mine[np.isin(found.image[mine], some)])), some)
+            annotations = list(_annotations(objects, theirs[np.isin(objects.image[theirs], some)]))
+            results = list(_results(found, mine[np.isin(found.image[mine], some)]))
+            evaluation = _evaluation(annotations, results, some)
             evaluation.evaluate()
             for area, rows in zip(matched, np.split(np.array(evaluation.evalImgs), len(_AREAS)), strict=True):
                 area += [_compact(row) for row in rows if row is not None]
@@ -115,7 +116,7 @@ def _judge(objects: Objects, found: Found, label: int) -> tuple[Floats, Floats]:
 
 
 def _compact(row: dict[str, Any]) -> dict[str, Any]:
-    """What `accumulate` reads of one image's matches, (10 IoU, detections): whether, not what, each detection met."""
+    """What `accumulate` reads of one image's matches, (10 IoU, detections): whether a detection matched, not what."""
     return {
         "dtScores": np.asarray(row["dtScores"]),
         "dtMatches": row["dtMatches"] > 0,
@@ -124,15 +125,15 @@ def _compact(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _best_of_each_image(found: Found, rows: Ints) -> Ints:
-    """Rows without those that COCO would not look at: beyond the 100 best of this class in an image."""
+def _best_of_each_image(found: DetectionArrays, rows: Ints) -> Ints:
+    """Rows without those that COCO ignores: beyond the 100 best of this class in an image."""
     order = rows[np.lexsort((-found.score[rows], found.image[rows]))]
     image = found.image[order]
-    place = np.arange(len(order)) - np.searchsorted(image, image)  # in its image, from 0
-    return np.sort(order[place < _MOST_A_CLASS])
+    rank = np.arange(len(order)) - np.searchsorted(image, image)  # in its image, from 0
+    return np.sort(order[rank < _MOST_A_CLASS])
 
 
-def _evaluation(things: list[dict[str, Any]], detections: list[dict[str, Any]], images: Ints) -> COCOeval:
+def _evaluation(annotations: list[dict[str, Any]], results: list[dict[str, Any]], images: Ints) -> COCOeval:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -145,14 +146,14 @@ def _evaluation(things: list[dict[str, Any]], detections: list[dict[str, Any]], 
                 for row in rows:
                     row["ignore"] = row["ignore"] or row["difficult"]
 
-    truth, results = COCO(), COCO()
-    for coco, rows in ((truth, things), (results, detections)):
+    truth, detected = COCO(), COCO()
+    for coco, rows in ((truth, annotations), (detected, results)):
         coco.dataset = {"images": [{"id": int(i)} for i in images], "annotations": rows, "categories": [{"id": 1}]}
         coco.createIndex()
-    return Evaluation(truth, results, "bbox")
+    return Evaluation(truth, detected, "bbox")
 
 
-def _things(objects: Objects, rows: Ints) -> Iterator[dict[str, Any]]:
+def _annotations(objects: ObjectArrays, rows: Ints) -> Iterator[dict[str, Any]]:
     """COCO's annotations; numbered from 1, as 0 means "no match" to pycocotools."""
     for number, row in enumerate(rows, start=1):
         yield {
@@ -163,7 +164,7 @@ def _things(objects: Objects, rows: Ints) -> Iterator[dict[str, Any]]:
         }
 
 
-def _detections(found: Found, rows: Ints) -> Iterator[dict[str, Any]]:
+def _results(found: DetectionArrays, rows: Ints) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         annotation = _box(number, found.image[row], found.xyxy[row])
         width, height = annotation["bbox"][2:]

@@ -1,4 +1,4 @@
-"""Curves and the confusion matrix as pictures; the one door to matplotlib."""
+"""Curves and the confusion matrix as plots; the only module that imports matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.files import write_whole
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
-from cvdetect.jobs.evaluate.report import Report
+from cvdetect.jobs.evaluate.report import EvalReport
 from cvdetect.jobs.evaluate.score import Ranking, precision_envelope
 
 if TYPE_CHECKING:
@@ -31,15 +31,16 @@ _GREY, _BLUE, _RED, _DARK = "#c3c8cf", "#1f5fa8", "#c0392b", "#1b2430"
 
 
 def check_plots() -> None:
-    """Raise MissingPackage where plots cannot be made, as matplotlib is not installed."""
+    """Raise MissingPackage where matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingPackage("--plots needs matplotlib: run pip install 'cvdetect[plots]' (or pip install matplotlib)")
 
 
-def write_plots(folder: Path, report: Report) -> None:
-    """Write `PLOTS`.
+def write_plots(folder: Path, report: EvalReport) -> None:
+    """Write `PLOTS`; precision, recall and F1 are those of VOC's rules at IoU 0.5.
 
-    Precision, recall and F1 are those of VOC's rules at IoU 0.5.
+    Raises:
+        SinkError: a file cannot be written.
     """
     shown = [i for i, one in enumerate(report.classes) if one.objects]
     figures = (
@@ -48,7 +49,7 @@ def write_plots(folder: Path, report: Report) -> None:
         _f1(report, shown),
         _confusion(report),
     )
-    for name, figure in zip(PLOTS, figures, strict=False):  # the last is no figure
+    for name, figure in zip(PLOTS[:-1], figures, strict=True):
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=120)
         write_whole(folder / name, data.getvalue())
@@ -75,26 +76,26 @@ def _axes(figure: Figure, x: str, y: str, title: str) -> Axes:
     return axes
 
 
-def _precision_recall(report: Report, shown: Sequence[int]) -> Figure:
+def _precision_recall(report: EvalReport, shown: Sequence[int]) -> Figure:
     figure = _figure(7.2, 5.4)
     axes = _axes(figure, "recall", "precision", f"Precision and recall at IoU 0.5, {len(shown)} classes")
-    curves = [_precision_at(report.judged.rankings[i]) for i in shown]
+    curves = [_precision_at(report.scored.rankings[i]) for i in shown]
     names = [f"{report.classes[i].label} {report.classes[i].voc_all:.2f}" for i in shown]
-    _thin(axes, _RECALLS, curves, names, _named(report, shown))
+    _draw_curves(axes, _RECALLS, curves, names, _named(report, shown))
     mean = f"mean, AP {report.voc_all:.3f} (VOC, all points)"
     axes.plot(_RECALLS, np.mean(curves, axis=0), color=_DARK, lw=2.6, label=mean)
     axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
     return figure
 
 
-def _precision_at(ranked: Ranking) -> Floats:
+def _precision_at(ranking: Ranking) -> Floats:
     """The best precision at each of `_RECALLS` or a higher recall, (1001,)."""
-    hits = np.cumsum(ranked.right)
-    first = np.searchsorted(hits, np.ceil(_RECALLS * ranked.positives - 1e-9))  # the first detection that gets there
-    return np.append(precision_envelope(ranked.right), 0.0)[first]
+    hits = np.cumsum(ranking.right)
+    first = np.searchsorted(hits, np.ceil(_RECALLS * ranking.positives - 1e-9))  # the first detection that gets there
+    return np.append(precision_envelope(ranking.right), 0.0)[first]
 
 
-def _small_multiples(report: Report, shown: Sequence[int]) -> Figure:
+def _small_multiples(report: EvalReport, shown: Sequence[int]) -> Figure:
     """One small plot a class, the commonest first."""
     order = sorted(shown, key=lambda i: (-report.classes[i].objects, i))
     columns = min(8, max(3, int(np.ceil(np.sqrt(len(order))))))
@@ -103,7 +104,7 @@ def _small_multiples(report: Report, shown: Sequence[int]) -> Figure:
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, i in zip(grid, order, strict=False):
         one = report.classes[i]
-        curve = _precision_at(report.judged.rankings[i])
+        curve = _precision_at(report.scored.rankings[i])
         axes.fill_between(_RECALLS, curve, color=_BLUE, alpha=0.18, lw=0)
         axes.plot(_RECALLS, curve, color=_BLUE, lw=1.3)
         axes.set(xlim=(0, 1), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
@@ -116,12 +117,12 @@ def _small_multiples(report: Report, shown: Sequence[int]) -> Figure:
     return figure
 
 
-def _f1(report: Report, shown: Sequence[int]) -> Figure:
+def _f1(report: EvalReport, shown: Sequence[int]) -> Figure:
     figure = _figure(7.2, 5.4)
     axes = _axes(figure, "score threshold", "F1", f"F1 against the score threshold at IoU 0.5, {len(shown)} classes")
-    curves = [_f1_at(report.judged.rankings[i]) for i in shown]
-    _thin(axes, _THRESHOLDS, curves, [report.classes[i].label for i in shown], _named(report, shown))
-    axes.plot(_THRESHOLDS, _f1_at(report.judged.together), color=_DARK, lw=2.6, label="all classes together")
+    curves = [_f1_at(report.scored.rankings[i]) for i in shown]
+    _draw_curves(axes, _THRESHOLDS, curves, [report.classes[i].label for i in shown], _named(report, shown))
+    axes.plot(_THRESHOLDS, _f1_at(report.scored.together), color=_DARK, lw=2.6, label="all classes together")
     axes.axvline(report.at, color=_RED, lw=1, ls="--")
     f1 = report.rates.f1 or 0.0
     label = f"{'best' if report.at_is_best else 'at'} {report.at:.3f}: F1 {f1:.3f}"
@@ -130,12 +131,12 @@ def _f1(report: Report, shown: Sequence[int]) -> Figure:
     return figure
 
 
-def _f1_at(ranked: Ranking) -> Floats:
+def _f1_at(ranking: Ranking) -> Floats:
     """F1 at each of `_THRESHOLDS`, (501,)."""
-    return np.array([ranked.at(float(t)).f1 or 0.0 for t in _THRESHOLDS])
+    return np.array([ranking.at(float(t)).f1 or 0.0 for t in _THRESHOLDS])
 
 
-def _named(report: Report, shown: Sequence[int]) -> list[bool]:
+def _named(report: EvalReport, shown: Sequence[int]) -> list[bool]:
     """Which curves a legend names: all of a few, else the commonest classes."""
     if len(shown) <= _FEW:
         return [True] * len(shown)
@@ -143,21 +144,21 @@ def _named(report: Report, shown: Sequence[int]) -> list[bool]:
     return [i in commonest for i in shown]
 
 
-def _thin(axes: Axes, x: Floats, curves: Sequence[Floats], names: Sequence[str], named: Sequence[bool]) -> None:
-    """One thin curve a class: coloured where it is named, else grey and below."""
-    others = [curve for curve, own in zip(curves, named, strict=True) if not own]
+def _draw_curves(axes: Axes, x: Floats, curves: Sequence[Floats], names: Sequence[str], named: Sequence[bool]) -> None:
+    """One thin curve a class: coloured where the legend names it, else grey and below."""
+    others = [curve for curve, is_named in zip(curves, named, strict=True) if not is_named]
     for number, curve in enumerate(others):
         axes.plot(
             x, curve, lw=0.7, color=_GREY, alpha=0.6, label=f"{len(others)} other classes" if not number else None
         )
-    for curve, name, own in zip(curves, names, named, strict=True):
-        if own:
+    for curve, name, is_named in zip(curves, names, named, strict=True):
+        if is_named:
             axes.plot(x, curve, lw=1.3, label=name)
 
 
-def _confusion(report: Report) -> Figure:
-    """Shares of each row; rows and columns in which nothing is are left out."""
-    matrix, names = _busy(report.confusion, [*report.labels, "background"])
+def _confusion(report: EvalReport) -> Figure:
+    """Shares of each row; empty rows and columns are left out."""
+    matrix, names = _non_empty(report.confusion, [*report.labels, "background"])
     size = max(5.0, 0.22 * len(names) + 2.2)
     figure = _figure(size + 0.8, size)
     axes = figure.subplots()
@@ -171,27 +172,28 @@ def _confusion(report: Report) -> Figure:
     axes.grid(which="minor", color="#e3e7ec", lw=0.5)
     axes.tick_params(which="minor", length=0)
     axes.set(xlabel="detected as (background: not found)", ylabel="is (background: false alarm)")
-    axes.set_title(f"What is taken for what, at score ≥ {report.at:.3f}", loc="left")
-    _numbers(axes, matrix, share)
+    axes.set_title(f"Confusion matrix at score ≥ {report.at:.3f}", loc="left")
+    _write_counts(axes, matrix, share)
     figure.colorbar(drawn, ax=axes, shrink=0.5, fraction=0.04, pad=0.01, label="share of the row")
     return figure
 
 
-def _busy(matrix: Ints, names: Sequence[str]) -> tuple[Ints, list[str]]:
+def _non_empty(matrix: Ints, names: Sequence[str]) -> tuple[Ints, list[str]]:
+    """The matrix without the classes that have neither objects nor detections; the background stays."""
     kept = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     kept[-1] = True
     return matrix[np.ix_(kept, kept)], [name for name, keep in zip(names, kept, strict=True) if keep]
 
 
-def _numbers(axes: Any, matrix: Ints, share: Floats) -> None:
+def _write_counts(axes: Any, matrix: Ints, share: Floats) -> None:
     size = 9 if len(matrix) <= _FEW + 1 else 6
     for row, column in np.argwhere(matrix):
         colour = "white" if share[row, column] > 0.55 else "#333333"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=size, color=colour)
 
 
-def _confusion_csv(report: Report) -> str:
-    """The whole matrix, rows are the truth."""
+def _confusion_csv(report: EvalReport) -> str:
+    """The whole matrix; rows are the ground truth."""
     names = [f'"{name}"' for name in (*(label.replace('"', '""') for label in report.labels), "background")]
     rows = [",".join(map(str, row)) for row in report.confusion.tolist()]
     head = ",".join(['"is \\ detected as"', *names])

@@ -1,9 +1,10 @@
-"""Which detection has found which object: the rules of PASCAL VOC's devkit (VOCevaldet.m), extended to COCO's crowds.
+"""Detections against objects: which found which, the confusion matrix, precision and recall, and VOC's AP.
 
-Class by class, by falling score, a detection belongs to the object of its image and class that it overlaps most. Where
-that IoU reaches 0.5 it is right if the object was free, wrong if it was taken already, and neither if the object is
-difficult. Where a detection would be wrong, but half of its own area lies in a crowd of its class, it is neither.
-VOC knows no crowds: they are no objects to be found here.
+Matching follows PASCAL VOC's devkit (VOCevaldet.m), extended to COCO's crowds. Class by class, by falling score, a
+detection belongs to the object of its image and class that it overlaps most. Where that IoU reaches 0.5 it is right if
+the object was free, wrong if it was taken already, and neither if the object is difficult. Where a detection would be
+wrong, but half of its own area lies in a crowd of its class, it is neither. VOC knows no crowds: they are no objects to
+be found here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.jobs.evaluate.arrays import Flags, Floats, Found, Ints, Objects
+from cvdetect.core.boxes import coverage, iou
+from cvdetect.jobs.evaluate.arrays import DetectionArrays, Flags, Floats, Ints, ObjectArrays
 
 __all__ = [
     "IGNORED",
@@ -24,26 +26,50 @@ __all__ = [
     "Matches",
     "Ranking",
     "Rates",
+    "Scored",
     "ap_11_points",
     "ap_all_points",
     "best_f1",
     "confusion_matrix",
     "match",
     "most_confused",
-    "overlaps",
     "precision_envelope",
-    "ranking",
-    "rankings",
+    "rank",
+    "score",
     "unmatched",
 ]
 
 
 WRONG, RIGHT, IGNORED = 0, 1, 2
+_LEAST_IOU = 0.5  # VOC's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """The objects, the detections, and how they match; all figures, curves and worst images come from these.
+
+    Attributes:
+        rankings: one a label.
+        together: of all labels.
+    """
+
+    objects: ObjectArrays
+    found: DetectionArrays
+    matches: Matches
+    rankings: tuple[Ranking, ...]
+    together: Ranking
+
+
+def score(objects: ObjectArrays, found: DetectionArrays, label_count: int) -> Scored:
+    """Match all detections with the objects and rank them, class by class and together."""
+    matches = match(objects, found)
+    rankings = tuple(rank(objects, found, matches, label) for label in range(label_count))
+    return Scored(objects, found, matches, rankings, rank(objects, found, matches))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """What became of N detections.
+    """The verdicts on N detections.
 
     Attributes:
         verdict: int8 (N,): WRONG, RIGHT or IGNORED.
@@ -54,22 +80,22 @@ class Matches:
     partner: Ints
 
 
-def match(objects: Objects, found: Found, least_iou: float = 0.5) -> Matches:
-    """Judge every detection.
+def match(objects: ObjectArrays, found: DetectionArrays) -> Matches:
+    """Find out which detections are right.
 
-    A verdict rests on better detections only, so it stays the same whatever score threshold is set afterwards.
+    A verdict depends on better detections only, so it stays the same whatever score threshold is set afterwards.
     """
     matches = Matches(np.full(len(found), WRONG, np.int8), np.full(len(found), -1, np.int64))
-    there = dict(_groups(objects.label, objects.image, np.zeros(len(objects.label))))
+    candidates = dict(_groups(objects.label, objects.image, np.zeros(len(objects.label))))
     for key, rows in _groups(found.label, found.image, -found.score):
-        if key in there:
-            _judge(objects, there[key], found, rows, matches, least_iou)
+        if key in candidates:
+            _match_group(objects, candidates[key], found, rows, matches)
     return matches
 
 
-def _groups(label: Ints, image: Ints, rank: Floats) -> Iterator[tuple[tuple[int, int], Ints]]:
-    """((label, image), the rows of both by rising rank; equal ranks keep their order)."""
-    order = np.lexsort((rank, image, label))
+def _groups(label: Ints, image: Ints, position: Floats) -> Iterator[tuple[tuple[int, int], Ints]]:
+    """((label, image), the rows of both by rising position; equal ones keep their order)."""
+    order = np.lexsort((position, image, label))
     ordered_label, ordered_image = label[order], image[order]
     new = (np.diff(ordered_label, prepend=-1) != 0) | (np.diff(ordered_image, prepend=-1) != 0)  # (N,)
     starts = np.flatnonzero(new).tolist()
@@ -77,69 +103,57 @@ def _groups(label: Ints, image: Ints, rank: Floats) -> Iterator[tuple[tuple[int,
         yield (int(ordered_label[start]), int(ordered_image[start])), order[start:stop]
 
 
-def _judge(objects: Objects, there: Ints, found: Found, rows: Ints, matches: Matches, least_iou: float) -> None:
-    """Write the verdicts of one class in one image; `rows` by falling score."""
-    single = there[~objects.crowd[there]]
-    crowds = there[objects.crowd[there]]
-    iou, _ = overlaps(found.xyxy[rows], objects.xyxy[single])  # (D, G)
-    _, inside = overlaps(found.xyxy[rows], objects.xyxy[crowds])  # (D, C)
-    best = iou.argmax(axis=1) if len(single) else np.zeros(len(rows), np.int64)  # the first of equals
+def _match_group(objects: ObjectArrays, candidates: Ints, found: DetectionArrays, rows: Ints, matches: Matches) -> None:
+    """Write the verdicts of one class in one image, on its detections `rows`, by falling score.
+
+    Args:
+        candidates: the objects of that class and image.
+    """
+    single = candidates[~objects.crowd[candidates]]
+    crowds = candidates[objects.crowd[candidates]]
+    overlap = iou(found.xyxy[rows], objects.xyxy[single])  # (D, G)
+    inside = coverage(found.xyxy[rows], objects.xyxy[crowds])  # (D, C)
+    best = overlap.argmax(axis=1) if len(single) else np.zeros(len(rows), np.int64)  # the first of equals
     taken: set[int] = set()
     for i, row in enumerate(rows):
-        reached = bool(len(single)) and iou[i, best[i]] >= least_iou
+        reached = bool(len(single)) and overlap[i, best[i]] >= _LEAST_IOU
         target = int(single[best[i]]) if reached else -1
         if reached and objects.difficult[target]:
             matches.verdict[row] = IGNORED
         elif reached and target not in taken:
             taken.add(target)
             matches.verdict[row], matches.partner[row] = RIGHT, target
-        elif len(crowds) and inside[i].max() >= least_iou:
+        elif len(crowds) and inside[i].max() >= _LEAST_IOU:
             matches.verdict[row] = IGNORED
 
 
-def overlaps(boxes: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Intersection over union, and intersection over the first box's own area, of (N, 4) with (M, 4) → two (N, M)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])  # (N, M, 2)
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])  # (N, M, 2)
-    both = np.prod(np.clip(high - low, 0, None), axis=2)  # (N, M)
-    own = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[:, None]  # (N, 1)
-    union = own + np.prod(others[:, 2:] - others[:, :2], axis=1)[None, :] - both  # (N, M)
-    return _divided(both, union), _divided(both, np.broadcast_to(own, both.shape))
-
-
-def _divided(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-# What is mistaken for what.
-
-
-def confusion_matrix(objects: Objects, found: Found, matches: Matches, at: float, label_count: int) -> Ints:
-    """Objects against detections with score ≥ `at` → (label_count + 1, label_count + 1), rows are the truth.
+def confusion_matrix(
+    objects: ObjectArrays, found: DetectionArrays, matches: Matches, at: float, label_count: int
+) -> Ints:
+    """Objects against detections with score ≥ `at` → (label_count + 1, label_count + 1), rows are the ground truth.
 
     The last row and column are the background: an object that nothing found, a detection where nothing is. The diagonal
-    holds the right detections of `matching`. What these leave over is paired across classes, best IoU first, from 0.5
-    on. So a row sums to its class's objects, and a column to its detections.
+    holds the right detections of `match`. The rest is paired across classes, best IoU first, from 0.5 on. So a row sums
+    to its class's objects, and a column to its detections.
     """
     matrix = np.zeros((label_count + 1, label_count + 1), np.int64)
     right = (matches.verdict == RIGHT) & (found.score >= at)
     np.add.at(matrix, (found.label[right], found.label[right]), 1)
     missed, wrong = unmatched(objects, found, matches, at)
-    taken: set[int] = set()
-    met: set[int] = set()
-    for thing, detection in _pairs(objects, missed, found, wrong):
-        if thing not in taken and detection not in met:
-            taken.add(thing)
-            met.add(detection)
-            matrix[objects.label[thing], found.label[detection]] += 1
-    for thing in set(missed.tolist()) - taken:
-        matrix[objects.label[thing], label_count] += 1
-    for detection in set(wrong.tolist()) - met:
+    objects_left, detections_left = set(missed.tolist()), set(wrong.tolist())
+    for target, detection in _pairs(objects, missed, found, wrong):
+        if target in objects_left and detection in detections_left:
+            objects_left.remove(target)
+            detections_left.remove(detection)
+            matrix[objects.label[target], found.label[detection]] += 1
+    for target in objects_left:
+        matrix[objects.label[target], label_count] += 1
+    for detection in detections_left:
         matrix[label_count, found.label[detection]] += 1
     return matrix
 
 
-def unmatched(objects: Objects, found: Found, matches: Matches, at: float) -> tuple[Ints, Ints]:
+def unmatched(objects: ObjectArrays, found: DetectionArrays, matches: Matches, at: float) -> tuple[Ints, Ints]:
     """The objects that no detection with score ≥ `at` found, and the wrong ones of these detections (row numbers)."""
     shown = found.score >= at
     missed = objects.counted
@@ -147,29 +161,27 @@ def unmatched(objects: Objects, found: Found, matches: Matches, at: float) -> tu
     return np.flatnonzero(missed), np.flatnonzero(shown & (matches.verdict == WRONG))
 
 
-def _pairs(objects: Objects, missed: Ints, found: Found, wrong: Ints) -> list[tuple[int, int]]:
+def _pairs(objects: ObjectArrays, missed: Ints, found: DetectionArrays, wrong: Ints) -> list[tuple[int, int]]:
     """(object, detection) of the same image with IoU ≥ 0.5, best IoU first."""
     pairs: list[tuple[float, int, int]] = []
     order = wrong[np.argsort(found.image[wrong], kind="stable")]
     images = found.image[order]
     for image in np.unique(objects.image[missed]):
-        things = missed[objects.image[missed] == image]
+        targets = missed[objects.image[missed] == image]
         start, stop = np.searchsorted(images, [image, image + 1])
         rows = order[start:stop]
-        iou, _ = overlaps(objects.xyxy[things], found.xyxy[rows])  # (T, D)
-        pairs += [(float(iou[t, d]), int(things[t]), int(rows[d])) for t, d in np.argwhere(iou >= 0.5)]
-    return [(thing, row) for _, thing, row in sorted(pairs, key=lambda pair: -pair[0])]
+        overlap = iou(objects.xyxy[targets], found.xyxy[rows])  # (T, D)
+        close = np.argwhere(overlap >= _LEAST_IOU)
+        pairs += [(float(overlap[t, d]), int(targets[t]), int(rows[d])) for t, d in close]
+    return [(target, row) for _, target, row in sorted(pairs, key=lambda pair: -pair[0])]
 
 
 def most_confused(matrix: Ints, most: int) -> list[tuple[int, int, int]]:
-    """(truth, detected as, how often) of the commonest mistakes between two classes, background not counted."""
+    """(class, detected as, how often) of the commonest mistakes between two classes, background not counted."""
     mistakes = matrix[:-1, :-1].copy()
     np.fill_diagonal(mistakes, 0)
     rows = [(int(r), int(c), int(mistakes[r, c])) for r, c in np.argwhere(mistakes)]
     return sorted(rows, key=lambda row: (-row[2], row[:2]))[:most]
-
-
-# Precision, recall and F1 at a score threshold, and how they change with it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +194,12 @@ class Rates:
 
     @property
     def precision(self) -> float | None:
-        """The share of the detections that are right; None without any."""
+        """The share of the detections that are right; None without detections."""
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else None
 
     @property
     def recall(self) -> float | None:
-        """The share of the objects that are found; None without any."""
+        """The share of the objects that are found; None without objects."""
         return self.tp / (self.tp + self.fn) if self.tp + self.fn else None
 
     @property
@@ -224,7 +236,7 @@ class Ranking:
         return np.asarray(2 * hits / (detections + self.positives))
 
 
-def ranking(objects: Objects, found: Found, matches: Matches, label: int | None = None) -> Ranking:
+def rank(objects: ObjectArrays, found: DetectionArrays, matches: Matches, label: int | None = None) -> Ranking:
     """All detections of one label, or of all labels together."""
     mine = matches.verdict != IGNORED
     positive = objects.counted
@@ -235,21 +247,15 @@ def ranking(objects: Objects, found: Found, matches: Matches, label: int | None 
     return Ranking(found.score[rows], matches.verdict[rows] == RIGHT, int(positive.sum()))
 
 
-def rankings(objects: Objects, found: Found, matches: Matches, label_count: int) -> list[Ranking]:
-    """One ranking a label."""
-    return [ranking(objects, found, matches, label) for label in range(label_count)]
-
-
 def best_f1(together: Ranking) -> float:
     """The score at which F1, counted over all classes together, is best; the highest of equals, 0.5 without any hit."""
     f1 = together.f1()
     return float(together.score[f1.argmax()]) if f1.size and f1.max() > 0 else 0.5
 
 
-# PASCAL VOC's average precision, by 11 points (until 2009) and by all points (from 2010).
-#
-# Sources: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2, and the
-# devkit's VOCap.m and VOCevaldet.m.
+# PASCAL VOC's average precision, by 11 points (until 2009) and by all points (from 2010): Everingham et al.,
+# "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2, and the devkit's VOCap.m and
+# VOCevaldet.m.
 
 
 def ap_11_points(right: Flags, positives: int) -> float:

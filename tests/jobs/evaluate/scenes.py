@@ -1,4 +1,4 @@
-"""Small truths and detections for the tests of the metrics."""
+"""Small ground truths and detections for the tests of the metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cvdetect.annotations.types import GroundTruth, TruthImage
-from cvdetect.jobs.evaluate.arrays import Found, Objects
+from cvdetect.jobs.evaluate.arrays import DetectionArrays, ObjectArrays
 
 
 def make_objects(
@@ -16,11 +16,11 @@ def make_objects(
     images: Sequence[int] | None = None,
     crowd: Sequence[int] = (),
     difficult: Sequence[int] = (),
-) -> Objects:
+) -> ObjectArrays:
     """Objects from plain lists; label 0 in image 0 where not stated; `crowd` and `difficult` are positions."""
     n = len(boxes)
     xyxy = np.array(boxes, np.float64).reshape(n, 4)
-    return Objects(
+    return ObjectArrays(
         np.array(images if images is not None else [0] * n, np.int64),
         np.array(labels if labels is not None else [0] * n, np.int64),
         xyxy,
@@ -35,9 +35,9 @@ def make_found(
     scores: Sequence[float],
     labels: Sequence[int] | None = None,
     images: Sequence[int] | None = None,
-) -> Found:
+) -> DetectionArrays:
     n = len(boxes)
-    return Found(
+    return DetectionArrays(
         np.array(images if images is not None else [0] * n, np.int64),
         np.array(labels if labels is not None else [0] * n, np.int64),
         np.array(boxes, np.float64).reshape(n, 4),
@@ -45,7 +45,9 @@ def make_found(
     )
 
 
-def random_scene(seed: int, images: int = 12, labels: int = 3, crowds: bool = False) -> tuple[Objects, Found]:
+def random_scene(
+    seed: int, images: int = 12, labels: int = 3, crowds: bool = False
+) -> tuple[ObjectArrays, DetectionArrays]:
     """Objects, and detections some of which are near them; all scores differ."""
     rng = np.random.default_rng(seed)
     n = images * 4

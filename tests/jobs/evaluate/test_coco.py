@@ -10,14 +10,14 @@ import pytest
 
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.progress import NullProgress
-from cvdetect.jobs.evaluate.arrays import Found, Objects
+from cvdetect.jobs.evaluate.arrays import DetectionArrays, ObjectArrays
 from cvdetect.jobs.evaluate.coco import coco_scores, require_pycocotools
 from tests.jobs.evaluate.scenes import make_found, make_objects, random_scene
 
 NAMES = "AP AP50 AP75 AP_small AP_medium AP_large AR1 AR10 AR100 AR_small AR_medium AR_large".split()
 
 
-def by_hand(objects: Objects, found: Found, images: int, labels: int) -> list[float]:
+def by_hand(objects: ObjectArrays, found: DetectionArrays, images: int, labels: int) -> list[float]:
     """pycocotools' own summary."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -85,7 +85,7 @@ def test_a_difficult_object_is_neither_missed_nor_is_its_detection_wrong() -> No
         assert coco_scores(objects, found, 1, NullProgress()).figures["AP"] == pytest.approx(1)
 
 
-def test_a_missing_pycocotools_is_one_sentence_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pycocotools_is_one_sentence_with_the_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingPackage, match=r"pip install 'cvdetect\[eval\]'"):
         require_pycocotools()

@@ -1,4 +1,4 @@
-"""Who has found what."""
+"""Which detections found which objects."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from cvdetect.jobs.evaluate.score import (
     confusion_matrix,
     match,
     most_confused,
-    overlaps,
-    ranking,
+    rank,
     unmatched,
 )
 from tests.jobs.evaluate.scenes import make_found, make_objects, random_scene
@@ -73,11 +72,6 @@ def test_nothing_and_nothing_match() -> None:
     assert match(make_objects([]), make_found([BOX], [1])).verdict.tolist() == [WRONG]
 
 
-def test_boxes_without_area_have_no_overlap() -> None:
-    iou, inside = overlaps(np.array([[5.0, 5, 5, 5]]), np.array([[5.0, 5, 5, 5], [0, 0, 10, 10]]))
-    assert iou.tolist() == [[0, 0]] and inside.tolist() == [[0, 0]]
-
-
 def test_rates_count_detections_from_the_threshold_on() -> None:
     ranked = Ranking(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, False, True, True]), 4)
     rates = ranked.at(0.8)
@@ -90,7 +84,7 @@ def test_rates_count_detections_from_the_threshold_on() -> None:
 def test_the_best_f1_is_that_of_no_other_threshold_and_equal_scores_come_along() -> None:
     objects, found = random_scene(3)
     tied = make_found(found.xyxy, np.round(found.score, 1), found.label, found.image)
-    ranked = ranking(objects, tied, match(objects, tied))
+    ranked = rank(objects, tied, match(objects, tied))
     best = ranked.at(best_f1(ranked)).f1 or 0
     assert best == pytest.approx(ranked.f1().max())
     assert best == max(ranked.at(t).f1 or 0 for t in np.linspace(0, 1, 101))
@@ -101,7 +95,7 @@ def test_the_best_f1_without_a_hit_is_at_one_half() -> None:
     assert best_f1(Ranking(np.zeros(0), np.zeros(0, np.bool_), 2)) == 0.5
 
 
-def test_the_confusion_matrix_tells_mistakes_misses_and_false_alarms() -> None:
+def test_the_confusion_matrix_counts_mistakes_misses_and_false_alarms() -> None:
     objects = make_objects([BOX, FAR, [80, 0, 90, 10]], labels=[0, 1, 1])
     found = make_found([BOX, BOX, FAR, [0, 80, 10, 90], FAR], [0.9, 0.8, 0.7, 0.6, 0.2], labels=[0, 1, 0, 0, 1])
     matrix = confusion_matrix(objects, found, match(objects, found), 0.5, 2)
@@ -116,7 +110,7 @@ def test_rows_of_the_confusion_matrix_sum_to_objects_and_columns_to_detections(s
     matrix = confusion_matrix(objects, found, matches, 0.4, 3)
     np.testing.assert_array_equal(matrix[:3].sum(axis=1), objects.positives(3))
     for label in range(3):
-        rates = ranking(objects, found, matches, label).at(0.4)
+        rates = rank(objects, found, matches, label).at(0.4)
         assert matrix[label, label] == rates.tp
         assert matrix[:, label].sum() == rates.tp + rates.fp
     missed, wrong = unmatched(objects, found, matches, 0.4)

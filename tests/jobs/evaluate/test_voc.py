@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.jobs.evaluate.score import IGNORED, RIGHT, ap_11_points, ap_all_points, match, ranking
+from cvdetect.jobs.evaluate.score import IGNORED, RIGHT, ap_11_points, ap_all_points, match, rank
 from tests.jobs.evaluate.scenes import random_scene
 
 # Ten detections, five objects: precision/recall 1.0/0.2, 1.0/0.4, 0.67/0.4, 0.5/0.4, 0.6/0.6, 0.5/0.6, 0.57/0.8, …
@@ -74,7 +74,7 @@ def test_voc_ap_equals_that_of_the_package_mean_average_precision(seed: int) -> 
     every = other.value(iou_thresholds=0.5)
     matches = match(objects, found)
     for label in range(3):
-        ranked = ranking(objects, found, matches, label)
+        ranked = rank(objects, found, matches, label)
         assert 0.05 < ap_all_points(ranked.right, ranked.positives) < 0.95
         assert ap_11_points(ranked.right, ranked.positives) == pytest.approx(eleven[0.5][label]["ap"], abs=1e-6)
         assert ap_all_points(ranked.right, ranked.positives) == pytest.approx(every[0.5][label]["ap"], abs=1e-6)
@@ -84,7 +84,7 @@ def test_ignored_detections_are_in_no_ranking() -> None:
     objects, found = random_scene(7, crowds=True)
     matches = match(objects, found)
     ignored = int((matches.verdict == IGNORED).sum())
-    ranked = ranking(objects, found, matches)
+    ranked = rank(objects, found, matches)
     assert ignored > 0
     assert len(ranked.score) == len(found) - ignored
     assert int(ranked.right.sum()) == int((matches.verdict == RIGHT).sum())

@@ -191,7 +191,8 @@ def _screen() -> Iterator[Finding]:
 def _codecs() -> Iterator[Finding]:
     """What writes videos, and for each container the FOURCCs that it really writes here."""
     from cvdetect import media
-    from cvdetect.sinks.video import CONTAINERS, writable
+    from cvdetect.media.codecs import CONTAINERS
+    from cvdetect.sinks.video import writable
 
     if media.available():
         yield Finding("video writing", "by", f"PyAV {media.installed()}")

@@ -20,7 +20,7 @@ from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
 from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
-from cvdetect.media.pipe import is_pipe
+from cvdetect.media.inputs import is_pipe
 from cvdetect.models.load import model_inputs
 from cvdetect.models.resolve import resolve
 from cvdetect.sinks import Sink

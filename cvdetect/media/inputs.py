@@ -1,25 +1,25 @@
-"""Opens what a user typed as a PyAV input: files of any name, addresses, and pipes."""
+"""What a user names as a video, opened for PyAV: a file of any name, an address, or a pipe that is read only once."""
 
 from __future__ import annotations
 
 import os
-import struct
+import stat
+import sys
 import tempfile
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import IO, Any
 
-import av
+from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.media.completeness import index_at_end, missing_bytes
 
-from cvdetect.core.errors import SourceError, SourceNotFound
-from cvdetect.media.pipe import Pipe
-
-__all__ = ["SPOOL_LIMIT", "TIMEOUTS", "index_at_end", "missing_bytes", "open_input"]
-
+__all__ = ["SPOOL_LIMIT", "TIMEOUTS", "Pipe", "is_pipe", "open_input"]
 
 SPOOL_LIMIT = 16 << 30  # bytes of an MP4 from a pipe that are kept in a temporary file
 TIMEOUTS = (10.0, 15.0)  # seconds to open, to read: for addresses; files do not need it
-_PIECE = 1 << 16
+_WRITER_S = 10.0  # how long a named pipe may be without a writer
+_HEAD = 4096  # bytes; the first boxes of an MP4 lie in them
+_PIECE = 1 << 16  # bytes
 
 
 def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float] = TIMEOUTS) -> Any:
@@ -34,6 +34,8 @@ def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float] = TIM
         SourceNotFound: no such file.
         SourceError: it is not a video that can be read.
     """
+    import av  # whoever asks only whether a name is a pipe does not need it
+
     try:
         if pipe is not None:
             return av.open(_stream_or_spool(pipe), format=_format(pipe.peek(4)))
@@ -46,6 +48,54 @@ def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float] = TIM
         raise SourceNotFound(f"{name}: no such file") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{name}: {_why_unreadable(name, error)}") from error
+
+
+def is_pipe(name: str) -> bool:
+    """Whether a name stands for something that can be read only once: "-", a FIFO, ``/dev/fd/N``, a socket."""
+    if name == "-":
+        return True
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+class Pipe:
+    """The bytes of a pipe, which can be looked at once before they are read.
+
+    Args:
+        name: "-" for standard input, or a path.
+
+    Raises:
+        UsageError: standard input is a terminal, or the path is that of a socket.
+        SourceError: it cannot be opened, or nobody writes into it for ten seconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._file, self._head = (_standard_input(), b"") if name == "-" else _open_pipe(name)
+        self._ended = False
+
+    def peek(self, size: int = _HEAD) -> bytes:
+        """The first bytes, up to `size`; they are read again afterwards."""
+        while len(self._head) < size and not self._ended:
+            piece = os.read(self._file, size - len(self._head))
+            self._ended = not piece
+            self._head += piece
+        return self._head
+
+    def read(self, size: int) -> bytes:
+        """Whatever comes next, at most `size` bytes; none at the end."""
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+            return piece
+        return os.read(self._file, size)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._file != 0:
+            os.close(self._file)
 
 
 def _transport(address: str) -> dict[str, str]:
@@ -97,136 +147,41 @@ def _spool(pipe: Pipe, spool: IO[bytes]) -> None:
     spool.seek(0)
 
 
-# Whether all of a media file is there, by the sizes that its own structure states.
-
-_HEAD = 64
-_MATROSKA = b"\x1a\x45\xdf\xa3"
-_SEGMENT = b"\x18\x53\x80\x67"
-# Boxes that begin an MP4 or QuickTime file (ISO/IEC 14496-12, QuickTime File Format).
-_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid", b"sidx"}
-_NEEDED_BOXES = {b"mdat", b"moov", b"moof", b"sidx", b"styp"}
+def _standard_input() -> int:
+    if sys.stdin is None:
+        raise SourceError("-: standard input is closed; pipe a video into it, e.g. cvdetect video - < in.mp4")
+    if sys.stdin.isatty():
+        raise UsageError("-: standard input is a terminal; pipe a video into it, e.g. cvdetect video - < in.mp4")
+    return 0
 
 
-def missing_bytes(path: Path) -> int:
-    """How many bytes a file's own structure states beyond its end; 0 where it is whole or does not say.
-
-    MP4 and QuickTime state the size of each box, Matroska that of its segment, AVI that of its RIFF chunks, ASF that
-    of the file, FLV and IVF that of each packet. Nothing that holds no picture or sound (free space, tags) counts.
-    """
+def _open_pipe(name: str) -> tuple[int, bytes]:
+    """A pipe's descriptor, and what was read from it; a named one is waited for until somebody writes into it."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-            return max(0, _claimed_end(file, head, size) - size)
-    except (OSError, struct.error):
-        return 0
+        number = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if stat.S_ISSOCK(Path(name).stat().st_mode):
+            raise UsageError(f"{name}: is a socket, expected a video") from None
+        raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from error
+    head = b""
+    if stat.S_ISFIFO(os.fstat(number).st_mode):
+        try:
+            head = _wait_for_writer(number, name)
+        except SourceError:
+            os.close(number)
+            raise
+    os.set_blocking(number, True)
+    return number, head
 
 
-def index_at_end(head: bytes) -> bool:
-    """Whether these first bytes begin an MP4 or QuickTime file whose index (moov) comes after its data (mdat)."""
-    position = 0
-    while position + 8 <= len(head):
-        kind, length = head[position + 4 : position + 8], struct.unpack_from(">I", head, position)[0]
-        if kind not in _FIRST_BOXES:
-            return False
-        if kind in (b"moov", b"moof", b"mdat"):
-            return kind == b"mdat"
-        position += max(8, length)
-    return False
-
-
-def _claimed_end(file: IO[bytes], head: bytes, size: int) -> int:
-    if head[4:8] in _FIRST_BOXES:
-        return _end_of_boxes(file, size)
-    if head.startswith(_MATROSKA):
-        return _end_of_segment(file)
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return _end_of_riff(file, size)
-    if head.startswith(b"FLV"):
-        return _end_of_flv(file, size)
-    if head.startswith(b"DKIF"):
-        return _end_of_records(file, size, 32, lambda record: 12 + struct.unpack_from("<I", record)[0])
-    if head.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"):
-        return _end_of_asf(file)
-    return 0
-
-
-def _end_of_boxes(file: IO[bytes], size: int) -> int:
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if length == 1:
-            length = struct.unpack(">Q", file.read(8))[0]
-        if length < 8:  # 0: up to the end of the file
-            return 0
-        if position + length > size:
-            return position + length if kind in _NEEDED_BOXES else 0
-        position += length
-    return 0
-
-
-def _end_of_segment(file: IO[bytes]) -> int:
-    """Where a Matroska segment ends (RFC 9559: an EBML header, then the segment); 0 where its size is unknown."""
-    file.seek(4)
-    header = _vint(file) or 0
-    file.seek(header, 1)
-    if file.read(4) != _SEGMENT:
-        return 0
-    length = _vint(file)
-    return 0 if length is None else file.tell() + length
-
-
-def _vint(file: IO[bytes]) -> int | None:
-    """An EBML variable-size integer (RFC 8794, section 4); None where all of its bits are set: unknown."""
-    first = file.read(1)
-    if not first or not first[0]:
-        raise struct.error("no EBML integer")
-    length = 9 - first[0].bit_length()
-    value = int.from_bytes(first + file.read(length - 1), "big") & ((1 << 7 * length) - 1)
-    return None if value == (1 << 7 * length) - 1 else value
-
-
-def _end_of_riff(file: IO[bytes], size: int) -> int:
-    """Where the last RIFF chunk ends (OpenDML files have several); 0 where a recorder has not filled a size in."""
-    position = 0
-    while position + 12 <= size:
-        file.seek(position)
-        kind, length = struct.unpack("<4sI", file.read(8))
-        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):
-            return 0
-        position += 8 + length + length % 2
-    return position - 1 if position == size + 1 else position
-
-
-def _end_of_flv(file: IO[bytes], size: int) -> int:
-    """Where the last tag ends (Adobe Flash Video File Format, annex E); each is followed by its own size."""
-    file.seek(max(0, size - 4))
-    last = int.from_bytes(file.read(4), "big")
-    if 11 <= last <= size - 13:
-        file.seek(size - 4 - last)
-        if int.from_bytes(file.read(4)[1:], "big") + 11 == last:
-            return size
-    return _end_of_records(file, size, 13, lambda tag: 15 + int.from_bytes(tag[1:4], "big"))
-
-
-def _end_of_records(file: IO[bytes], size: int, begin: int, length: Callable[[bytes], int]) -> int:
-    """Where the last of a chain of records ends whose length their first 12 bytes state."""
-    if size < begin:
-        return 0
-    while begin + 12 <= size:
-        file.seek(begin)
-        begin += length(file.read(12))
-    return max(begin, size)
-
-
-def _end_of_asf(file: IO[bytes]) -> int:
-    """The size in the File Properties Object (ASF specification, section 3.2)."""
-    file.seek(0)
-    head = file.read(1 << 16)
-    at = head.find(b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65")
-    if at < 0 or at + 92 > len(head):
-        return 0
-    size: int = struct.unpack_from("<Q", head, at + 40)[0]
-    broadcast = struct.unpack_from("<I", head, at + 88)[0] & 1  # then sizes are not valid
-    return 0 if broadcast else size
+def _wait_for_writer(number: int, name: str) -> bytes:
+    """What a pipe gives first: while nobody has it open for writing, a read ends at once with nothing."""
+    deadline = time.monotonic() + _WRITER_S
+    while time.monotonic() < deadline:
+        try:
+            if head := os.read(number, _HEAD):
+                return head
+        except BlockingIOError:  # a writer that has not written yet
+            return b""
+        time.sleep(0.02)
+    raise SourceError(f"{name}: is a pipe into which nothing was written for {_WRITER_S:g} s")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,15 @@ import av
 from cvdetect.core.errors import SourceError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
-from cvdetect.media.appearance import Viewed
-from cvdetect.media.codecs import steady_rate
-from cvdetect.media.inputs import TIMEOUTS, missing_bytes, open_input
-from cvdetect.media.pipe import Pipe, is_pipe
+from cvdetect.media.completeness import cut_short, missing_bytes, missing_seconds
+from cvdetect.media.conversion import FrameConverter
+from cvdetect.media.inputs import TIMEOUTS, Pipe, is_pipe, open_input
+from cvdetect.media.packets import Tail, counts_by_packets, skip_packets
 from cvdetect.media.sound import Sound
-from cvdetect.media.timing import Stamps, Tail, Timeline
+from cvdetect.media.timing import NEAR, FrameTimes, Timeline, file_rate, steady_rate
 
-__all__ = ["AvReader", "counts_by_packets", "skip_packets"]
+__all__ = ["AvReader"]
 
-
-_USUAL_RATE = Fraction(25)
-_NEAR = Fraction(1, 2000)  # seconds; a time typed in thousandths means the frame there
-_SIZED = ("mov", "matroska", "avi", "asf")  # formats that state how many bytes they have
-# Formats that state how long they are. For others FFmpeg estimates it, from the last timestamps or from the size and
-# the bit rate, which a raw MPEG video may state as far too low.
-_TIMED = (*_SIZED, "flv", "ivf", "rm", "mxf", "hls", "dash")
 _LONGEST_FLV = Fraction(1 << 32, 1000)  # seconds: a timestamp has 32 bits of milliseconds
 _OVERRUN_S = 5  # how far beyond the end of the run's part sound is looked for: tracks are interleaved closer than that
 
@@ -95,11 +87,11 @@ class AvReader:
         # Without true timestamps the tail of a damaged file could not be told apart; one thread loses nothing of it.
         untimed = self._stream.start_time is None or self._container.format.name == "avi"
         self._stream.thread_type = "SLICE" if untimed else "AUTO"
-        self._rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or _USUAL_RATE)
+        self._rate = file_rate(self._stream.average_rate or self._stream.guessed_rate)
         self._timeline = Timeline(self._container.format.name)
-        self._near = min(_NEAR, 1 / (2 * self._rate))
+        self._near = min(NEAR, 1 / (2 * self._rate))
         self._zero = self._find_zero()
-        self._stamps = Stamps(self._container.format.name, self._stream.time_base, self._zero, self._rate)
+        self._frame_times = FrameTimes(self._container.format.name, self._stream.time_base, self._zero, self._rate)
         if self._with_sound and (tracks := self._audio_tracks()):
             self.sound = Sound(tracks, self._zero, self._start, self._end)
         self.remarks += self._other_tracks()
@@ -108,10 +100,10 @@ class AvReader:
         self._pending = next(self._decoded, None)
         if self._pending is None:
             raise SourceError(f"{self._name}: {self._why_empty()}")
-        if not self._stamps.stated and self._pending[3]:
+        if not self._frame_times.stated and self._pending[3]:
             self._rate = 1 / self._pending[3]  # FFmpeg's average is a mere guess without timestamps
-        self._viewed = Viewed(self._stream, self._pending[0])
-        self.info = self._info(self._viewed.image(self._pending[0]))
+        self._converter = FrameConverter(self._stream, self._pending[0])
+        self.info = self._info(self._converter.image(self._pending[0]))
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
@@ -123,7 +115,7 @@ class AvReader:
         following = self._pending
         while following is not None:
             picture, index, time, lasts = following
-            image = self._viewed.image(picture)
+            image = self._converter.image(picture)
             yield Frame(image, self._name, index, float(time), lasts_s=None if lasts is None else float(lasts))
             following = next(self._decoded, None)
         self._read_on_for_sound()
@@ -167,12 +159,12 @@ class AvReader:
         return StreamInfo(
             (upright.shape[1], upright.shape[0]),
             self._rate,
-            stream.time_base if self._stamps.stated else None,
+            stream.time_base if self._frame_times.stated else None,
             frames,
             self.sound is not None,
             steady_rate(self._rate, stream.base_rate),
-            look=self._viewed.look,
-            remarks=self._viewed.remarks,
+            look=self._converter.look,
+            remarks=self._converter.remarks,
         )
 
     def _expected_s(self) -> Fraction:
@@ -242,7 +234,7 @@ class AvReader:
     def _in_range(self) -> Iterator[tuple[Any, int, Fraction, Fraction | None]]:
         """(frame, number, time, how long it lasts) of the frames between start and end."""
         for frame in self._frames():
-            time = self._stamps.time(frame)
+            time = self._frame_times.time(frame)
             if self._counted and time < self._start - self._near:
                 continue
             index = self._index
@@ -250,14 +242,14 @@ class AvReader:
             if self._end is not None and time >= self._end - self._near:
                 return
             if not self._start or time >= self._start - self._near:
-                yield frame, index, time, self._stamps.lasts(frame)
+                yield frame, index, time, self._frame_times.lasts(frame)
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames; a packet that cannot be decoded is counted and passed over."""
         tail = Tail(self._stream)
         for packet in self._from_start():
             tail.keep(packet)
-            self._stamps.feed(packet)
+            self._frame_times.feed(packet)
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:  # which one is up to the decoder: DV says EPERM, raw video EINVAL
@@ -302,7 +294,7 @@ class AvReader:
     def _check_whole(self) -> None:
         """Set `cut` where frames are missing at the end or in between."""
         if self._end is None and (missing := self._missing()):
-            self.cut = f"is cut short: {missing}, {self._index} frames could be read"
+            self.cut = cut_short(missing, self._index)
         elif self.cut is None and self._damaged:
             self.cut = f"is damaged: {self._damaged} places could not be decoded, {self._index} frames were read"
 
@@ -310,51 +302,5 @@ class AvReader:
         """What a whole file would have beyond what was read: bytes by its structure, else seconds that it states."""
         if missing := self._lacks_bytes():
             return f"{missing:,} bytes are missing at its end"
-        if self._format not in _TIMED or (self._format in _SIZED and self._pipe is None):
-            return ""
-        claimed = self._length_s()
-        if claimed and not self._timeline.joined and self._reached < claimed * Fraction(98, 100) - 1:
-            return f"it ends after {float(self._reached):.1f} of {float(claimed):.1f} seconds"
-        return ""
-
-
-# Passing over the beginning of a video without decoding all of it, and without miscounting its frames.
-
-# Where each packet is one frame. Elsewhere (AVI with packed B-frames, fields in a transport stream, VP8 with frames
-# that are not shown) only decoding shows how many frames there are.
-_FORMATS = {"mov", "matroska", "flv"}
-_CODECS = {"h264", "hevc", "av1", "vp9", "mjpeg"}
-
-
-def counts_by_packets(container: Any, stream: Any) -> bool:
-    """Whether the frames of a track can be counted without decoding them."""
-    codec = stream.codec_context.codec.canonical_name
-    return container.format.name.split(",")[0] in _FORMATS and codec in _CODECS
-
-
-def skip_packets(
-    packets: Iterator[Any], time: Callable[[int | None], Fraction | None], start: Fraction, near: Fraction
-) -> tuple[int, Iterator[Any]]:
-    """Read up to `start` (seconds).
-
-    Args:
-        time: a packet's timestamp → seconds.
-        near: seconds before `start` that still count as there.
-
-    Returns:
-        How many frames are shown before `start` (not all of them need come when the packets are decoded), and the
-        packets from a key frame at or before it on. That is the last but one, as frames just behind an open group's key
-        frame want the group before it.
-    """
-    held: list[Any] = []
-    last_key, before = 0, 0
-    for packet in packets:
-        shown, decoded = time(packet.pts), time(packet.dts)
-        if shown is not None and shown <= start and packet.is_keyframe:
-            held = held[last_key:]
-            last_key = len(held)
-        held.append(packet)
-        before += shown is not None and shown < start - near and not packet.is_discard
-        if decoded is not None and decoded >= start:
-            break
-    return before, chain(held, packets)
+        stated = Fraction(0) if self._timeline.joined else self._length_s()
+        return missing_seconds(self._format, self._reached, stated, sized=self._pipe is None)

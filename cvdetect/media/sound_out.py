@@ -11,23 +11,13 @@ import av
 import numpy as np
 
 from cvdetect.core.progress import Progress
+from cvdetect.media.codecs import Container
 from cvdetect.media.sound import Sound, Track, duration
 
 __all__ = ["SoundWriter", "silent_packet"]
 
 
-# What players of each container expect, by codec; the rest is re-encoded, though FFmpeg could put some of it there.
-_MP4 = "aac mp3 mp2 ac3 eac3 dts alac opus flac".split()
-_PCM = "pcm_s16le pcm_s24le pcm_s32le pcm_f32le pcm_u8 pcm_alaw pcm_mulaw".split()
 _FRAMED = ("aac", "mp3", "mp2", "ac3", "flac")  # a packet is a frame
-_HELD: dict[str, list[str] | None] = {
-    "mp4": _MP4,
-    "mov": None,  # None: whatever FFmpeg can put there
-    "matroska": None,
-    "webm": ["opus", "vorbis"],
-    "avi": [*"mp3 mp2 aac ac3 wmav1 wmav2 flac".split(), *_PCM],
-    "mpegts": "aac aac_latm mp3 mp2 ac3 eac3 dts opus truehd".split(),
-}
 _RATES = {
     "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
     "libopus": (48000,),
@@ -46,19 +36,28 @@ class SoundWriter:
     Args:
         sound: the tracks and their packets.
         container: PyAV's output container, before its header is written.
+        kind: what it is in the table of containers.
         name: what messages call the output.
-        shift_s: seconds of the run that become 0 in a container that has no times (AVI); None where it has them.
+        shift_s: seconds of the run that become 0 in a container that has no times (AVI).
         recode: re-encode every track.
     """
 
     def __init__(
-        self, sound: Sound, container: Any, name: str, progress: Progress, shift_s: float | None, recode: bool = False
+        self,
+        sound: Sound,
+        container: Any,
+        kind: Container,
+        name: str,
+        progress: Progress,
+        shift_s: float,
+        recode: bool = False,
     ) -> None:
         self._sound = sound
         self._container = container
+        self._kind = kind
         self._name = name
         self._progress = progress
-        self._shift_s = shift_s
+        self._shift_s = None if kind.has_times else shift_s
         self._outputs: dict[int, _Copied | _Recoded] = {}
         for track in sound.tracks:
             output = self._output(track, recode)
@@ -67,9 +66,9 @@ class SoundWriter:
 
     def _output(self, track: Track, recode: bool) -> _Copied | _Recoded | None:
         late = self._shift_s is not None and track.begins_s - self._shift_s > _LATE_S
-        if not recode and not late and _can_copy(track, self._container.format.name):
-            return _Copied(track, self._container, self._shift_s)
-        encoder = "libopus" if self._container.format.name == "webm" else "aac"
+        if not recode and not late and _can_copy(track, self._kind):
+            return _Copied(track, self._container, self._kind, self._shift_s)
+        encoder = self._kind.sound_encoder
         try:
             output = _Recoded(track, self._container, encoder, self._shift_s)
         except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -116,9 +115,9 @@ class SoundWriter:
 class _Copied:
     """A track whose packets go over as they are."""
 
-    def __init__(self, track: Track, container: Any, shift_s: float | None) -> None:
+    def __init__(self, track: Track, container: Any, kind: Container, shift_s: float | None) -> None:
         self.track = track
-        self._stream = container.add_stream_from_template(_template(track, container.format.name))
+        self._stream = container.add_stream_from_template(_template(track, kind))
         _describe(self._stream, track)
         self._shift_s = shift_s
         self._end: float | None = None  # seconds: where the last packet ends; None before the first
@@ -135,11 +134,15 @@ class _Copied:
             # A packet that only starts the decoder stays: without it the first samples would be damaged.
             if self._end is None and begin + lasts / 2 < self._shift_s and not packet.is_discard:
                 return
-            if self._end is not None and begin > self._end + _LATE_S and self.track.codec in (*_FRAMED, *_PCM):
+            if self._end is not None and begin > self._end + _LATE_S and self._has_silence():
                 yield from self._filled(self._end, begin)
             self._end = begin + lasts
         packet.stream = self._stream
         yield packet
+
+    def _has_silence(self) -> bool:
+        """Whether packets of silence can be put between its own."""
+        return self.track.codec in _FRAMED or self.track.codec.startswith("pcm_")
 
     def _lasts(self, packet: Any) -> float:
         """Seconds of sound in a packet; MP4 has a packet last until the next one, behind a gap, too."""
@@ -263,13 +266,13 @@ def _rate(encoder: str, source: int, has_times: bool) -> int:
     return source if known else _USUAL_RATE
 
 
-def _template(track: Track, format_name: str) -> Any:
+def _template(track: Track, kind: Container) -> Any:
     """The stream whose parameters a copied track gets.
 
     An AVI or WAVE header gives a frame of MP3 or AC-3 a fixed size in bytes (``nBlockAlign``), and FFmpeg's AVI muxer
     then takes it for PCM; through a Matroska header it goes without.
     """
-    if format_name != "avi" or track.codec not in ("mp3", "mp2", "ac3"):
+    if kind.muxer != "avi" or track.codec not in ("mp3", "mp2", "ac3"):
         return track.stream
     header = io.BytesIO()
     with av.open(header, "w", format="matroska") as container:
@@ -281,13 +284,12 @@ def _template(track: Track, format_name: str) -> Any:
     return av.open(header).streams.audio[0]
 
 
-def _can_copy(track: Track, format_name: str) -> bool:
+def _can_copy(track: Track, kind: Container) -> bool:
     """Whether a container holds a codec as it is, found out by writing a header."""
-    held = _HELD.get(format_name)
-    if held is not None and track.codec not in held:
+    if kind.sound is not None and track.codec not in kind.sound:
         return False
     try:
-        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+        with av.open(io.BytesIO(), "w", format=kind.muxer) as trial:
             trial.add_stream_from_template(track.stream)
             trial.start_encoding()
     except (av.error.FFmpegError, ValueError, OSError):

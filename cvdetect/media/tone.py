@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HDR_NAMES", "HLG", "PEAK", "PQ", "WHITE", "tone_map"]
+__all__ = ["HDR_NAMES", "HLG", "PEAK", "PQ", "WHITE", "hdr_remark", "tone_map"]
 
 PQ, HLG = 16, 18  # transfer_characteristics of ITU-T H.273
 HDR_NAMES = {PQ: "PQ", HLG: "HLG"}
@@ -23,6 +23,11 @@ _TO_709 = np.array(
 )  # linear BT.2020 → BT.709, both D65
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
 _Floats = NDArray[np.float64]
+
+
+def hdr_remark(transfer: int) -> str:
+    """What a person should know of an HDR image or video of that transfer, to follow its name and a colon."""
+    return f"is HDR ({HDR_NAMES[transfer]}): it is tone-mapped to SDR (BT.709) for detection and in what is written"
 
 
 def tone_map(coded: _Floats, hlg: bool = False, peak: float = PEAK, wide: bool = True) -> _Floats:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +16,16 @@ from av.video.reformatter import VideoReformatter
 from cvdetect.core.errors import SinkError
 from cvdetect.core.frame import Image, Look
 from cvdetect.core.progress import Progress
-from cvdetect.media.codecs import CODECS, FORMATS, open_stream
-from cvdetect.media.colour import as_written, from_bgr, stored, usual_look
+from cvdetect.media.codecs import CODECS, CONTAINERS, Codec
+from cvdetect.media.conversion import as_written, from_bgr, tag, usual_look
+from cvdetect.media.geometry import to_stored_pixels
 from cvdetect.media.sound import Sound
 from cvdetect.media.sound_out import SoundWriter
+from cvdetect.media.timing import LARGEST_TERM, with_small_terms
 
-__all__ = ["AvWriter", "count_frames"]
+__all__ = ["AvWriter", "can_write", "count_frames"]
+
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings, and more, on standard error; 1: errors alone
 
 
 class AvWriter:
@@ -56,9 +63,9 @@ class AvWriter:
         look: Look | None = None,
     ) -> None:
         self._target = target if isinstance(target, Path) else _Unseekable(target)
-        self._name, self._suffix = name, suffix
-        self._codec = CODECS[fourcc.upper()]
-        self._look = as_written(look or usual_look(wh), suffix, self._codec.encoder, wh)
+        self._name = name
+        self._kind, self._codec = CONTAINERS[suffix], CODECS[fourcc.upper()]
+        self._look = as_written(look or usual_look(wh), self._kind, self._codec, wh)
         self._rate, self._progress = rate, progress
         self._wanted_base = time_base
         self._start_s, self._shift_s = start_s, shift_s
@@ -83,19 +90,20 @@ class AvWriter:
                 return
 
     def _try_to_open(self, sound: Sound | None, recode: bool) -> None:
-        options = {"movflags": "+faststart"} if self._suffix in (".mp4", ".m4v", ".mov") else {}
+        options = {"movflags": "+faststart"} if self._kind.fast_start else {}
         target = f"file:{self._target}" if isinstance(self._target, Path) else self._target
-        self._container: Any = av.open(target, "w", format=FORMATS[self._suffix], options=options)
+        self._container: Any = av.open(target, "w", format=self._kind.muxer, options=options)
         wh = self._even(self._look.stored_wh)
-        self._stream = open_stream(self._container, self._codec, wh, self._rate, self._wanted_base, self._look)
+        self._stream = _add_stream(self._container, self._codec, wh, self._rate, self._wanted_base, self._look)
         self._time_base = (
             Fraction(self._stream.codec_context.time_base) if self._wanted_base else 1 / self._stream.average_rate
         )
-        shift = self._shift_s if self._suffix == ".avi" else None
-        self._sound = (
-            SoundWriter(sound, self._container, str(self._name), self._progress, shift, recode) if sound else None
-        )
+        self._sound = self._sound_writer(sound, recode) if sound else None
         self._container.start_encoding()
+
+    def _sound_writer(self, sound: Sound, recode: bool) -> SoundWriter:
+        name = str(self._name)
+        return SoundWriter(sound, self._container, self._kind, name, self._progress, self._shift_s, recode)
 
     def _even(self, wh: tuple[int, int]) -> tuple[int, int]:
         return (wh[0] + wh[0] % 2, wh[1] + wh[1] % 2) if self._codec.even else wh
@@ -107,7 +115,7 @@ class AvWriter:
 
     def write(self, image: Image, time_s: float | None, lasts_s: float | None = None) -> None:
         """Encode one frame (H, W, 3) BGR in square pixels; `time_s` counts from the source's beginning."""
-        image = stored(image, self._look)
+        image = to_stored_pixels(image, self._look)
         width, height = self._even(self._look.stored_wh)
         if (height, width) != image.shape[:2]:
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
@@ -174,6 +182,76 @@ class AvWriter:
                     self._target.close()
 
 
+@cache
+def can_write(suffix: str, fourcc: str) -> bool:
+    """Whether a video of this FOURCC can really be written into this container, found out by writing one frame.
+
+    A transport stream takes anything and gives back bytes of no known kind, so what was written is looked at again.
+    """
+    codec = CODECS.get(fourcc.upper())
+    if codec is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "x")
+        try:
+            with av.open(path, "w", format=CONTAINERS[suffix].muxer) as container:
+                stream = _add_stream(container, codec, (128, 96), Fraction(25), None)
+                frame = av.VideoFrame(128, 96, codec.pix_fmt)
+                frame.pts = 0
+                container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            with av.open(path) as container:
+                return bool(container.streams.video)
+        except (av.error.FFmpegError, ValueError, OSError):
+            return False
+
+
+def count_frames(path: Path, suffix: str) -> int:
+    """How many video frames a finished file of that container holds, by its packets.
+
+    FFmpeg does not recognise a transport stream of a few packets, so it is not left to guess.
+    """
+    with av.open(f"file:{path}", format=CONTAINERS[suffix].muxer) as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)
+
+
+def _time_base(codec: Codec, wanted: Fraction | None) -> Fraction | None:
+    """The source's clock, unless the encoder cannot count in it."""
+    if wanted is None:
+        return None
+    if codec.encoder == "mpeg4" and wanted.denominator > LARGEST_TERM:
+        return Fraction(1, 60_000)
+    return wanted if wanted.denominator <= 1_200_000 else Fraction(1, 90_000)
+
+
+def _add_stream(
+    container: Any,
+    codec: Codec,
+    wh: tuple[int, int],
+    rate: Fraction,
+    time_base: Fraction | None,
+    look: Look | None = None,
+) -> Any:
+    """Add a video stream to a PyAV output container.
+
+    Args:
+        time_base: seconds a tick of the stream's clock; None for 1 / rate.
+        look: the colours and the shape of pixels that it states; None: none.
+    """
+    time_base = _time_base(codec, time_base)
+    stream = container.add_stream(codec.encoder, rate=with_small_terms(rate), options=dict(codec.options))
+    stream.width, stream.height = wh
+    stream.pix_fmt = codec.pix_fmt
+    if time_base:
+        stream.codec_context.time_base = time_base
+    if look:
+        tag(stream, look, codec.pix_fmt)
+    # MP4 and its kin have tags of their own; a foreign one is refused there.
+    if codec.tag and container.format.name in ("avi", "matroska"):
+        stream.codec_context.codec_tag = codec.tag
+    return stream
+
+
 class _Unseekable:
     """A stream of which FFmpeg sees only that it can be written."""
 
@@ -195,12 +273,3 @@ class _Unseekable:
     def close(self) -> None:
         """Close the stream."""
         self._stream.close()
-
-
-def count_frames(path: Path, suffix: str) -> int:
-    """How many video frames a finished file of that container holds, by its packets.
-
-    FFmpeg does not recognise a transport stream of a few packets, so it is not left to guess.
-    """
-    with av.open(f"file:{path}", format=FORMATS[suffix]) as container:
-        return sum(1 for packet in container.demux(video=0) if packet.size)

@@ -18,9 +18,10 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Look
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.progress import Progress
+from cvdetect.media.codecs import CONTAINERS
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.render import Renderer
-from cvdetect.sinks.video import STEADY, VideoFile, container_of
+from cvdetect.sinks.video import VideoFile, container_of
 
 __all__ = ["ConstantFrameRate", "LatestFrame", "LiveStats", "Snapshot", "live_video"]
 
@@ -38,7 +39,7 @@ def live_video(
     look: Look | None = None,
 ) -> Sink:
     """A video file of a live stream: with the frames' own times where the container has them, else at a steady rate."""
-    steady = container_of(path, container) in STEADY or not media.available()
+    steady = not CONTAINERS[container_of(path, container)].has_times or not media.available()
     time_base = None if steady else _TIME_BASE
     file = VideoFile(path, renderer, rate, time_base=time_base, container=container, look=look, progress=progress)
     return ConstantFrameRate(file, rate) if steady else file

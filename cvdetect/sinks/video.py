@@ -20,14 +20,13 @@ from cvdetect.core.frame import Frame, Image, Look
 from cvdetect.core.printable import is_utf8
 from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.targets import Target, not_written
+from cvdetect.media.codecs import CODECS, CONTAINERS, OPENCV_CODECS
 from cvdetect.sinks.render import Renderer
 
 if TYPE_CHECKING:
     from cvdetect.media.sound import Sound
 
 __all__ = [
-    "CONTAINERS",
-    "STEADY",
     "Encoder",
     "Resampled",
     "VideoFile",
@@ -38,13 +37,7 @@ __all__ = [
 ]
 
 
-CONTAINERS = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".ts")
 _GAP_S = 0.1  # sound that begins this much before the first picture loses its beginning where there are no times
-STREAMED = (".mkv", ".ts")  # those that need no seeking back
-STEADY = (".avi",)  # containers that have a rate, but no times
-# What OpenCV's own writer takes where none is asked for; it has no H.264.
-_OPENCV_DEFAULTS = {".avi": "XVID", ".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "XVID", ".webm": "VP80"}
-_OPENCV_CODECS = ("XVID", "MJPG", "DIVX", "mp4v", "WMV1", "WMV2", "VP80", "VP90", "FFV1")
 
 
 def container_of(path: Path, asked: str | None) -> str:
@@ -55,7 +48,7 @@ def container_of(path: Path, asked: str | None) -> str:
     """
     suffix = path.suffix.lower() if asked is None else f".{asked.lower().removeprefix('.')}"
     if is_stream(path):
-        if asked is None or suffix not in STREAMED:
+        if asked is None or suffix not in CONTAINERS or not CONTAINERS[suffix].can_stream:
             raise UsageError(f"{path}: is a pipe or a device; a video written there needs --container mkv or ts")
         if not media.available():
             raise UsageError(f"{path}: a video into a pipe needs PyAV, and {media.why_absent()}: {media.CURE}")
@@ -80,14 +73,10 @@ def choose_codec(path: Path, asked: str | None, progress: Progress, container: s
     """
     suffix = container_of(path, container)
     lost = f"{media.why_absent()}: {media.LOST}"
-    if media.available():
-        from cvdetect.media.codecs import default_codec
-
-        usual = default_codec(suffix)
-    else:
+    if not media.available():
         progress.note(lost)
-        usual = _OPENCV_DEFAULTS.get(suffix, "XVID")
-    fourcc = asked or str(usual)
+    usual = CONTAINERS[suffix].codec if media.available() else CONTAINERS[suffix].opencv_codec
+    fourcc = asked or usual
     if not _writer()[1](suffix, fourcc):
         hint = "" if media.available() else f" ({lost})"
         can = ", ".join(writable(suffix))
@@ -104,10 +93,10 @@ def writable(suffix: str) -> list[str]:
 def _writer() -> tuple[tuple[str, ...], Callable[[str, str], bool]]:
     """The FOURCCs that PyAV, else OpenCV, knows, and what tries one in a container."""
     if media.available():
-        from cvdetect.media.codecs import CODECS, opens
+        from cvdetect.media.writer import can_write
 
-        return tuple(CODECS), opens
-    return _OPENCV_CODECS, _opencv_opens
+        return tuple(CODECS), can_write
+    return OPENCV_CODECS, _opencv_opens
 
 
 def _opencv_opens(suffix: str, fourcc: str) -> bool:
@@ -161,7 +150,7 @@ class VideoFile:
         self._temporary: Path | None = None
         self._renderer = renderer
         self._fourcc = choose_codec(path, codec, progress, container)
-        self._keeps_times = time_base is not None and media.available() and self._suffix not in STEADY
+        self._keeps_times = time_base is not None and media.available() and CONTAINERS[self._suffix].has_times
         self._rate = rate if self._keeps_times else (steady_rate or rate)
         self._time_base = time_base if self._keeps_times else None
         self._resamples = time_base is not None and not self._keeps_times

@@ -18,7 +18,7 @@ from cvdetect.core.errors import SourceError
 from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.frame import MAX_PIXELS, NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.core.tags import ICC, directories, harmless
-from cvdetect.media.tone import HDR_NAMES, HLG
+from cvdetect.media.tone import HDR_NAMES, HLG, hdr_remark
 from cvdetect.sources.dimensions import check_wh, stated_wh
 from cvdetect.sources.heif import NEEDED, heif_colours, heif_orientation, heif_profile, read_heif
 from cvdetect.sources.kinds import HEAD, RAW_SUFFIXES, VIDEO_SUFFIXES, kind_of, unreadable
@@ -97,8 +97,8 @@ def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
         raise SourceError(f"{name}: {error}") from error
     hdr = _hdr(raw)
     kept = Kept(b"" if hdr else _rgb_profile(raw.icc), harmless(raw.exif))
-    told = (f"is HDR ({hdr}): it is tone-mapped to SDR for the network and for what is written",) if hdr else ()
-    return Picture(image, kept, told + _several(raw, whole, kind))
+    remarks = (hdr_remark(raw.colours[1]),) if hdr else ()
+    return Picture(image, kept, remarks + _several(raw, whole, kind))
 
 
 class _Undecoded(Exception):

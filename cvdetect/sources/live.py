@@ -8,7 +8,6 @@ import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +20,14 @@ from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import is_utf8
 from cvdetect.core.redact import redact_name
+from cvdetect.media.completeness import missing_frames
+from cvdetect.media.timing import live_rate
 from cvdetect.sources.camera import OpenStream, Stream
 
 if TYPE_CHECKING:
     from cvdetect.media.reader import AvReader
 
 __all__ = ["cameras_that_open", "device_name", "device_opener", "url_opener", "why_unreachable"]
-
-
-_USUAL_RATE = Fraction(30)
-_SANE_RATES = range(1, 241)  # frames a second; some streams give their clock's rate instead
-_CUT = 0.9  # for OpenCV, a file that ends before this share of the frames it claims is cut short
 
 
 def device_name(number: int) -> str:
@@ -167,10 +163,8 @@ class _AvStream:
     def __init__(self, reader: AvReader, is_file: bool) -> None:
         self._reader = reader
         self._frames: Iterator[Frame] = iter(reader)
-        rate = reader.info.rate
-        sane = _SANE_RATES[0] <= rate <= _SANE_RATES[-1]
         frames = reader.info.frames or (0 if is_file else None)
-        self.info = replace(reader.info, rate=rate.limit_denominator(1001) if sane else _USUAL_RATE, frames=frames)
+        self.info = replace(reader.info, rate=live_rate(reader.info.rate), frames=frames)
 
     @property
     def cut(self) -> str | None:
@@ -197,20 +191,13 @@ class _OpenCVStream:
         width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         claimed = -1.0 if live else capture.get(cv2.CAP_PROP_FRAME_COUNT)
         finite = math.isfinite(claimed) and claimed >= 1
-        self.info = StreamInfo((width, height), self._rate(), frames=int(claimed) if finite else None)
+        rate = live_rate(capture.get(cv2.CAP_PROP_FPS))
+        self.info = StreamInfo((width, height), rate, frames=int(claimed) if finite else None)
 
     @property
     def cut(self) -> str | None:
         """At the end of a file: how many of the frames it claims are missing."""
-        claimed = self.info.frames
-        if claimed is None or self._read >= claimed * _CUT:
-            return None
-        return f"is cut short: {self._read} of {claimed} frames could be read"
-
-    def _rate(self) -> Fraction:
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        sane = math.isfinite(rate) and _SANE_RATES[0] <= rate <= _SANE_RATES[-1]
-        return Fraction(rate).limit_denominator(1001) if sane else _USUAL_RATE
+        return missing_frames(self._read, self.info.frames) or None
 
     def read(self) -> tuple[Image, float] | None:
         """The next picture and its time in the stream."""

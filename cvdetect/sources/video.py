@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import glob
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +16,9 @@ from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import is_utf8, natural_key
-from cvdetect.media.pipe import is_pipe
+from cvdetect.media.completeness import missing_frames
+from cvdetect.media.inputs import is_pipe
+from cvdetect.media.timing import RATE, file_rate, first_frame
 from cvdetect.sources import Failed
 from cvdetect.sources.images import read_image
 from cvdetect.sources.kinds import VIDEO_SUFFIXES
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from cvdetect.media.sound import Sound
 
 __all__ = [
-    "RATE",
     "ImageSequence",
     "VideoSource",
     "every",
     "files_of",
-    "first_frame",
     "open_video",
     "sequence_of",
     "usual_stem",
@@ -133,8 +131,7 @@ class _OpenCVVideo:
         )
         if not self._capture.isOpened():
             raise SourceError(f"{self._name}: is not a video that OpenCV can read")
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self._rate = Fraction(rate).limit_denominator(1001) if math.isfinite(rate) and rate > 0 else Fraction(25)
+        self._rate = file_rate(self._capture.get(cv2.CAP_PROP_FPS))
         claimed = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._index = self._skip(first_frame(self._start, self._rate))
         done, self._image = self._capture.read()
@@ -157,9 +154,8 @@ class _OpenCVVideo:
             yield Frame(image, self._name, self._index, float(self._index / self._rate))
             self._index += 1
             done, image = self._capture.read()
-        claimed = self.info.frames
-        if self._end is None and claimed and self._index < claimed - max(2, claimed // 100):
-            self.cut = f"is cut short: {self._index} of {claimed} frames could be read"
+        if self._end is None:
+            self.cut = missing_frames(self._index, self.info.frames) or None
 
     def _is_over(self) -> bool:
         return self._end is not None and self._index >= first_frame(self._end, self._rate)
@@ -180,8 +176,6 @@ def with_end(frames: Iterable[Frame], source: VideoSource, name: str) -> Iterato
 
 # Numbered images as a video: ``frame%05d.jpg``, ``'frames/*.jpg'``.
 
-RATE = Fraction(25)  # frames a second, FFmpeg's for images
-_NEAR = Fraction(1, 2000)  # seconds
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
 
@@ -208,15 +202,6 @@ def sequence_of(name: str) -> list[str] | None:
     if videos := [file for file in found if Path(file).suffix.lower() in VIDEO_SUFFIXES]:
         raise UsageError(f"{name}: stands for {len(videos)} videos; give one by its own name, e.g. '{videos[0]}'")
     return found
-
-
-def first_frame(time_s: float, rate: Fraction) -> int:
-    """The first of frames 0, 1 / rate, 2 / rate, … that does not lie before a time.
-
-    A time typed in thousandths means the frame there: 0.2 s is frame 5 of 25 a second, though the nearest number that
-    a computer has for it is a little more.
-    """
-    return max(0, math.ceil((Fraction(time_s) - _NEAR) * rate))
 
 
 def _numbered(pattern: Path) -> list[str]:

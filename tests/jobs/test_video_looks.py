@@ -246,7 +246,8 @@ def test_each_of_the_eight_display_matrices_is_undone(tmp_path: Path, matrix: tu
 
 def test_a_matrix_of_another_angle_is_told(tmp_path: Path) -> None:
     with AvReader(str(turned(tmp_path / "a.mp4", (0.866, 0.5, -0.5, 0.866)))) as reader:
-        assert reader.info.remarks == ("asks to be turned by an angle that is no right one; it is shown 30° off",)
+        remark = "is to be rotated by an angle that is not a multiple of 90°; it is shown 30° off"
+        assert reader.info.remarks == (remark,)
 
 
 def test_an_interlaced_video_is_told(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvdetect.media.codecs import steady_rate
+from cvdetect.media.timing import steady_rate
 from cvdetect.sources.video import open_video
 from tests.media.conftest import Make, av, beeps, decoded, flashes, offsets, through
 

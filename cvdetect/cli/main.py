@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -16,7 +15,7 @@ import click
 
 from cvdetect import __version__
 from cvdetect.core.errors import CvdetectError, SinkError, SourceError, UsageError
-from cvdetect.core.printable import encodable, printable, write_safely
+from cvdetect.core.printable import closest, encodable, printable, write_safely
 from cvdetect.core.redact import redact
 
 if TYPE_CHECKING:
@@ -94,9 +93,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; an unknown one is answered with the nearest."""
-        near = [] if args[0] in COMMANDS else difflib.get_close_matches(args[0], COMMANDS, n=1)
+        near = None if args[0] in COMMANDS else closest(args[0], COMMANDS)
         if near:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,7 +1,7 @@
-"""Writing: files that appear whole or not at all, links that are followed, devices and pipes that are written to.
+"""Writing files: they appear complete or not at all; links are followed, devices and pipes are written to.
 
 A file is written under a temporary name beside its place and renamed, with the mode and, where possible, the owner of
-the file it replaces. What a symbolic link leads to is replaced, the link stays. A device or pipe (``/dev/null``,
+the file it replaces. The target of a symbolic link is replaced, the link stays. A device or pipe (``/dev/null``,
 ``/dev/stderr``, ``/dev/fd/3``, a named pipe) is opened and written, never replaced.
 """
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def safe_join(folder: Path, relative: str) -> Path:
-    """`relative` under `folder`.
+    """The path `relative` inside `folder`.
 
     Raises:
         SinkError: it leads out of the folder.
@@ -52,10 +52,10 @@ def safe_join(folder: Path, relative: str) -> Path:
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before any work whether `path` can be written; nothing is left behind.
+    """Check before any work that `path` can be written; leaves nothing behind.
 
     Raises:
-        UsageError: it is a folder, a socket or a whole disk.
+        UsageError: it is a folder, a socket or a disk.
         SinkError: its folder cannot be written to, or the file is write-protected.
     """
     target = Target.of(path)
@@ -78,7 +78,7 @@ def _check_replaceable(path: str | Path, target: Target) -> None:
 
 
 def _check_new(path: str | Path, final: Path) -> None:
-    """Whether a file can be made there, and the folders on the way to it."""
+    """Check that the file, and the folders on the way to it, can be made."""
     folder, missing = final.parent, [final.name]
     while not os.path.lexists(folder) and folder.parent != folder:
         missing.append(folder.name)
@@ -95,15 +95,16 @@ def _check_new(path: str | Path, final: Path) -> None:
 
 
 def _fits(folder: Path, name: str) -> None:
-    """Raise OSError where the disk of `folder` takes no name so long."""
-    with suppress(ValueError, AttributeError, FileNotFoundError):  # where that is not known
+    """Raise OSError where `name` is too long for the disk of `folder`."""
+    with suppress(ValueError, AttributeError, FileNotFoundError):  # the limit is not known
         if len(os.fsencode(name)) > os.pathconf(folder, "PC_NAME_MAX"):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new empty file beside the place that `path` leads to, with its suffix, to be written and then given to
-    `finish`. For a device or pipe it lies in the folder for temporary files.
+    """A new empty file beside the file that `path` leads to, with its suffix, to be written and passed to `finish`.
+
+    For a device or pipe it lies in the folder for temporary files.
 
     Raises:
         SinkError: the folder cannot be written to.
@@ -114,7 +115,7 @@ def temporary_beside(path: Path) -> Path:
             return _new_file(Path(tempfile.gettempdir()), path.name)
         folder = Path(os.path.realpath(target.path.parent))
         folder.mkdir(parents=True, exist_ok=True)
-        # Nobody who may not read the file that is replaced may read the new one before it takes after that.
+        # Who may not read the file that is replaced may not read the new one either, before it has the same mode.
         return _new_file(folder, target.path.name, 0o666 if target.status is None else 0o600)
     except OSError as error:
         raise not_written(path, error) from error
@@ -133,10 +134,11 @@ def _new_file(folder: Path, name: str, mode: int = 0o666) -> Path:
 
 
 def finish(temporary: Path, path: Path) -> None:
-    """Put a file that is whole, from `temporary_beside`, where `path` leads.
+    """Put a complete file, from `temporary_beside`, where `path` leads.
 
     Raises:
-        SinkError: that is not possible; UnwritableName: only its name is why. The file stays under its temporary name.
+        SinkError: that is not possible; UnwritableName where only the name is the reason. The file keeps its temporary
+            name.
     """
     target = Target.of(path)
     try:
@@ -157,14 +159,14 @@ def _rename(temporary: Path, target: Target) -> None:
     try:
         temporary.replace(target.path)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.EXDEV):  # a file that is mounted by itself, as into a container
+        if error.errno not in (errno.EBUSY, errno.EXDEV):  # a single file that is mounted, as into a container
             raise
         shutil.copyfile(temporary, target.path)
         temporary.unlink()
 
 
 def inherit_mode(temporary: Path, status: os.stat_result) -> None:
-    """Give the mode, and where that is allowed the owner and group, of the file that is replaced."""
+    """Take the mode, and where allowed the owner and group, of the file that is replaced."""
     own = temporary.stat()
     for user, group in ((status.st_uid, -1), (-1, status.st_gid)):
         if (user, group) not in ((own.st_uid, -1), (-1, own.st_gid)) and hasattr(os, "chown"):
@@ -175,18 +177,18 @@ def inherit_mode(temporary: Path, status: os.stat_result) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all.
+    """Write `data` to `path`, completely or not at all.
 
     Raises:
-        SinkError: the folder or disk does not take it, and nothing half-written stays.
-        UnwritableName: only its name is why.
+        SinkError: the folder or disk refuses it; nothing half-written stays.
+        UnwritableName: only the name is the reason.
     """
     with _temporary(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to a file, whole or not at all; to standard output where the path is ``-`` or a name of it.
+    """Write `text` to a file, completely or not at all; to standard output where the path is ``-`` or a name of it.
 
     Raises:
         SinkError: as `write_whole`.
@@ -200,7 +202,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A file to write in the block, which becomes `path` at its end unless the block fails."""
+    """A file to write in the block; it becomes `path` at the end unless the block fails."""
     temporary = temporary_beside(path)
     try:
         yield temporary
@@ -215,24 +217,23 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A UTF-8 text file to be written piece by piece: it appears under `path` when the block ends, or not at all.
+    """A UTF-8 text file that is written piece by piece and appears under `path` when the block ends, or not at all.
 
-    Line ends are written as given. What UTF-8 cannot hold (a file name that is not UTF-8) comes out as backslash
-    escapes.
+    Line ends are written as given. What UTF-8 cannot encode (a file name that is not UTF-8) becomes backslash escapes.
 
     Raises:
-        SinkError: the folder or disk does not take it, and nothing half-written stays.
-        UnwritableName: only its name is why.
+        SinkError: the folder or disk refuses it; nothing half-written stays.
+        UnwritableName: only the name is the reason.
     """
     with _temporary(path) as temporary, _text(temporary.open("wb")) as stream:
         yield stream
 
 
 class TextFile:
-    """A UTF-8 text that is written piece by piece as results come.
+    """UTF-8 text that is written piece by piece as results come.
 
-    A file appears under its name when it is closed; until then an earlier one stays, and it stays where nothing was
-    written. A device or pipe gets each piece at once, ``-`` and ``/dev/stdout`` are standard output.
+    A file appears under its name when it is closed; until then, and where nothing was written, an earlier one stays. A
+    device or pipe gets each piece at once; ``-`` and ``/dev/stdout`` are standard output.
 
     Raises:
         SinkError: it cannot be opened; so does every method where it cannot be written.
@@ -257,7 +258,7 @@ class TextFile:
             raise not_written(self._path, error) from error
 
     def write(self, text: str) -> None:
-        """Write a piece, and let it be seen by who reads along."""
+        """Write a piece and flush it, for whoever reads along."""
         try:
             self._stream.write(text)
             self._stream.flush()

@@ -6,11 +6,11 @@ official category ids run from 1 to 90 with gaps.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cvdetect.core.errors import UsageError
+from cvdetect.core.printable import closest, counted
 
 __all__ = ["BUILT_IN", "BY_CLASS_COUNT", "LabelSet", "canonical", "coco_ids", "for_class_count"]
 
@@ -140,8 +140,12 @@ class LabelSet:
         if wanted.isdecimal():
             return f": its class ids run from {self.class_ids()[0]} to {self.class_ids()[-1]}"
         known = {**by_key, **{alias: by_key[ours] for alias, ours in _ALIASES.items() if ours in by_key}}
-        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-        return f": did you mean {self.label(known[near[0]][0])!r}?" if near else f" (it has {len(self)} classes)"
+        near = closest(wanted, known, cutoff=0.5)
+        return (
+            f": did you mean {self.label(known[near][0])!r}?"
+            if near
+            else f" (it has {counted(len(self), 'class', 'classes')})"
+        )
 
 
 def coco_ids(names: Iterable[str]) -> list[int | None]:

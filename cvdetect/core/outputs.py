@@ -1,6 +1,7 @@
-"""The one guard of a run's outputs: before any work it refuses those that would destroy an input or one another.
+"""The guard of a run's outputs: before any work it refuses those that would destroy an input or one another.
 
-Every option of every command that names a file or folder to write passes here, as an `Output`.
+Every option of every command that names a file or folder to write is checked here, as an `Output`. Names of annotated
+copies are made here too.
 """
 
 from __future__ import annotations
@@ -16,21 +17,26 @@ from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.files import check_writable
 from cvdetect.core.targets import Target, is_standard_output
 
-__all__ = ["Guard", "Output", "claimed_by"]
+__all__ = ["Guard", "Output", "claimed_by", "detected_name"]
 
 _OWN = ".cvdetect"  # a run of annotate keeps its manifest there
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # `Path` makes one slash of two
 _Identity = tuple[int, int]
 
 
+def detected_name(stem: str, suffix: str) -> str:
+    """The name of an annotated copy: ``photo`` and ``.jpg`` → ``photo_detected.jpg``."""
+    return f"{stem}_detected{suffix}"
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a run is to write.
+    """A place that a run will write to.
 
     Attributes:
-        option: what names it, e.g. "--json".
+        option: the option that names it, e.g. "--json".
         path: as it was typed (`Path` forgets a slash at the end).
-        folder: it is a folder for files of which the run knows the names; else a file.
+        folder: whether it is a folder, in which the run names the files itself.
     """
 
     option: str
@@ -39,11 +45,11 @@ class Output:
 
 
 class Guard:
-    """What a run reads, so that nothing of it is written over.
+    """Knows what a run reads, so that none of it is overwritten.
 
     Args:
-        inputs: every file that is read: media, lists, model files, label files, truths; "-" is standard input. Looked
-            at only where an output exists already. Addresses, and what is not there, do no harm.
+        inputs: every file that is read: media, lists, model files, label files, ground truth; "-" is standard input.
+            They are looked up only where an output exists already. Addresses and missing files do no harm.
     """
 
     def __init__(self, inputs: Iterable[str | Path]) -> None:
@@ -72,13 +78,13 @@ class Guard:
         self._files |= {os.path.realpath(output.path) for output in taken.values()}
         for key, output in taken.items():
             if isinstance(key, str) and any(folder == key or folder.startswith(key + os.sep) for folder in folders):
-                raise UsageError(f"{output.path}: another output is to lie in it, as in a folder; give another one")
+                raise UsageError(f"{output.path}: another output lies in it, as in a folder; give another path")
 
     def check_name(self, option: str, path: Path) -> None:
-        """Check a file whose name is known only now, in an output folder: it must be no input and no other output.
+        """Check a file in an output folder whose name was not known before: it must be no input and no other output.
 
         Raises:
-            UsageError: it is one; nothing has been written to it.
+            UsageError: it is one; it has not been written to.
         """
         if os.path.realpath(path) in self._files:
             raise UsageError(f"{path}: {option} and another output would write it; give another folder")
@@ -98,7 +104,7 @@ class Guard:
             check_writable(output.path)
 
     def _key(self, output: Output) -> object:
-        """What two outputs must not have in common; None for a device, which swallows what any number of them write."""
+        """What two outputs must not have in common; None for a device, which takes any number of outputs."""
         if is_standard_output(output.path):
             return 1
         target = Target.of(output.path)
@@ -152,7 +158,7 @@ def _check_folder(output: Output) -> None:
     path = Path(output.path)
     target = Target.of(path)
     if target.status is not None and not target.is_folder:
-        raise UsageError(f"{output.path}: is a file, but {output.option} takes a folder here")
+        raise UsageError(f"{output.path}: is a file, but {output.option} needs a folder here")
     if target.is_folder and not os.access(path, os.W_OK | os.X_OK):
         raise SinkError(f"{output.path}: cannot be written to: you may not write into this folder")
     _check_unclaimed(output.path, path)
@@ -166,7 +172,7 @@ def _check_unclaimed(shown: str | Path, folder: Path) -> None:
 
 
 def claimed_by(folder: Path) -> Path | None:
-    """The OUT of a run of annotate that `folder` is or lies in: its manifest answers for every file there."""
+    """The OUT of a run of annotate that `folder` is or lies in, whose manifest lists every file there."""
     real = Path(os.path.realpath(folder))
     for place in (real, *real.parents):
         own = place / _OWN

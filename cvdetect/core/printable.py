@@ -7,9 +7,10 @@ import os
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import IO
 
-__all__ = ["counted", "encodable", "is_utf8", "json_text", "natural_key", "printable", "write_safely"]
+__all__ = ["closest", "counted", "encodable", "is_utf8", "json_text", "natural_key", "printable", "write_safely"]
 
 _HANDLER = "cvdetect"
 _ASCII = {
@@ -40,17 +41,17 @@ def _escape(char: str) -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """`text` as a stream of this encoding will show it: what it lacks is replaced by ASCII, or escaped."""
+    """`text` as a stream of this encoding shows it: characters that it lacks become ASCII or escapes."""
     return text if text.isascii() else text.encode(encoding, _HANDLER).decode(encoding, "replace")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold it: not a file's name in another encoding."""
+    """Whether UTF-8 can encode it; the name of a file in another encoding is not."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def json_text(text: str, stream: IO[str]) -> str:
-    r"""JSON for a stream: what its encoding may lack, and what a terminal may obey, as ``\u`` escapes."""
+    r"""JSON for a stream: characters that its encoding lacks, or that a terminal obeys, become ``\u`` escapes."""
     if text.isascii() and "\x7f" not in text:
         return text
     if _is_utf8(stream):
@@ -68,10 +69,10 @@ def _is_utf8(stream: IO[str]) -> bool:
 
 
 def write_safely() -> None:
-    """Let standard output and standard error write any text, whatever their encoding; what is closed takes all."""
+    """Make standard output and standard error take any text, whatever their encoding, or where they are closed."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # Takes the free descriptor too, which a file of ours would get, and C code's messages with it.
+            # This also takes the free descriptor, which one of our files would get, and C code's messages with it.
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
         reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is not None:
@@ -79,7 +80,7 @@ def write_safely() -> None:
 
 
 def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What stands for characters that an encoding lacks: ASCII, escapes, and bytes of file names as they were."""
+    """What replaces characters that an encoding lacks: ASCII, escapes, and bytes of file names as they were."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     first, char = error.start, error.object[error.start]
@@ -96,6 +97,14 @@ codecs.register_error(_HANDLER, _replace)
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 image`` or ``2 images``; `plural` is needed where it is not `noun` with an s (``2 boxes``)."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that a person probably meant (``cutoff``: how alike it must be, 0 to 1); None: none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return near[0] if near else None
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:

@@ -1,4 +1,4 @@
-"""The JSON shape of results: one object an image or frame, for ``--json`` and for annotation files alike."""
+"""Results as JSON: one object for each image or frame, in ``--json`` files and annotation files alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def image_record(
     labels: LabelSet,
     moment: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One image's JSON object: see the README for its keys. `moment` is what a video's frame has besides."""
+    """One image's JSON object: see the README for its keys. `moment` holds the keys that only a video's frame has."""
     width, height = wh
     masks = [encode_rle(region, wh) for region in regions(found, wh)]
     record: dict[str, Any] = {"schema": SCHEMA, "source": source, "width": width, "height": height, "model": model}
@@ -49,7 +49,7 @@ def _detection(found: Detections, i: int, labels: LabelSet, masks: list[dict[str
 def as_line(record: Mapping[str, Any] | list[Any]) -> str:
     r"""Compact JSON on one line, without the newline.
 
-    A file name that is not UTF-8 comes out with the escapes ``\udc80`` … ``\udcff``: Python reads the same name back.
+    A file name that is not UTF-8 gets the escapes ``\udc80`` … ``\udcff``, from which Python reads the same name.
     """
     line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return line.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Passwords and other secrets are never shown: the one place that takes them out of a text.
+"""Takes passwords and other secrets out of a text; no message, log or result may show them.
 
 Addresses carry secrets in three ways: before the host (``rtsp://user:password@camera``), as a value of the query or
 fragment (``?token=…``, ``#access_token=…``), and, with many cameras, in the path (``/user=admin&password=…``). Each of
@@ -16,13 +16,13 @@ __all__ = ["HIDDEN", "redact", "redact_name", "stem_of_address"]
 HIDDEN = "***"
 _LONGEST = 2048  # characters of a word that may be an address; the rest of a longer one is left out
 
-# A word of a query's key (parted by punctuation, digits or capital letters) that makes its value a secret.
+# A word of a query's key (separated by punctuation, digits or capital letters) that makes its value a secret.
 _WORDS = frozenset(
     "auth authorization code credential credentials hash hdnea hdnts hdntl hmac jwt key keys loginpas oauth otp pas "
     "pass passcode passphrase passwd password pin policy psk psw pw pwd sas secret session sessionid sid sig sign "
     "signature streamid ticket tkn token wmsauthsign".split()
 )
-# The same within keys that are written in one word: accesstoken, userpassword, awsaccesskeyid.
+# The same in keys that are written as one word: accesstoken, userpassword, awsaccesskeyid.
 _PIECES = (
     "passw",
     "passphrase",
@@ -50,7 +50,7 @@ _PAIR = re.compile(
     r"(?P<key>(?:[^\s?&;#=/'\"<>%]|%(?!(?:25)*(?:3[dDfF]|26|3[bB]|23|2[fF])))+)"
     r"(?P<equals>=|%(?:25)*3[dD])"
 )
-_SPACED = re.compile(  # a password with spaces; what begins as a port does is none
+_SPACED = re.compile(  # a password with spaces; what begins like a port is none
     r"(?P<start>[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s/?#@:]{0,200}:)"
     r"(?!\d*(?:[\s/?#]|: ))[^\s/?#@\n][^/?#@\n]{0,80}@(?=[\w\[])"
 )
@@ -83,14 +83,14 @@ def redact(text: str) -> str:
 
 
 def redact_name(name: str) -> str:
-    """What an input is called in messages and results: as it was typed, an address without its secrets."""
+    """The name of an input in messages and results: as it was typed, but an address without its secrets."""
     if _exists(name):
         return name
     return redact(re.sub(r"\s", "%20", name) if "://" in name else name)
 
 
 def stem_of_address(address: str) -> str:
-    """A file's stem derived from an address: of the last part that is no secret; "stream" where there is none."""
+    """A file's stem made from an address: from its last part that is no secret; "stream" where there is none."""
     start = re.split(r"[?#]", redact_name(address), maxsplit=1)[0].partition("://")[2]
     host, _, path = start.rpartition(f"{HIDDEN}@")[2].partition("/")
     last = path.rstrip("/").rpartition("/")[2]
@@ -149,13 +149,13 @@ def _redact_userinfo(word: str) -> str:
 
 
 def _userinfo(rest: str, colon: str) -> re.Match[str] | None:
-    """What stands before the host; a password may hold signs that ought to be percent-encoded.
+    """The part before the host; a password may hold signs that ought to be percent-encoded.
 
-    Where there clearly is one, all up to the last ``@`` of the path is taken for it: rather too much than too little.
-    The query is not, unless there is no host before it.
+    Where there clearly is one, everything up to the last ``@`` of the path counts as it: rather too much than too
+    little. The query does not, unless there is no host before it.
 
     Args:
-        colon: that of the scheme: signs that are encoded more often than it belong to the values.
+        colon: the colon of the scheme; signs that are encoded more often than it belong to the values.
     """
     if following := _START.search(rest):
         rest = rest[: following.start()]
@@ -186,12 +186,12 @@ def _redact_pairs(word: str) -> str:
 
 
 def _value(equals: str) -> re.Pattern[str]:
-    """What a value goes on to after an equals sign that is encoded so often: ``&``, ``;`` or ``#`` of the same kind."""
+    """A value after an equals sign that is encoded so often; it ends at ``&``, ``;`` or ``#`` of the same kind."""
     return _VALUE if equals == "=" else re.compile(rf"(?:(?!{equals[:-2]}(?:26|3[bB]|23)){_VALUE.pattern[3:]}")
 
 
 def _is_secret(key: str, in_path: bool) -> bool:
-    """Whether the value of this key is one; in a path (``/code=fr/``) only the plainest are."""
+    """Whether the value of this key is a secret; in a path (``/code=fr/``) only the plainest keys have one."""
     squeezed = re.sub(r"[^a-z]", "", key.lower())
     if in_path:
         return any(piece in squeezed for piece in _PLAINEST)
@@ -200,5 +200,5 @@ def _is_secret(key: str, in_path: bool) -> bool:
 
 
 def _hide_bare(found: re.Match[str]) -> str:
-    """``user:password@host`` without ``scheme://``; a host that ends as files do is none."""
+    """``user:password@host`` without ``scheme://``; a host with the suffix of a file is none."""
     return found[0] if _FILE.search(found["host"]) else f"{found['user']}:{HIDDEN}@"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop: what is on its way is finished, files are closed."""
+"""Ctrl-C and SIGTERM stop a run gracefully: frames on their way are finished, files are closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Interrupted", "stopping_on_signals"]
 
 
 class Interrupted:
-    """Which signal, if any, asked for the end."""
+    """Which signal, if any, stopped the run."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -27,7 +27,7 @@ class Interrupted:
 
 @contextmanager
 def stopping_on_signals(controls: Controls) -> Iterator[Interrupted]:
-    """While inside, SIGINT and SIGTERM set `controls` to stop; a second one interrupts at once.
+    """In the block, SIGINT and SIGTERM make `controls` stop; a second one interrupts at once.
 
     Signals reach the main thread only; in another thread this does nothing.
     """

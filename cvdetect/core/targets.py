@@ -1,4 +1,4 @@
-"""What an output's path leads to: a file, through links; a device or pipe; an open file of this process."""
+"""What an output's path leads to: a file, also through links; a device or pipe; an open file of this process."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ __all__ = [
 UNWRITABLE_NAME = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EILSEQ, errno.ELOOP}
 )
-READER_SECONDS = 10.0  # how long a named pipe is waited for that nobody reads
+READER_SECONDS = 10.0  # how long to wait for somebody to read a named pipe
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # Windows has neither
-_MOST_LINKS = 40  # as Linux follows
+_MOST_LINKS = 40  # Linux follows as many
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/(?:self|thread-self|(?P<process>\d+))/fd)/(?P<number>\d{1,9})")
 
 
 def not_written(path: Path | str, error: OSError) -> SinkError:
-    """Why `path` could not be written: `UnwritableName` where its name alone is the reason."""
+    """The error that `path` could not be written; `UnwritableName` where its name alone is the reason."""
     kind = UnwritableName if error.errno in UNWRITABLE_NAME else SinkError
     why = "its reader has gone" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
     return kind(f"{'standard output' if str(path) == '-' else path}: cannot be written: {why}")
 
 
 def names_a_folder(path: str | Path) -> bool:
-    """Whether the path as typed means a folder: it ends with a slash (which `Path` forgets), or there is such one."""
+    """Whether the path as typed means a folder: it ends with a slash (which `Path` forgets), or is one."""
     ends = tuple(sign for sign in (os.sep, os.altsep) if sign)
     try:
         return (isinstance(path, str) and path.endswith(ends)) or Path(path).is_dir()
@@ -79,7 +79,7 @@ class Target:
 
     @classmethod
     def of(cls, path: str | Path) -> Target:
-        """Look where `path` leads.
+        """Follow `path` to its end.
 
         Raises:
             SinkError: links lead in circles, or a folder on the way cannot be entered.
@@ -92,17 +92,17 @@ class Target:
 
     @property
     def streams(self) -> bool:
-        """Whether it is opened and written to, as a device or pipe is."""
+        """Whether it is a device or pipe, which is opened and written to, never replaced."""
         mode = 0 if self.status is None else self.status.st_mode
         return self.descriptor is not None or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
     @property
     def is_folder(self) -> bool:
-        """Whether there is a folder."""
+        """Whether it is a folder."""
         return self.status is not None and stat.S_ISDIR(self.status.st_mode)
 
     def open(self) -> int:
-        """A descriptor to write to a device or pipe. A named pipe that nobody reads is waited for, ten seconds.
+        """A descriptor to write to a device or pipe; waits ten seconds for somebody to read a named pipe.
 
         Raises:
             OSError: it cannot be opened.
@@ -146,13 +146,13 @@ def _status(path: str, descriptor: int | None) -> os.stat_result | None:
 
 
 def check_regular(path: str | Path, what: str) -> None:
-    """Refuse before it is opened what is no plain file: a pipe would be waited for, a device may never end.
+    """Refuse what is no regular file before it is opened: a pipe would block, a device may never end.
 
     Args:
         what: what was expected, e.g. "a model file".
 
     Raises:
-        UsageError: it is a pipe, a socket or a device. What is not there, or a folder, is left to the reader.
+        UsageError: it is a pipe, a socket or a device. A path that is missing or a folder is left to the reader.
     """
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
@@ -160,6 +160,6 @@ def check_regular(path: str | Path, what: str) -> None:
         return
     if stat.S_ISFIFO(mode):
         kind = "a named pipe" if own_descriptor(path) is None else "a pipe"
-        raise UsageError(f"{path}: is {kind}, expected {what}; save what it gives to a file first")
+        raise UsageError(f"{path}: is {kind}, expected {what}; save its data to a file first")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UsageError(f"{path}: is {'a socket' if stat.S_ISSOCK(mode) else 'a device'}, expected {what}")

@@ -17,7 +17,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
-from cvdetect.core.outputs import Guard, Output
+from cvdetect.core.outputs import Guard, Output, detected_name
 from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.redact import stem_of_address
 from cvdetect.core.targets import names_a_folder
@@ -177,7 +177,7 @@ def _usual_name(job: VideoJob) -> str:
     name = job.input
     stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else usual_stem(name)
     container = job.container or ("mp4" if media.available() else "avi")
-    return f"{stem or 'stream'}_detected.{container.lower().removeprefix('.')}"
+    return detected_name(stem or "stream", f".{container.lower().removeprefix('.')}")
 
 
 def _sinks(

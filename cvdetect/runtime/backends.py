@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from cvdetect.core.cv import cv2
 from cvdetect.core.errors import BackendError, UsageError
+from cvdetect.core.printable import closest
 from cvdetect.runtime import cuda
 from cvdetect.runtime.base import Ran
 
@@ -122,8 +122,8 @@ def _why_not(name: str, precision: str) -> str:
 
 
 def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), BACKENDS, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are auto, {', '.join(BACKENDS)}"
+    near = closest(name.lower(), BACKENDS)
+    return f"; did you mean {near}?" if near else f"; there are auto, {', '.join(BACKENDS)}"
 
 
 def _device_name(backend: str) -> str:

@@ -1,4 +1,4 @@
-"""Picture files: annotated copies and crops."""
+"""Image files: annotated copies, crops, and how an image is encoded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.files import check_writable, write_whole
 from cvdetect.core.frame import NOTHING_KEPT, Frame, Image, Kept
 from cvdetect.core.labels import LabelSet
+from cvdetect.core.outputs import detected_name
 from cvdetect.core.tags import with_tags
 from cvdetect.sinks import PlainSink
 from cvdetect.sinks.draw import crop
@@ -39,7 +40,7 @@ _WITH_METADATA = (".jpg", ".png", ".webp", ".avif")  # by OpenCV
 
 
 def write_image(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
-    """Encode `image` as the suffix of `path` says and write it whole, with the metadata that its file's copy keeps.
+    """Encode `image` as the suffix of `path` says, with the metadata in `kept`, and write it completely or not at all.
 
     Raises:
         SinkError: it cannot be encoded or written.
@@ -48,7 +49,7 @@ def write_image(path: Path, image: Image, kept: Kept = NOTHING_KEPT) -> None:
 
 
 def encode_image(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kept = NOTHING_KEPT) -> bytes:
-    """The bytes of a picture file of the format that the suffix of `path` names.
+    """The bytes of an image file of the format that the suffix of `path` names.
 
     JPEG, PNG, WebP, AVIF and TIFF hold `kept`; in others it is lost.
 
@@ -62,13 +63,13 @@ def encode_image(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kep
     except cv2.error as error:
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
-        raise SinkError(f"{path}: OpenCV cannot write a picture of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
+        raise SinkError(f"{path}: OpenCV cannot write an image of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
     data = bytes(data.tobytes())
     return with_tags(data, kept.icc, kept.exif) if suffix in (".tif", ".tiff") else data
 
 
 def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
-    """As ``cv2.imencode``; a profile that the format's library refuses is left out."""
+    """Like ``cv2.imencode``; a profile that the format's library refuses is left out."""
     blocks = {cv2.IMAGE_METADATA_ICCP: kept.icc, cv2.IMAGE_METADATA_EXIF: kept.exif}
     given = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
     if given and suffix in _WITH_METADATA:
@@ -80,12 +81,12 @@ def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
 
 
 def _format(suffix: str) -> str:
-    """The suffix by which OpenCV knows the format: it does not know all of JPEG's."""
+    """The suffix by which OpenCV knows the format; it lacks some of JPEG's."""
     return ".jpg" if suffix.lower() in JPEG_SUFFIXES else suffix.lower()
 
 
 def shrink(image: Image, longest: int) -> Image:
-    """`image` made so small that its longer side has at most `longest` pixels."""
+    """`image` reduced until its longer side has at most `longest` pixels."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -95,9 +96,9 @@ def shrink(image: Image, longest: int) -> Image:
 
 
 def check_suffix(path: Path) -> None:
-    """Raise UsageError unless pictures of this suffix can be written."""
+    """Raise UsageError unless images of this suffix can be written."""
     if not path.suffix or not _can_write(path.suffix):
-        raise UsageError(f"{path}: no picture format is called {path.suffix!r}; use .jpg, .png, .webp, .bmp or .tiff")
+        raise UsageError(f"{path}: no image format is called {path.suffix!r}; use .jpg, .png, .webp, .bmp or .tiff")
 
 
 def _can_write(suffix: str) -> bool:
@@ -110,8 +111,8 @@ def _can_write(suffix: str) -> bool:
 def output_names(inputs: Sequence[str], folder: Path) -> dict[str, Path]:
     """Each input → ``folder/<stem>_detected<suffix>``.
 
-    Names that would clash take their folder's name in front (``a_x_detected.jpg``, ``b_x_detected.jpg``); where that
-    clashes too, the names of all folders above; and where only suffixes tell inputs apart, the suffix.
+    Names that would clash get their folder's name in front (``a_x_detected.jpg``, ``b_x_detected.jpg``); where that
+    clashes too, the names of all folders above; and where inputs differ by suffix alone, the suffix.
     """
     paths = {name: Path(name) for name in dict.fromkeys(inputs)}
     names = {name: _name(path, path.stem) for name, path in paths.items()}
@@ -135,7 +136,7 @@ def _with_suffix(path: Path) -> str:
 
 def _name(path: Path, stem: str) -> str:
     suffix = path.suffix if path.suffix and _can_write(path.suffix) else ".png"
-    return f"{stem}_detected{suffix}"
+    return detected_name(stem, suffix)
 
 
 class ImageFiles(PlainSink):
@@ -146,16 +147,16 @@ class ImageFiles(PlainSink):
         self._renderer = renderer
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Draw and write one picture."""
+        """Draw and write one image."""
         write_image(self._paths[frame.name], self._renderer.drawn(frame, found), frame.kept)
 
 
 class Crops(PlainSink):
-    """Writes each detection as a picture of its own: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first.
+    """Writes a cut-out of each detection: ``<folder>/<label>/<stem>_<number>.jpg``, numbered best first.
 
     Args:
-        names: each input → a path whose stem the crops are called after.
-        check: refuses a path that must not be written; asked before each.
+        names: each input → a path whose stem begins the names of its crops.
+        check: called before each is written; raises for a path that must not be.
     """
 
     def __init__(
@@ -178,12 +179,12 @@ class Crops(PlainSink):
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Cut out and write the objects of one frame."""
-        picture, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
+        clean, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
             folder = self._folder / folder_name(self._labels.label(int(class_id)), int(class_id))
             path = folder / f"{self._stems[frame.name]}_{number}.jpg"
             self._check(path)
-            write_image(path, crop(picture, box), profile)
+            write_image(path, crop(clean, box), profile)
 
 
 def folder_name(label: str, class_id: int) -> str:

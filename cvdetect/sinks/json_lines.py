@@ -1,4 +1,4 @@
-"""JSON Lines: one compact object a frame."""
+"""JSON Lines files: one compact object for each frame."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def as_record(frame: Frame, found: Detections, model: str, ran: dict[str, str], 
 class JsonLines:
     """Writes one line a frame to a file, a device or pipe, or to standard output where `path` is "-".
 
-    A file is written under a temporary name and renamed at the end, also when the run is cut short: then it holds whole
-    lines of the frames so far. Where there is none, an earlier file stays as it was.
+    The file appears at the end, also when the run is interrupted; then it has the lines of the frames so far. Without
+    any frame an earlier file stays as it was.
     """
 
     def __init__(self, path: str | Path, model: str, ran: dict[str, str], labels: LabelSet) -> None:
         self._path = path
-        self._facts = (model, ran, labels)
+        self._run = (model, ran, labels)
 
     def __enter__(self) -> JsonLines:
         self._file = TextFile(self._path)
@@ -43,7 +43,7 @@ class JsonLines:
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Write one frame's line."""
-        line = as_line(as_record(frame, found, *self._facts)) + "\n"
+        line = as_line(as_record(frame, found, *self._run)) + "\n"
         self._file.write(json_text(line, sys.stdout) if is_standard_output(self._path) else line)
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Pictures as people are to see them, made once a frame however many sinks want them."""
+"""Frames as people see them, with boxes and pixelated classes; drawn once, however many sinks need them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Renderer:
     Args:
         labels: names of the classes.
         style: how boxes and labels look.
-        blur: class ids to pixelate in every picture; None for none.
+        blur: class ids to pixelate in every frame; None for none.
     """
 
     def __init__(self, labels: LabelSet, style: DrawStyle, blur: frozenset[int] | None = None) -> None:
@@ -30,11 +30,11 @@ class Renderer:
         self._last: tuple[Frame, Image, Image] | None = None
 
     def clean(self, frame: Frame, found: Detections) -> Image:
-        """The picture without boxes, (H, W, 3) BGR."""
+        """The frame without boxes, (H, W, 3) BGR."""
         return self._render(frame, found)[1]
 
     def drawn(self, frame: Frame, found: Detections) -> Image:
-        """The picture with boxes and labels, (H, W, 3) BGR."""
+        """The frame with boxes and labels, (H, W, 3) BGR."""
         return self._render(frame, found)[2]
 
     def _render(self, frame: Frame, found: Detections) -> tuple[Frame, Image, Image]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from cvdetect.core.errors import (
     UnwritableName,
     UsageError,
 )
+from cvdetect.core.printable import closest
 from cvdetect.core.targets import UNWRITABLE_NAME
 from cvdetect.storage.urls import check_address, protocol_of
 
@@ -113,8 +113,8 @@ def _unknown(url: str, fsspec: Any, error: ValueError) -> UsageError:
     known = fsspec.available_protocols()
     if protocol in known:
         return UsageError(f"{url}: cannot be opened: {error}")
-    near = difflib.get_close_matches(protocol, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}://?" if near else "s3://, gs://, az:// and others that fsspec knows can be given"
+    near = closest(protocol, known, cutoff=0.5)
+    hint = f"did you mean {near}://?" if near else "s3://, gs://, az:// and others that fsspec knows can be given"
     return UsageError(f"{url}: no such protocol {protocol}://; {hint}")
 
 

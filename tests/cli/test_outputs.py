@@ -158,7 +158,7 @@ def test_two_outputs_are_never_the_same_file(run: Cli, args: list[str]) -> None:
     Path("y").mkdir()
     message = refused(run, 2, *args, *MODEL)
     assert any(
-        why in message for why in ("would both be written", "would be written to this", "another output is to lie")
+        why in message for why in ("would both be written", "would be written to this", "another output lies in it")
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.core.printable import counted, encodable, json_text, printable
+from cvdetect.core.printable import closest, counted, encodable, json_text, printable
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437", "gbk"]
 
@@ -58,3 +58,8 @@ def test_json_stays_the_same_json_in_any_encoding(text: str, encoding: str) -> N
 def test_numbers_take_their_nouns_in_the_singular_and_plural() -> None:
     assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
     assert [counted(n, "box", "boxes") for n in (1, 2)] == ["1 box", "2 boxes"]
+
+
+def test_the_closest_word_is_one_that_is_near() -> None:
+    assert closest("vidoe", ["image", "video"]) == "video"
+    assert closest("xyz", ["image", "video"]) is None

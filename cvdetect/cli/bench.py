@@ -13,7 +13,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from cvdetect.jobs.bench.report import Result
+    from cvdetect.jobs.bench import BenchReport
 
 __all__ = ["command"]
 
@@ -25,19 +25,19 @@ _LEAST_1 = click.IntRange(min=1)
     "--batch", type=_LEAST_1, multiple=True, default=[1], show_default=True, metavar="N",
     help="Images through the network at once.",
 )  # fmt: skip
-@click.option("--rounds", type=_LEAST_1, default=10, show_default=True, help="Turns of each configuration.")
-@click.option("--passes", type=_LEAST_1, default=5, show_default=True, help="Timed passes of a turn.")
-@click.option("--image", type=PATH, help="The picture to look at.  [default: a synthetic one of 1280x720]")
+@click.option("--rounds", type=_LEAST_1, default=10, show_default=True, help="Fresh processes for each configuration.")
+@click.option("--passes", type=_LEAST_1, default=5, show_default=True, help="Timed passes in each process.")
+@click.option("--image", type=PATH, help="The image to detect in.  [default: a synthetic one of 1280x720]")
 @click.option("--json", type=OUT_FILE, help="Write all figures as JSON; - is standard output.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @comparing("bench")
 @click.pass_obj
 def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, markdown: bool, **job: Any) -> int:
-    """Time loading, preprocessing, forward, decoding, suppression, and all of it end to end.
+    """Time loading, preprocessing, forward, decoding, non-maximum suppression, and all of it end to end.
 
     --model, --size, --backend, --precision and --batch may be given more than once: every combination is a
-    configuration. They take turns, each turn in a fresh process, so that other work on the machine hurts all alike, and
-    the first pass of a turn is not counted. What cannot run as asked is refused before anything is timed.
+    configuration. They take turns, each time in a fresh process, so that other work on the machine slows all alike, and
+    the first pass of a process is not counted. What cannot run as asked is refused before anything is timed.
 
     \b
     cvdetect bench -m yolov3-tiny
@@ -47,28 +47,25 @@ def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, mar
     if json == "-" and markdown:
         raise UsageError("--json - and --markdown both want standard output: give one of them a file or leave it out")
 
-    from cvdetect.cli.console import ConsoleProgress
-    from cvdetect.jobs.bench.job import BenchJob, bench
-    from cvdetect.jobs.bench.report import markdown as as_markdown
-    from cvdetect.jobs.bench.report import to_json
+    from cvdetect.jobs.bench import BenchJob, bench
 
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
-    results = bench(BenchJob(batches=batch, json=None if json == "-" else json, **job), progress)
+    progress = settings.progress()
+    report = bench(BenchJob(batches=batch, json=None if json == "-" else json, **job), progress)
     if job["image"] is None:
-        progress.note("a synthetic picture holds nothing to find: decode and suppress take longer on --image of yours")
+        progress.note("a synthetic image holds no objects: decoding and NMS take longer on your own --image")
     if json == "-":
-        click.echo(json_text(to_json(results), sys.stdout), nl=False)
+        click.echo(json_text(report.to_json(), sys.stdout), nl=False)
     elif markdown:
-        click.echo(printable(as_markdown(results), lines=True), file=sys.stdout, nl=False)
+        click.echo(printable(report.to_markdown(), lines=True), file=sys.stdout, nl=False)
     else:
-        _print(results)
+        _print(report)
     return 0
 
 
-def _print(results: list[Result]) -> None:
+def _print(report: BenchReport) -> None:
     """A configuration a column, so that a screen holds them."""
     from cvdetect.cli.console import print_table
-    from cvdetect.jobs.bench.report import HEADERS, cells
+    from cvdetect.jobs.bench.report import HEADERS
 
-    (_, *names), *rows = [list(row) for row in zip(HEADERS, *map(cells, results), strict=True)]
+    (_, *names), *rows = [list(row) for row in zip(HEADERS, *(one.cells() for one in report.results), strict=True)]
     print_table(["times: median / p95, ms", *(f">{name}" for name in names)], rows)

@@ -1,4 +1,4 @@
-"""``cvdetect.jobs.bench``: what is timed, what is refused, and what the times come to."""
+"""``cvdetect.jobs.bench``: what is timed, what is refused, and what the figures are."""
 
 from __future__ import annotations
 
@@ -21,25 +21,21 @@ from cvdetect.core.progress import NullProgress
 from cvdetect.core.spec import InputSpec
 from cvdetect.families import FAMILIES, DecodeOptions
 from cvdetect.inference.detector import Detector
-from cvdetect.jobs.bench import job
-from cvdetect.jobs.bench import job as fresh
-from cvdetect.jobs.bench.job import BenchJob, bench, call
-from cvdetect.jobs.bench.measure import (
-    ONE_BLAS_THREAD,
+from cvdetect.jobs import bench as job
+from cvdetect.jobs.bench import BenchJob, BenchReport, DeduplicatingProgress, bench, machine
+from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops, run_in_subprocess
+from cvdetect.jobs.bench.report import HEADERS, Timing, make_result
+from cvdetect.jobs.bench.trial import (
     STAGES,
     Configuration,
-    DeduplicatingProgress,
     Planned,
     Trial,
-    peak_memory_mb,
-    picture,
+    bench_image,
+    check_early,
     plan,
-    product_gflops,
-    refuse_early,
-    take_turn,
+    run_trial,
     timed_pass,
 )
-from cvdetect.jobs.bench.report import HEADERS, Timing, cells, figures, markdown, to_json
 from cvdetect.models.load import Model
 from cvdetect.runtime.backends import choose
 from tests.conftest import FakeNetwork
@@ -50,7 +46,7 @@ PROMISED = ["model", "size", "runtime", "backend", "precision", "batch", "load",
 
 
 class CpuNetwork(FakeNetwork):
-    """A fake that says it ran where a real one would."""
+    """A fake that reports that it ran where a real one would."""
 
     ran = CPU
 
@@ -77,7 +73,7 @@ def planned(name: str = "fake", batch: int = 1, flop: int | None = 2_000_000_000
     return Planned(configuration(batch, **run), name, (416, 320), "cpu", CPU, flop, "" if flop else "unknown")
 
 
-def turn(load: float = 0.5, passes: int = 2, scale: float = 1.0, memory: float | None = 100.0) -> Trial:
+def trial(load: float = 0.5, passes: int = 2, scale: float = 1.0, memory: float | None = 100.0) -> Trial:
     one = {"preprocess": 0.001, "forward": 0.01, "decode": 0.002, "suppress": 0.003, "end_to_end": 0.02}
     return Trial(load, 9.0, tuple({k: v * scale for k, v in one.items()} for _ in range(passes)), CPU, memory)
 
@@ -97,7 +93,7 @@ def test_every_stage_is_watched_in_the_order_of_a_frame_and_the_result_is_the_sa
 def test_the_passes_of_tiles_are_watched_too() -> None:
     seen: list[str] = []
     detector("3x3").detect_batch([IMAGE], seen.append)
-    assert seen.count("forward") == 2, "the whole picture and nine tiles, in two groups"
+    assert seen.count("forward") == 2, "the whole image and nine tiles, in two groups"
     assert seen[-3:] == ["place", "join", "suppress"]
 
 
@@ -118,16 +114,16 @@ def test_the_warm_up_is_in_none_of_the_passes(monkeypatch: pytest.MonkeyPatch) -
             return super().forward(blob)
 
     monkeypatch.setattr(Detector, "load", lambda *_: detector(network=Counting))
-    taken = take_turn(configuration(batch=3), None, passes=4)
+    taken = run_trial(configuration(batch=3), None, passes=4)
     assert calls == [3] * 5 and len(taken.passes) == 4
     assert taken.ran == CPU
 
 
-def test_the_synthetic_picture_is_always_the_same() -> None:
-    first = picture(None)
+def test_the_synthetic_image_is_always_the_same() -> None:
+    first = bench_image(None)
     assert first.shape == (720, 1280, 3) and first.dtype == np.uint8
     assert first.std() > 30, "it is not plain"
-    np.testing.assert_array_equal(first, picture(None))
+    np.testing.assert_array_equal(first, bench_image(None))
 
 
 def test_median_and_95th_percentile_are_milliseconds() -> None:
@@ -137,7 +133,7 @@ def test_median_and_95th_percentile_are_milliseconds() -> None:
 
 
 def test_figures_follow_from_the_times() -> None:
-    result = figures(planned(batch=4), [turn(0.5), turn(1.5, scale=3, memory=300.0)], [300.0, 400.0], threads=2)
+    result = make_result(planned(batch=4), [trial(0.5), trial(1.5, scale=3, memory=300.0)], [300.0, 400.0], threads=2)
     assert result.stages["load"] == Timing(pytest.approx(1000.0), pytest.approx(1450.0))
     assert result.stages["forward"].median_ms == pytest.approx(20.0)  # of 10, 10, 30, 30
     assert result.fps == pytest.approx(4 / 0.040)
@@ -150,8 +146,11 @@ def test_figures_follow_from_the_times() -> None:
 
 
 def test_json_has_the_promised_keys_first_and_null_for_what_is_not_known() -> None:
-    results = [figures(planned(), [turn()], [100.0], 2), figures(planned(flop=None), [turn(memory=None)], (), 2)]
-    known, unknown = json.loads(to_json(results))
+    results = [
+        make_result(planned(), [trial()], [100.0], 2),
+        make_result(planned(flop=None), [trial(memory=None)], (), 2),
+    ]
+    known, unknown = json.loads(BenchReport(tuple(results)).to_json())
     assert list(known)[: len(PROMISED)] == PROMISED
     assert (known["size"], known["backend"], known["precision"]) == ("416x320", "cpu", "fp32")
     assert known["forward"] == {"median_ms": 10.0, "p95_ms": 10.0}
@@ -160,12 +159,12 @@ def test_json_has_the_promised_keys_first_and_null_for_what_is_not_known() -> No
 
 
 def test_markdown_has_a_line_a_configuration_and_escapes_bars() -> None:
-    result = figures(planned("a|b", flop=None), [turn(memory=None)], (), 2)
-    lines = markdown([result, result]).splitlines()
+    result = make_result(planned("a|b", flop=None), [trial(memory=None)], (), 2)
+    lines = BenchReport((result, result)).to_markdown().splitlines()
     assert len(lines) == 4
     assert all(line.replace("\\|", "").count("|") == len(HEADERS) + 1 for line in lines)
     assert "a\\|b" in lines[2] and "| 10.0 / 10.0 |" in lines[2]
-    assert cells(result)[-3:] == ["-", "-", "-"]
+    assert result.cells()[-3:] == ["-", "-", "-"]
 
 
 @pytest.mark.parametrize("wrong", [{"batches": (0,)}, {"batches": ()}, {"rounds": 0}, {"passes": 0}])
@@ -183,27 +182,27 @@ def test_every_combination_is_a_configuration() -> None:
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Benchmarks a, b and c without running anything; the names of turns in the order in which they were taken."""
+    """Benchmarks a, b and c without running anything; the names of trials in the order in which they ran."""
     order: list[str] = []
 
-    def fake_call(function: Callable[..., object], *args: Any, env: object = None) -> object:
+    def fake_run(function: Callable[..., object], *args: Any, env: object = None) -> object:
         order.append("product" if function is product_gflops else args[0].model.name)
-        return 100.0 if function is product_gflops else turn()
+        return 100.0 if function is product_gflops else trial()
 
     def fake_plan(one: Configuration, *_: object) -> Planned:
         return replace(planned(str(one.model.name)), configuration=one)
 
-    monkeypatch.setattr(job, "refuse_early", lambda _: None)
+    monkeypatch.setattr(job, "check_early", lambda _: None)
     monkeypatch.setattr(job, "plan", fake_plan)
-    monkeypatch.setattr(job, "call", fake_call)
+    monkeypatch.setattr(job, "run_in_subprocess", fake_run)
     return order
 
 
 THREE = tuple(ModelChoice(name=name) for name in "abc")
 
 
-def test_configurations_take_turns_and_the_order_turns_with_every_round(taken: list[str]) -> None:
-    results = bench(BenchJob(models=THREE, rounds=3))
+def test_configurations_run_trials_and_the_order_turns_with_every_round(taken: list[str]) -> None:
+    results = bench(BenchJob(models=THREE, rounds=3)).results
     assert taken == ["product", *"abc", "product", *"cba", "product", *"abc"]
     assert [one.planned.model for one in results] == ["a", "b", "c"]
     assert {one.rounds for one in results} == {3}
@@ -218,10 +217,12 @@ def test_json_is_written_whole_and_is_checked_before_anything_is_timed(taken: li
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
-def test_a_turn_that_ran_elsewhere_is_refused(taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = replace(turn(), ran=replace(CPU, backend="cuda", target="cuda"))
-    monkeypatch.setattr(job, "call", lambda function, *_, **__: 1.0 if function is product_gflops else elsewhere)
-    with pytest.raises(BackendError, match=r"asked for opencv, backend opencv.* but it ran on opencv, backend cuda"):
+def test_a_trial_that_ran_elsewhere_is_refused(taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = replace(trial(), ran=replace(CPU, backend="cuda", target="cuda"))
+    monkeypatch.setattr(
+        job, "run_in_subprocess", lambda function, *_, **__: 1.0 if function is product_gflops else elsewhere
+    )
+    with pytest.raises(BackendError, match=r"asked for opencv, backend opencv.*, but it ran on opencv, backend cuda"):
         bench(BenchJob(models=THREE))
 
 
@@ -242,10 +243,10 @@ def test_all_names_and_backends_are_checked_before_any_model_is_loaded(monkeypat
     with pytest.raises(UsageError, match="yolov3-tny"):
         bench(BenchJob(models=(ModelChoice(name="yolov3-tiny"), ModelChoice(name="yolov3-tny"))))
     with pytest.raises(UsageError, match="cpuu"):
-        refuse_early([configuration(), configuration(backend="cpuu")])
+        check_early([configuration(), configuration(backend="cpuu")])
 
 
-def test_a_line_is_told_once() -> None:
+def test_a_line_is_reported_once() -> None:
     class Told(NullProgress):
         def __init__(self) -> None:
             self.lines: list[str] = []
@@ -260,21 +261,21 @@ def test_a_line_is_told_once() -> None:
     assert told.lines == ["a", "b"]
 
 
-def test_a_fresh_process_answers_with_result_or_error() -> None:
-    assert call(parse_size, "608x416") == (608, 416)
+def test_a_fresh_process_returns_a_result_or_an_error() -> None:
+    assert run_in_subprocess(parse_size, "608x416") == (608, 416)
     with pytest.raises(UsageError, match="--size abc"):
-        call(parse_size, "abc")
+        run_in_subprocess(parse_size, "abc")
 
 
 def test_a_fresh_process_has_the_environment_it_is_given_and_its_prints_do_no_harm() -> None:
-    assert call(os.getenv, "CVDETECT_TEST", env={"CVDETECT_TEST": "7"}) == "7"
-    assert call(print, "a library says hello") is None
+    assert run_in_subprocess(os.getenv, "CVDETECT_TEST", env={"CVDETECT_TEST": "7"}) == "7"
+    assert run_in_subprocess(print, "a library says hello") is None
 
 
 @pytest.mark.parametrize(
     ("function", "argument", "words"),
     [
-        (os._exit, 5, "failed: it said nothing"),
+        (os._exit, 5, "failed: it printed nothing"),
         (int, "seven", "invalid literal for int"),
         pytest.param(
             signal.raise_signal, signal.SIGTERM, "killed by signal 15",
@@ -282,11 +283,11 @@ def test_a_fresh_process_has_the_environment_it_is_given_and_its_prints_do_no_ha
         ),
     ],
 )  # fmt: skip
-def test_a_process_that_dies_is_told_in_one_sentence(
+def test_a_process_that_dies_is_reported_in_one_sentence(
     function: Callable[..., object], argument: object, words: str
 ) -> None:
     with pytest.raises(ModelError, match=words):
-        call(function, argument)
+        run_in_subprocess(function, argument)
 
 
 def test_a_fresh_process_imports_nothing_from_the_current_folder(
@@ -294,8 +295,8 @@ def test_a_fresh_process_imports_nothing_from_the_current_folder(
 ) -> None:
     (tmp_path / "pickle.py").write_text("raise SystemExit('the wrong pickle')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fresh.sys, "path", [p for p in sys.path if p])
-    assert call(parse_size, "32") == (32, 32)
+    monkeypatch.setattr(machine.sys, "path", [p for p in sys.path if p])
+    assert run_in_subprocess(parse_size, "32") == (32, 32)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc")
@@ -305,9 +306,9 @@ def test_peak_memory_grows_and_is_the_processs_own() -> None:
     after = peak_memory_mb()
     assert before is not None and after is not None
     assert after >= before and after >= ballast.nbytes / 1e6
-    inside = call(peak_memory_mb)
+    inside = run_in_subprocess(peak_memory_mb)
     assert inside is not None and 5 < inside < after, "a child does not inherit its parent's peak"
 
 
 def test_a_matrix_product_reaches_something_on_every_thread() -> None:
-    assert call(product_gflops, 2, env=ONE_BLAS_THREAD) > 0.1
+    assert run_in_subprocess(product_gflops, 2, env=ONE_BLAS_THREAD) > 0.1

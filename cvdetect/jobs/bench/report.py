@@ -1,4 +1,4 @@
-"""Times → figures: JSON, a table, Markdown."""
+"""The report of a benchmark: figures from times, as JSON, a table or Markdown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cvdetect.jobs.bench.measure import STAGES, Planned, Trial
+from cvdetect.jobs.bench.trial import STAGES, Planned, Trial
 
-__all__ = ["HEADERS", "Result", "Timing", "cells", "figures", "markdown", "to_json"]
+__all__ = ["HEADERS", "BenchReport", "Result", "Timing", "make_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,28 @@ class Timing:
         return f"{_three(self.median_ms)} / {_three(self.p95_ms)}"
 
 
+HEADERS = (
+    "model", "size", "runtime", "backend", "precision", "batch", "threads",
+    "load", "preprocess", "forward", "decode", "suppress", "end to end", "warm-up",
+    "fps", "GFLOP/s", "of the peak", "memory, MB",
+)  # fmt: skip
+_WORDS = 4  # the first headers, whose columns are text
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """The figures of one configuration.
 
     Attributes:
-        stages: "load" and those of `STAGES`, none with the warm-up in it.
+        stages: "load" and those of `STAGES`, without the warm-up.
         warm_up: the first pass after loading.
         fps: images a second, end to end, by the median.
         gflops: GFLOP/s of the forward stage by its median; None where its operations are not known.
         machine_gflops: the most that float32 matrix products reached on as many threads; None where that is no
             measure of what ran (another device or precision), or operations are not known.
-        peak_memory_mb: the most memory (10⁶ bytes) of the process, Python and libraries included, a GPU's not.
+        peak_memory_mb: the most memory (10⁶ bytes) of the process, with Python and libraries, without a GPU's.
         threads: of the network.
-        rounds, passes: how many times are behind load and warm-up, and behind each stage.
+        rounds, passes: how many times load and warm-up were measured, and how many times each stage.
     """
 
     planned: Planned
@@ -71,7 +79,7 @@ class Result:
         return None if self.gflops is None or self.machine_gflops is None else self.gflops / self.machine_gflops
 
     def as_json(self) -> dict[str, Any]:
-        """The keys that the command line promises, then what else is known."""
+        """The figures under the keys that the JSON of ``cvdetect bench`` has."""
         planned, ran = self.planned, self.planned.ran
         return {
             "model": planned.model,
@@ -93,63 +101,58 @@ class Result:
             "ran": ran.as_json(),
         }
 
+    def cells(self) -> list[str]:
+        """The table's cells of one configuration, in the order of `HEADERS`; times as median / p95 in ms."""
+        planned = self.planned
+        return [
+            planned.model, planned.size, planned.ran.runtime, planned.backend, planned.ran.precision,
+            str(planned.configuration.batch), str(self.threads),
+            *map(str, self.stages.values()), str(self.warm_up),
+            _three(self.fps), _three(self.gflops), self._share(),
+            "-" if self.peak_memory_mb is None else f"{self.peak_memory_mb:.0f}",
+        ]  # fmt: skip
 
-def figures(planned: Planned, turns: Sequence[Trial], products: Sequence[float], threads: int) -> Result:
-    """What `turns` come to; `products` are the GFLOP/s of matrix products of the same rounds, or none."""
-    passes = [one for turn in turns for one in turn.passes]
-    stages = {"load": Timing.of([turn.load for turn in turns])}
+    def _share(self) -> str:
+        share = self.peak_share
+        return "-" if share is None else f"{share:.0%} of {_three(self.machine_gflops)}"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """The figures of a benchmark, one `Result` a configuration."""
+
+    results: tuple[Result, ...]
+
+    def to_json(self) -> str:
+        """A list, one object a configuration and a line."""
+        lines = (json.dumps(one.as_json(), ensure_ascii=False, allow_nan=False) for one in self.results)
+        return "[" + ",\n ".join(lines) + "]\n"
+
+    def to_markdown(self) -> str:
+        """The table as Markdown, a configuration a line."""
+        marks = ["---" if i <= _WORDS else "--:" for i in range(len(HEADERS))]
+        rows = [[cell.replace("|", "\\|") for cell in one.cells()] for one in self.results]
+        return "".join(f"| {' | '.join(row)} |\n" for row in (HEADERS, marks, *rows))
+
+
+def make_result(planned: Planned, trials: Sequence[Trial], products: Sequence[float], threads: int) -> Result:
+    """The figures of one configuration; `products` are the GFLOP/s of matrix products of the same rounds, or none."""
+    passes = [one for trial in trials for one in trial.passes]
+    stages = {"load": Timing.of([trial.load for trial in trials])}
     stages |= {stage: Timing.of([one[stage] for one in passes]) for stage in STAGES}
-    memory = [turn.peak_memory_mb for turn in turns if turn.peak_memory_mb is not None]
+    memory = [trial.peak_memory_mb for trial in trials if trial.peak_memory_mb is not None]
     return Result(
         planned=planned,
         stages=stages,
-        warm_up=Timing.of([turn.warm_up for turn in turns]),
+        warm_up=Timing.of([trial.warm_up for trial in trials]),
         fps=planned.configuration.batch / stages["end_to_end"].median_ms * 1e3,
         gflops=None if planned.flop is None else planned.flop / stages["forward"].median_ms / 1e6,
         machine_gflops=max(products, default=None),
         peak_memory_mb=max(memory, default=None),
         threads=threads,
-        rounds=len(turns),
+        rounds=len(trials),
         passes=len(passes),
     )
-
-
-def to_json(results: Sequence[Result]) -> str:
-    """A list, one object a configuration and a line."""
-    lines = (json.dumps(one.as_json(), ensure_ascii=False, allow_nan=False) for one in results)
-    return "[" + ",\n ".join(lines) + "]\n"
-
-
-HEADERS = (
-    "model", "size", "runtime", "backend", "precision", "batch", "threads",
-    "load", "preprocess", "forward", "decode", "suppress", "end to end", "warm-up",
-    "fps", "GFLOP/s", "of the peak", "memory, MB",
-)  # fmt: skip
-_WORDS = 4  # the first headers, whose columns are text
-
-
-def cells(result: Result) -> list[str]:
-    """The table's cells of one configuration, in the order of `HEADERS`; times as median / p95 in ms."""
-    planned = result.planned
-    return [
-        planned.model, planned.size, planned.ran.runtime, planned.backend, planned.ran.precision,
-        str(planned.configuration.batch), str(result.threads),
-        *map(str, result.stages.values()), str(result.warm_up),
-        _three(result.fps), _three(result.gflops), _share(result),
-        "-" if result.peak_memory_mb is None else f"{result.peak_memory_mb:.0f}",
-    ]  # fmt: skip
-
-
-def markdown(results: Sequence[Result]) -> str:
-    """The table as Markdown, a configuration a line."""
-    marks = ["---" if i <= _WORDS else "--:" for i in range(len(HEADERS))]
-    rows = [[cell.replace("|", "\\|") for cell in cells(one)] for one in results]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (HEADERS, marks, *rows))
-
-
-def _share(result: Result) -> str:
-    share = result.peak_share
-    return "-" if share is None else f"{share:.0%} of {_three(result.machine_gflops)}"
 
 
 def _three(value: float | None) -> str:

@@ -115,7 +115,7 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         SourceError: the input cannot be read.
         SinkError: an output cannot be written.
     """
-    out = _check(job, progress)
+    out = _check(job)
     with open_video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
         for remark in source.info.remarks:
             progress.warn(f"{job.input}: {remark}")
@@ -141,8 +141,8 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
     return VideoReport(summary, out, seconds, str(detector.ran), dict(counts.objects.most_common()), tracked)
 
 
-def _check(job: VideoJob, progress: Progress) -> Path | None:
-    """Everything that can be told before the video is opened or a model is pulled; where the output goes."""
+def _check(job: VideoJob) -> Path | None:
+    """All that can be checked before the video is opened or a model is pulled → where the annotated video goes."""
     for option, value, least in (("--every", job.every, 1), ("--batch", job.batch, 1), ("--start", job.start, 0)):
         if not least <= value < math.inf:
             raise UsageError(f"{option} {value:g}: at least {least} is needed")
@@ -154,7 +154,7 @@ def _check(job: VideoJob, progress: Progress) -> Path | None:
         tracking.need()
     out = _output(job)
     if out is not None:
-        choose_codec(out, job.codec, NullProgress(), job.container)
+        choose_codec(out, job.codec, job.container)
     elif job.codec or job.container:
         option = "--codec" if job.codec else "--container"
         raise UsageError(f"{option} goes with --out: no video is written")

@@ -176,7 +176,7 @@ def _check_outputs(job: WebcamJob) -> None:
     if job.out is not None:
         if names_a_folder(job.out):
             raise UsageError(f"{job.out}: is a folder, expected a file name")
-        choose_codec(Path(job.out), None, NullProgress(), job.container)
+        choose_codec(Path(job.out), None, job.container)
     outputs = {"--out": job.out, "--json": job.json}
     inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)

@@ -33,7 +33,7 @@ def test_json_holds_every_configuration_with_the_promised_keys(cli: Cli, xl: lis
     # 0.725 GFLOP an image of 320x320 by Darknet's own count, in proportion to the area, and twice in a batch of 2.
     operations = [one["gflops"] * one["forward"]["median_ms"] / 1e3 for one in results]
     assert operations == pytest.approx([1.45, 1.015], rel=0.02)
-    assert "2 configurations in turns: 3 rounds" in done.err
+    assert "timing 2 configurations: 3 rounds" in done.err
 
 
 def test_the_table_tells_the_times_and_markdown_has_a_line_a_configuration(cli: Cli, xl: list[str]) -> None:
@@ -45,10 +45,10 @@ def test_the_table_tells_the_times_and_markdown_has_a_line_a_configuration(cli: 
     lines = marked.out.splitlines()
     assert len(lines) == 3 and lines[2].startswith("| yolo-fastest-1.1-xl | 320x320 | opencv | cpu | fp32 | 1 |")
     assert len(json.loads(Path("figures.json").read_text())) == 1
-    assert "synthetic picture" in marked.err
+    assert "synthetic image" in marked.err
 
 
-def test_what_is_not_known_is_null_and_the_reason_is_told(cli: Cli, shared: Path) -> None:
+def test_what_is_not_known_is_null_and_the_reason_is_reported(cli: Cli, shared: Path) -> None:
     done = cli("bench", "--onnx", shared / "data/models/yolox_nano.onnx", *QUICK, "--json", "-")
     assert done.code == 0, done
     (one,) = json.loads(done.out)
@@ -89,7 +89,7 @@ def test_a_named_model_and_one_without_a_name_are_compared(cli: Cli, xl: list[st
     ],
 )
 def test_bad_input_is_refused_before_anything_is_timed(args: list[str], code: int, words: str, cli: Cli) -> None:
-    Path("letter.jpg").write_text("Dear reader, this is no picture.\n" * 9)
+    Path("letter.jpg").write_text("Dear reader, this is no image.\n" * 9)
     done = cli("--offline", "bench", *args)
     assert done.code == code, done
     assert words in done.err and done.out == "" and "timing" not in done.err

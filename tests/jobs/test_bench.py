@@ -17,12 +17,13 @@ import pytest
 from cvdetect.core.errors import BackendError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_size
-from cvdetect.core.progress import NullProgress
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.core.spec import InputSpec
 from cvdetect.families import FAMILIES, DecodeOptions
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs import bench as job
 from cvdetect.jobs.bench import BenchJob, BenchReport, DeduplicatingProgress, bench, machine
+from cvdetect.jobs.bench import trial as trial_module
 from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops, run_in_subprocess
 from cvdetect.jobs.bench.report import HEADERS, Timing, make_result
 from cvdetect.jobs.bench.trial import (
@@ -201,11 +202,24 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 THREE = tuple(ModelChoice(name=name) for name in "abc")
 
 
-def test_configurations_run_trials_and_the_order_turns_with_every_round(taken: list[str]) -> None:
+def test_configurations_take_turns_in_an_order_that_is_reversed_every_round(taken: list[str]) -> None:
     results = bench(BenchJob(models=THREE, rounds=3)).results
     assert taken == ["product", *"abc", "product", *"cba", "product", *"abc"]
     assert [one.planned.model for one in results] == ["a", "b", "c"]
     assert {one.rounds for one in results} == {3}
+
+
+def test_a_stop_ends_the_trials_and_leaves_out_what_has_none(taken: list[str]) -> None:
+    controls = Controls()
+
+    class StopAfterTwo(NullProgress):
+        def advance(self, _amount: int = 1) -> None:
+            if len(taken) == 3:  # a product and two trials
+                controls.stop()
+
+    report = bench(BenchJob(models=THREE, rounds=3), StopAfterTwo(), controls)
+    assert taken == ["product", *"ab"]
+    assert [one.planned.model for one in report.results] == ["a", "b"]
 
 
 def test_json_is_written_whole_and_is_checked_before_anything_is_timed(taken: list[str], tmp_path: Path) -> None:
@@ -230,6 +244,22 @@ def test_a_model_that_runs_elsewhere_is_refused_before_it_is_timed(monkeypatch: 
     monkeypatch.setattr(Detector, "load", lambda *_: detector(network=FakeNetwork))
     with pytest.raises(BackendError, match="ran on fake"):
         plan(configuration(), IMAGE, NullProgress())
+
+
+def test_the_device_that_was_asked_for_is_the_one_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def fake_choose(_backend: str, _precision: str, device_id: int | None) -> Any:
+        asked.append(device_id)
+        return choose("cpu")
+
+    monkeypatch.setattr(trial_module, "choose", fake_choose)
+    monkeypatch.setattr(Detector, "load", lambda *_: detector())
+    one = configuration(device_id=1)
+    check_early([one])
+    with pytest.raises(UsageError):  # the fake model has no cfg to count operations in
+        plan(replace(one, model=ModelChoice(name="nowhere")), IMAGE, NullProgress())
+    assert asked == [1, 1]
 
 
 def test_a_batch_for_a_network_that_takes_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def _openimages_rows(record: ImageRecord, labels: LabelSet) -> Iterator[list[obj
         yield [record.name, "machine", labels.label(int(class_id)), *numbers, *_FLAGS]
 
 
-# JSON Lines: an object an image, in the shape of ``--json``.
+# JSON Lines: an object an image, as `image` and `video` write them.
 
 
 def write_jsonl(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:

@@ -28,15 +28,12 @@ FOLDER = _Folder(path_type=Path)
 
 
 def _given(settings: Settings) -> frozenset[str]:
-    """The options that were typed or stand in the environment, by their long names."""
+    """The arguments whose options were typed or stand in the environment."""
     context = click.get_current_context()
     typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    given = {
-        max(parameter.opts, key=len)
-        for parameter in context.command.params
-        if context.get_parameter_source(parameter.name or "") in typed
-    }
-    return frozenset(given | ({"--models"} if settings.models else set()))
+    names = (parameter.name or "" for parameter in context.command.params)
+    given = {name for name in names if context.get_parameter_source(name) in typed}
+    return frozenset(given | ({"registry"} if settings.models else set()))
 
 
 @click.command("annotate", short_help="Write annotation files for a folder of images.")

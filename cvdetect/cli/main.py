@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cvdetect import __version__
+from cvdetect.core.arguments import spelled_by
 from cvdetect.core.errors import CvdetectError, SinkError, SourceError, UsageError
 from cvdetect.core.printable import closest, encodable, printable, write_safely
 from cvdetect.core.redact import redact
@@ -21,7 +22,7 @@ from cvdetect.core.redact import redact
 if TYPE_CHECKING:
     from cvdetect.core.progress import Progress
 
-__all__ = ["COMMANDS", "Settings", "cli", "run"]
+__all__ = ["COMMANDS", "Settings", "cli", "option", "run"]
 
 # Name → module and one line of help: commands are imported when they are called, so that --help answers at once.
 COMMANDS = {
@@ -125,6 +126,19 @@ def cli(
     settings.models, settings.cache_dir = models, cache_dir
 
 
+# Arguments of the library whose options have another name.
+_OTHER_NAMES = {"cache": "--cache-dir", "formats": "--format", "input_wh": "--input-size", "registry": "--models"}
+
+
+def option(argument: str, value: object = None) -> str:
+    """How an argument of the library is given here: ``--device-id``, ``--device-id 1``, ``--no-window``."""
+    words = argument.replace("_", "-")
+    if value is False:
+        return f"--no-{words}"
+    name = _OTHER_NAMES.get(argument, f"--{words}")
+    return name if value is None or value is True else f"{name} {value}"
+
+
 class _Terminated(BaseException):
     """SIGTERM, so that what was written so far is finished."""
 
@@ -135,7 +149,8 @@ def run(args: list[str]) -> int:
     settings = Settings()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(args, settings)
+        with spelled_by(option):
+            return _run(args, settings)
     except CvdetectError as error:
         return _tell(settings, str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):

@@ -13,16 +13,8 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.core.options import (
-    Conf,
-    DetectOptions,
-    ModelChoice,
-    RunOptions,
-    parse_conf,
-    parse_scale,
-    parse_size,
-    parse_triple,
-)
+from cvdetect.cli.parsing import parse_conf, parse_scale, parse_size, parse_triple
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.targets import is_standard_output
 
 __all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "max_pixels", "split"]

@@ -9,8 +9,8 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH
+from cvdetect.cli.parsing import parse_size
 from cvdetect.core.errors import UsageError
-from cvdetect.core.options import parse_size
 from cvdetect.core.printable import printable
 
 __all__ = ["command"]

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_EITHER, OUT_FILE, detecting, drawing
-from cvdetect.core.errors import UsageError
+from cvdetect.cli.parsing import parse_time
 from cvdetect.core.printable import counted
 from cvdetect.core.targets import is_standard_output
 
 if TYPE_CHECKING:
     from cvdetect.jobs.video import VideoReport
 
-__all__ = ["command", "parse_time", "print_report"]
-
-
-def parse_time(text: str, option: str) -> float:
-    """``12.5``, ``1:02`` or ``1:02:03.5`` → seconds."""
-    parts = text.split(":")
-    try:
-        values = [float(part) for part in parts]
-    except ValueError:
-        values = []
-    if not 1 <= len(values) <= 3 or not all(0 <= v < math.inf for v in values) or not all(v < 60 for v in values[1:]):
-        raise UsageError(f"{option} {text}: expected seconds or mm:ss, e.g. 12.5 or 1:02")
-    return float(sum(value * 60**place for place, value in enumerate(reversed(values))))
+__all__ = ["command", "print_report"]
 
 
 @click.command("video", short_help="Detect objects in a video.")

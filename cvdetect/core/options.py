@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.spec import Resize
 
@@ -15,10 +16,6 @@ __all__ = [
     "DetectOptions",
     "ModelChoice",
     "RunOptions",
-    "parse_conf",
-    "parse_scale",
-    "parse_size",
-    "parse_triple",
     "usable_cores",
 ]
 
@@ -32,7 +29,7 @@ class Conf:
 
     def __post_init__(self) -> None:
         for value in [*self.per_class.values(), *([] if self.default is None else [self.default])]:
-            check_share(value, "--conf")
+            check_share(value, "conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +79,9 @@ class ModelChoice:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Options that name a model's main file, as they are typed, and what they name."""
-        options = {
-            "--cfg": self.cfg,
-            "--graph": self.graph,
-            "--onnx": self.onnx,
-            "--prototxt": self.prototxt,
-            "--tflite": self.tflite,
-        }
-        return {option: path for option, path in options.items() if path}
+        """The arguments that name a model's main file, and what they name."""
+        given = {name: getattr(self, name) for name in ("cfg", "graph", "onnx", "prototxt", "tflite")}
+        return {name: path for name, path in given.items() if path}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +114,9 @@ class DetectOptions:
     def __post_init__(self) -> None:
         _ = self.thresholds
         if self.nms is not None:
-            check_share(self.nms, "--nms")
+            check_share(self.nms, "nms")
         if self.max_det < 1:
-            raise UsageError(f"--max-det {self.max_det}: at least 1 is needed")
+            raise UsageError(f"{arg('max_det')} {self.max_det}: at least 1 is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +140,13 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
-            raise UsageError(f"--threads {self.threads}: at least 1 is needed")
+            raise UsageError(f"{arg('threads')} {self.threads}: at least 1 is needed")
         if self.device_id is not None and self.device_id < 0:
-            raise UsageError(f"--device-id {self.device_id}: devices are counted from 0")
+            raise UsageError(f"{arg('device_id')} {self.device_id}: devices are counted from 0")
         if self.device_id is not None and self.backend != "cuda":
-            raise UsageError(f"--device-id {self.device_id} goes with --backend cuda, not {self.backend}")
+            raise UsageError(
+                f"{arg('device_id')} {self.device_id} goes with {arg('backend', 'cuda')}, not {self.backend}"
+            )
 
 
 def usable_cores() -> int:
@@ -161,64 +154,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_share(value: float, option: str) -> None:
+def check_share(value: float, argument: str) -> None:
     """Raise UsageError unless `value` lies in 0..1."""
     if not 0 <= value <= 1:
-        raise UsageError(f"{option} {value:g}: it must lie between 0 and 1")
-
-
-def parse_conf(text: str) -> Conf:
-    """``0.5``, ``person=0.3,car=0.6`` or ``0.5,person=0.3`` → thresholds."""
-    default: float | None = None
-    per_class: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, value = part.rpartition("=")
-        if equals:
-            per_class[name.strip()] = _number(value, text)
-        elif default is None:
-            default = _number(value, text)
-        else:
-            raise UsageError(f"--conf {text}: more than one threshold without a class name")
-    return Conf(default, per_class)
-
-
-def _number(value: str, text: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise UsageError(f"--conf {text}: {value.strip()!r} is not a number (e.g. 0.5 or 0.5,person=0.3)") from None
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``416`` or ``608x416`` → width and height in pixels."""
-    parts = text.lower().split("x")
-    if not 1 <= len(parts) <= 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
-        raise UsageError(f"--size {text}: expected one number or WIDTHxHEIGHT, e.g. 416 or 608x416")
-    return int(parts[0]), int(parts[-1])
-
-
-def parse_scale(text: str | None) -> float | None:
-    """``0.5`` or ``1/255`` → a factor above 0; None as it is."""
-    if text is None:
-        return None
-    above, _, below = text.partition("/")
-    try:
-        value = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f"--scale {text}: expected a number above 0 or a fraction, e.g. 1/255")
-    return value
-
-
-def parse_triple(option: str, text: str | None) -> tuple[float, float, float] | None:
-    """``A,B,C``, or one number for all three channels; None as it is."""
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise UsageError(f"{option} {text}: expected one number or three, e.g. 123.7,116.3,103.5")
-    return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])
+        raise UsageError(f"{arg(argument)} {value:g}: it must lie between 0 and 1")

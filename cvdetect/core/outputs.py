@@ -1,6 +1,6 @@
 """The guard of a run's outputs: before any work it refuses those that would destroy an input or one another.
 
-Every option of every command that names a file or folder to write is checked here, as an `Output`. Names of annotated
+Every argument of every job that names a file or folder to write is checked here, as an `Output`. Names of annotated
 copies are made here too.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.files import check_writable
 from cvdetect.core.targets import Target, is_standard_output
@@ -34,12 +35,12 @@ class Output:
     """A place that a run will write to.
 
     Attributes:
-        option: the option that names it, e.g. "--json".
+        argument: the argument that names it, e.g. "json".
         path: as it was typed (`Path` forgets a slash at the end).
         folder: whether it is a folder, in which the run names the files itself.
     """
 
-    option: str
+    argument: str
     path: str | Path
     folder: bool = False
 
@@ -80,17 +81,17 @@ class Guard:
             if isinstance(key, str) and any(folder == key or folder.startswith(key + os.sep) for folder in folders):
                 raise UsageError(f"{output.path}: another output lies in it, as in a folder; give another path")
 
-    def check_name(self, option: str, path: Path) -> None:
+    def check_name(self, argument: str, path: Path) -> None:
         """Check a file in an output folder whose name was not known before: it must be no input and no other output.
 
         Raises:
             UsageError: it is one; it has not been written to.
         """
         if os.path.realpath(path) in self._files:
-            raise UsageError(f"{path}: {option} and another output would write it; give another folder")
+            raise UsageError(f"{path}: {arg(argument)} and another output would write it; give another folder")
         target = Target.of(path)
         if target.status is not None and (name := self._read().get(_identity(target.status))):
-            raise UsageError(_is_input(path, name, option))
+            raise UsageError(_is_input(path, name, argument))
 
     def _check_file(self, output: Output, taken: dict[object, Output], known_folder: bool) -> None:
         key = self._key(output)
@@ -114,7 +115,7 @@ class Guard:
             return None
         identity = _identity(target.status)
         if name := self._read().get(identity):
-            raise UsageError(_is_input(output.path, name, output.option))
+            raise UsageError(_is_input(output.path, name, output.argument))
         return identity
 
     def _read(self) -> dict[_Identity, str]:
@@ -138,27 +139,27 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 
-def _is_input(path: str | Path, name: str, option: str) -> str:
+def _is_input(path: str | Path, name: str, argument: str) -> str:
     called = "" if os.path.normpath(path) == os.path.normpath(name) else f" {name}"
-    return f"{path}: the output is the input{called} itself; give another {option}"
+    return f"{path}: the output is the input{called} itself; give another {arg(argument)}"
 
 
 def _both(output: Output, other: Output) -> str:
-    if other.option == output.option:
+    if other.argument == output.argument:
         return "two inputs would be written to this file: give each input once, or rename one"
-    return f"{other.option} and {output.option} would both be written to it: give two names"
+    return f"{arg(other.argument)} and {arg(output.argument)} would both be written to it: give two names"
 
 
 def _check_path(output: Output) -> None:
     if _ADDRESS.match(str(output.path)) and not os.path.exists(Path(output.path).parent):  # noqa: PTH110 - of any length
-        raise UsageError(f"{output.path}: is an address, but {output.option} writes files; give a path")
+        raise UsageError(f"{output.path}: is an address, but {arg(output.argument)} writes files; give a path")
 
 
 def _check_folder(output: Output) -> None:
     path = Path(output.path)
     target = Target.of(path)
     if target.status is not None and not target.is_folder:
-        raise UsageError(f"{output.path}: is a file, but {output.option} needs a folder here")
+        raise UsageError(f"{output.path}: is a file, but {arg(output.argument)} needs a folder here")
     if target.is_folder and not os.access(path, os.W_OK | os.X_OK):
         raise SinkError(f"{output.path}: cannot be written to: you may not write into this folder")
     _check_unclaimed(output.path, path)

@@ -1,4 +1,4 @@
-"""Results as JSON: one object for each image or frame, in ``--json`` files and annotation files alike."""
+"""Results as JSON: one object for each image or frame, in JSON Lines and annotation files alike."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class ModelSpec:
     """One model: its files, its input, and what its class numbers mean.
 
     Attributes:
-        name: what `--model` takes.
+        name: what `ModelChoice.name` takes.
         family: the name of its family; "" for files whose family is to be recognised.
         labels: the name of a built-in label set ("coco80", "coco91", "voc20"), the labels themselves, or
             None: from the model's files, else by the number of classes.

@@ -55,5 +55,5 @@ FAMILIES: dict[str, Family] = {
 
 
 def recognised() -> tuple[str, ...]:
-    """The names of the families that are recognised by their outputs: those that ``--decoder`` takes."""
+    """The names of the families that are recognised by their outputs: those that `decoder` takes."""
     return tuple(name for name, family in FAMILIES.items() if family.signature is not None)

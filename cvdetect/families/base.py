@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.core.labels import BY_CLASS_COUNT
@@ -136,7 +137,7 @@ class OutputSignature:
         wh: width and height of the input in pixels.
         raw: the outputs are convolutions that only went through sigmoids, reshapes and joins, so the graph decodes no
             boxes; None where that is not known.
-        names: how many class names are known (from the file or `--names`); None where there are none.
+        names: how many class names are known (from the file, or given); None where there are none.
     """
 
     outputs: Mapping[str, tuple[int, ...]]
@@ -188,7 +189,7 @@ class Family:
     """Models whose output is read alike.
 
     Attributes:
-        name: what ``family:`` in models.yaml and ``--decoder`` call it.
+        name: what ``family:`` in models.yaml and the argument `decoder` call it.
         decode: its outputs → detections in network pixels.
         formats: the formats of model files that it comes in, as `cvdetect.formats.FORMATS` names them.
         signature: recognises it by names and shapes of outputs; None where the format states what its head is.
@@ -235,7 +236,7 @@ def check_finite(values: Floats, what: str) -> None:
     if not np.isfinite(values).all():
         raise DecodeError(
             f"the network gave {what} that are not numbers (NaN): its weights are damaged or belong to another "
-            "network; check the file (cvdetect models verify) or try --precision fp32"
+            f"network; check the file (cvdetect models verify) or try {arg('precision', 'fp32')}"
         )
 
 
@@ -275,7 +276,8 @@ def _check_probabilities(scores: Floats) -> None:
     low, high = float(scores.min()), float(scores.max())
     if low < 0 or high > 1 + _BEYOND_ONE:
         raise DecodeError(
-            f"scores run from {low:.3g} to {high:.3g}, expected 0 to 1: the model needs another decoder (--decoder)"
+            f"scores run from {low:.3g} to {high:.3g}, expected 0 to 1: the model needs another decoder "
+            f"({arg('decoder')})"
         )
 
 

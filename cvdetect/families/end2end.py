@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.families.base import (
@@ -67,7 +68,7 @@ def _one_image(rows: Floats, options: DecodeOptions) -> Detections:
     candidates = rows[candidate_rows(rows[:, 4], options)]
     classes = candidates[:, 5].astype(np.int64)
     if len(classes) and not (classes.min() >= 0 and classes.max() < _MOST_CLASSES):
-        raise DecodeError(f"a detection has class {classes.max()}: the model needs another decoder (--decoder)")
+        raise DecodeError(f"a detection has class {classes.max()}: the model needs another decoder ({arg('decoder')})")
     limits = options.thresholds.table(int(classes.max(initial=0)) + 1)
     kept = (candidates[:, 4] >= limits[classes]) & (candidates[:, 4] > 0)
     return Detections(sort_corners(candidates[kept, :4]), classes[kept], np.minimum(candidates[kept, 4], np.float32(1)))

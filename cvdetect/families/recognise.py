@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import DecodeError
 from cvdetect.families import FAMILIES, recognised
 from cvdetect.families.base import Family, HeadLayout, OutputSignature
@@ -23,13 +24,14 @@ def recognise(model: OutputSignature) -> tuple[Family, HeadLayout]:
         _refuse_raw_heads(model)
         raise DecodeError(
             f"outputs {model} fit no decoder for an input of {model.wh[0]}x{model.wh[1]} (there are "
-            f"{', '.join(recognised())}): it is no detection model, was exported in parts, or needs another --size"
+            f"{', '.join(recognised())}): it is no detection model, was exported in parts, or needs another "
+            f"{arg('size')}"
         )
     best = max(_rank(layout, model.names) for _, layout in fits)
     fits = [(family, layout) for family, layout in fits if _rank(layout, model.names) == best]
     if len(fits) > 1:
         names = " and ".join(family.name for family, _ in fits)
-        raise DecodeError(f"outputs {model} fit the decoders {names}: choose one with --decoder")
+        raise DecodeError(f"outputs {model} fit the decoders {names}: choose one with {arg('decoder')}")
     return fits[0]
 
 

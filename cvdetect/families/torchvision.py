@@ -12,6 +12,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.boxes import clip, cxcywh_to_xyxy
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
@@ -106,7 +107,7 @@ def _heads(outputs: Outputs, net_input: NetInput, anchors: int, columns: tuple[s
     if left or len(found_heads) != len(columns) or any(_off(a, net_input.count, rows) for a in found_heads.values()):
         expected = ", ".join(f"({net_input.count}, {rows}, {column})" for column in columns)
         got = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
-        raise DecodeError(f"expected {expected}, got ({got}): the model needs another decoder or another --size")
+        raise DecodeError(f"expected {expected}, got ({got}): the model needs another decoder or another {arg('size')}")
     for array in found_heads.values():
         check_finite(array, "values")
     return [found_heads[column] for column in columns]

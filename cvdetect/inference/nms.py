@@ -25,7 +25,7 @@ def suppress(found: Detections, iou: float, *, agnostic: bool = False, max_det: 
     """
     ranked = found.sort_by_score()
     # A box is never dropped for a worse one: once the best `looked_at` have given max_det, the rest cannot matter.
-    # OpenCV's suppression takes quadratic time, and --conf 0 --multi-label gives it every class of every cell.
+    # OpenCV's suppression takes quadratic time, and conf 0 with multi_label gives it every class of every cell.
     looked_at = 2 * max_det
     kept = _greedy(ranked[:looked_at], iou, agnostic)
     while len(kept) < max_det and looked_at < len(ranked):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.boxes import Boxes
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
@@ -46,7 +47,7 @@ def parse_tile(text: str) -> tuple[int, int] | None:
         return None
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.strip().isdecimal() and 1 <= int(p) <= 64 for p in parts):
-        raise UsageError(f"--tile {text}: expected auto or COLUMNSxROWS (1 to 64 each), e.g. 3x2")
+        raise UsageError(f"{arg('tile')} {text}: expected auto or COLUMNSxROWS (1 to 64 each), e.g. 3x2")
     return int(parts[0]), int(parts[1])
 
 

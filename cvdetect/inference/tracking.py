@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.frame import Frame
@@ -45,7 +46,7 @@ def available() -> bool:
 def need() -> None:
     """Raise MissingPackage where the library is not installed."""
     if not available():
-        raise MissingPackage("--track needs the extra: pip install 'cvdetect[track]'")
+        raise MissingPackage(f"{arg('track')} needs the extra: pip install 'cvdetect[track]'")
 
 
 class Tracker:

@@ -176,13 +176,13 @@ def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Pa
 def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path]) -> Guard:
     """Check all outputs before any work → what knows the inputs, for the crops' names."""
     guard = Guard(_inputs(job, names))
-    outputs = [Output("-o", path) for path in paths.values()] if job.save else []
+    outputs = [Output("out", path) for path in paths.values()] if job.save else []
     if job.save and job.out is not None and _into_folder(job):
-        outputs.insert(0, Output("-o", job.out, folder=True))
+        outputs.insert(0, Output("out", job.out, folder=True))
     if job.json is not None:
-        outputs.append(Output("--json", job.json))
+        outputs.append(Output("json", job.json))
     if job.crops is not None:
-        outputs.append(Output("--crops", job.crops, folder=True))
+        outputs.append(Output("crops", job.crops, folder=True))
     guard.check(outputs)
     return guard
 
@@ -203,7 +203,7 @@ def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: 
     if job.crops is not None:
         folder = Path(job.crops)
         names = _in_folder(list(paths), piped, folder)
-        sinks.append(Crops(folder, names, detector.labels, renderer, partial(guard.check_name, "--crops")))
+        sinks.append(Crops(folder, names, detector.labels, renderer, partial(guard.check_name, "crops")))
     if job.show:
         sinks.append(Window(renderer))
     return sinks

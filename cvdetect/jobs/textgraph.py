@@ -76,4 +76,4 @@ def _check(job: TextGraphJob) -> None:
     inputs = [path for path in (job.graph, job.pipeline) if path]
     for source in inputs:
         check_regular(source, "a file")
-    Guard(inputs).check([Output("-o", job.out or job.target)])
+    Guard(inputs).check([Output("out", job.out or job.target)])

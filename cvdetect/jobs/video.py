@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from cvdetect import media
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame
@@ -143,11 +144,11 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
 
 def _check(job: VideoJob) -> Path | None:
     """All that can be checked before the video is opened or a model is pulled → where the annotated video goes."""
-    for option, value, least in (("--every", job.every, 1), ("--batch", job.batch, 1), ("--start", job.start, 0)):
+    for option, value, least in (("every", job.every, 1), ("batch", job.batch, 1), ("start", job.start, 0)):
         if not least <= value < math.inf:
-            raise UsageError(f"{option} {value:g}: at least {least} is needed")
+            raise UsageError(f"{arg(option)} {value:g}: at least {least} is needed")
     if job.end is not None and not job.start < job.end < math.inf:
-        raise UsageError(f"--end {job.end:g}: it must lie after --start {job.start:g}")
+        raise UsageError(f"{arg('end')} {job.end:g}: it must lie after {arg('start')} {job.start:g}")
     if job.track:
         from cvdetect.inference import tracking
 
@@ -156,9 +157,9 @@ def _check(job: VideoJob) -> Path | None:
     if out is not None:
         choose_codec(out, job.codec, job.container)
     elif job.codec or job.container:
-        option = "--codec" if job.codec else "--container"
-        raise UsageError(f"{option} goes with --out: no video is written")
-    outputs = {"--out": out, "--json": job.json}
+        option = "codec" if job.codec else "container"
+        raise UsageError(f"{arg(option)} goes with {arg('out')}: no video is written")
+    outputs = {"out": out, "json": job.json}
     inputs = chain(files_of(job.input), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return out

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
@@ -146,14 +147,14 @@ def detect_webcam(
 def _check(job: WebcamJob) -> Address | None:
     """All that can be checked before the camera is opened or a model is pulled → where the page is served."""
     if job.device is not None and job.url is not None:
-        raise UsageError("--device and --url: give one of them")
-    limits = (("--max-frames", job.max_frames, 1), ("--reconnect", job.reconnect, 0), ("--device", job.device, 0))
+        raise UsageError(f"{arg('device')} and {arg('url')}: give one of them")
+    limits = (("max_frames", job.max_frames, 1), ("reconnect", job.reconnect, 0), ("device", job.device, 0))
     for option, value, least in limits:
         if value is not None and value < least:
-            raise UsageError(f"{option} {value}: at least {least} is needed")
-    for option, seconds in (("--duration", job.duration), ("--timeout", job.timeout)):
+            raise UsageError(f"{arg(option)} {value}: at least {least} is needed")
+    for option, seconds in (("duration", job.duration), ("timeout", job.timeout)):
         if seconds is not None and not 0 < seconds < float("inf"):
-            raise UsageError(f"{option} {seconds:g}: a positive number of seconds is needed")
+            raise UsageError(f"{arg(option)} {seconds:g}: a positive number of seconds is needed")
     if job.track:
         from cvdetect.inference import tracking
 
@@ -177,7 +178,7 @@ def _check_outputs(job: WebcamJob) -> None:
         if names_a_folder(job.out):
             raise UsageError(f"{job.out}: is a folder, expected a file name")
         choose_codec(Path(job.out), None, job.container)
-    outputs = {"--out": job.out, "--json": job.json}
+    outputs = {"out": job.out, "json": job.json}
     inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
 
@@ -188,11 +189,14 @@ def _has_window(job: WebcamJob, progress: Progress) -> bool:
     Raises:
         UsageError: without one there is nothing to do.
     """
-    reason = why_no_window() if job.window else "--no-window"
+    reason = why_no_window() if job.window else arg("window", False)
     if reason is None:
         return True
     if job.out is None and job.json is None and job.serve is None:
-        raise UsageError(f"no window: {reason}; and no other output: give --out, --json or --serve 127.0.0.1:8080")
+        raise UsageError(
+            f"no window: {reason}; and no other output: give {arg('out')}, {arg('json')} or "
+            f"{arg('serve', '127.0.0.1:8080')}"
+        )
     progress.note(f"no window: {reason}")
     return False
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
@@ -288,7 +289,7 @@ class AvReader:
 
     def _why_empty(self) -> str:
         if self._start or self._end is not None:
-            return "has no frames between --start and --end"
+            return f"has no frames between {arg('start')} and {arg('end')}"
         return "holds no frame that can be decoded"
 
     def _check_whole(self) -> None:

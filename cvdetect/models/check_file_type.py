@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.core.spec import Role
 from cvdetect.core.targets import check_regular
 
-__all__ = ["UNREAD_FORMATS", "check_format", "check_formats", "refuse_darknet_data"]
+__all__ = ["check_format", "check_formats", "refuse_darknet_data", "unread_format"]
 
 K = TypeVar("K")
 
 _HEAD = 4096  # a text may begin with a long comment
-UNREAD_FORMATS = {
+_FOREIGN = {
     "torch7": "a Torch7 model, which is not supported: use a release of it in ONNX or Caffe",
-    "pytorch": "a PyTorch checkpoint, which OpenCV cannot read: export it to ONNX, give --onnx",
-    "keras": "a Keras HDF5 model, which OpenCV cannot read: export it to ONNX, give --onnx",
+    "pytorch": "a PyTorch checkpoint, which OpenCV cannot read: export it to ONNX, give {onnx}",
+    "keras": "a Keras HDF5 model, which OpenCV cannot read: export it to ONNX, give {onnx}",
 }
 _NAMES: Mapping[Role, str] = {
     "cfg": "a Darknet cfg",
@@ -33,6 +34,11 @@ _NAMES: Mapping[Role, str] = {
     "tflite": "a TensorFlow Lite model",
     "names": "a label file",
 }
+
+
+def unread_format(name: str) -> str:
+    """What a file of another program is, and what to do with it."""
+    return _FOREIGN[name].format(onnx=arg("onnx"))
 
 
 def check_formats(files: Mapping[Role, Path], from_options: bool) -> None:
@@ -55,7 +61,7 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
     check_regular(path, "a model file")
     head = _head(path) if role in _NAMES else b""
     if unread := _first(_UNREAD, head):
-        raise ModelFileError(f"{path}: is {UNREAD_FORMATS[unread]}")
+        raise ModelFileError(f"{path}: is {unread_format(unread)}")
     found = _first(_KINDS, head)
     what = _NAMES.get(found) if found else None
     labels = {} if role == "names" else {what: _LABELS[what] for what in _LABELS if role != "config" or what == _DATA}
@@ -63,7 +69,7 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
         found = "names"
     if found is None or found == role:
         return
-    where = f"give it as --{found}" if from_options else f"models.yaml has to name it as {found}"
+    where = f"give it as {arg(found)}" if from_options else f"models.yaml has to name it as {found}"
     raise ModelFileError(f"{path}: is {what}, expected {_NAMES[role]}: {where}")
 
 
@@ -71,7 +77,9 @@ def refuse_darknet_data(name: str) -> None:
     """Raise UsageError where what was given as the name of a model is a .data file."""
     path = Path(name)
     if path.suffix.lower() == ".data" and path.is_file() and _is_data(_head(path)):
-        raise UsageError(f"{name}: is a Darknet .data file, no model: give it as --names, and the model as --cfg")
+        raise UsageError(
+            f"{name}: is a Darknet .data file, no model: give it as {arg('names')}, and the model as {arg('cfg')}"
+        )
 
 
 def _head(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import FetchError
 from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.progress import Progress
@@ -280,7 +281,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as problem:
         why = problem.strerror or str(problem)
         raise FetchError(
-            f"cannot write {path}: {why}; make room or choose another folder with --cache-dir or CVDETECT_CACHE"
+            f"cannot write {path}: {why}; make room or choose another folder with {arg('cache')} or CVDETECT_CACHE"
         ) from None
 
 

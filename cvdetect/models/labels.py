@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.labels import BUILT_IN, BY_CLASS_COUNT, LabelSet, coco_ids, for_class_count
 from cvdetect.core.options import DetectOptions
@@ -76,7 +77,9 @@ def _by_count(opened: Opened, model: str, progress: Progress) -> LabelSet:
     """The labels that a model with so many classes is taken to have, which is reported."""
     first = opened.first_class_id
     if opened.classes is None:
-        progress.warn(f"{model}: does not say its classes, naming them class_{first}, …; --names sets their names")
+        progress.warn(
+            f"{model}: does not say its classes, naming them class_{first}, …; {arg('names')} sets their names"
+        )
         return LabelSet({}, {}, 0)
     known = for_class_count(opened.classes)
     if known is None:
@@ -84,11 +87,12 @@ def _by_count(opened: Opened, model: str, progress: Progress) -> LabelSet:
         last = f"{between}class_{first + opened.classes - 1}" if opened.classes > 1 else ""
         progress.warn(
             f"{model}: no label file for its {_count(opened.classes)}, naming "
-            f"{'them' if last else 'it'} class_{first}{last}; --names sets {'them' if last else 'it'}"
+            f"{'them' if last else 'it'} class_{first}{last}; {arg('names')} sets {'them' if last else 'it'}"
         )
         return LabelSet({i: f"class_{i}" for i in range(first, first + opened.classes)}, {}, 0)
     progress.note(
-        f"{model}: no label file, taking its {opened.classes} classes for {_USUAL[opened.classes]}; --names sets others"
+        f"{model}: no label file, taking its {opened.classes} classes for {_USUAL[opened.classes]}; "
+        f"{arg('names')} sets others"
     )
     return LabelSet(known.names, known.category_ids, min(known.names) - first)
 
@@ -99,7 +103,7 @@ def _from_model(opened: Opened, model: str) -> LabelSet:
     if opened.classes not in (None, len(names)):
         raise ModelFileError(
             f"{model}: its metadata names {len(names)} classes, but its output has {opened.classes}: it is no plain "
-            "detection model, or needs another decoder (--decoder)"
+            f"detection model, or needs another decoder ({arg('decoder')})"
         )
     return LabelSet.from_names(names, -opened.first_class_id)
 
@@ -158,7 +162,7 @@ def thresholds(options: DetectOptions, labels: LabelSet, default: float) -> Thre
     conf = options.thresholds
     only = frozenset(labels.find_each(options.classes)) if options.classes else None
     per_class = {class_id: value for name, value in conf.per_class.items() for class_id in labels.find_all(name)}
-    if only is None:  # who asks for a hidden class by --classes wants to see it
+    if only is None:  # who asks for a hidden class by `classes` wants to see it
         per_class |= dict.fromkeys(labels.hidden(), math.inf)
     return Thresholds(default if conf.default is None else conf.default, per_class, only)
 
@@ -168,4 +172,4 @@ def report_hidden(labels: LabelSet, options: DetectOptions, model: str, progress
     hidden = [] if options.classes else labels.hidden()
     if hidden:
         names = ", ".join(labels.label(class_id) for class_id in hidden[:5]) + (", …" if hidden[5:] else "")
-        progress.note(f"{model}: not reporting {names} (Darknet's dont_show; --classes shows what it names)")
+        progress.note(f"{model}: not reporting {names} (Darknet's dont_show; {arg('classes')} shows what it names)")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import CvdetectError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
@@ -93,12 +94,14 @@ def _check_options(name: str, family: Family, detect: DetectOptions) -> None:
         UsageError: one of them is given.
     """
     for option, given, acts in (
-        ("--multi-label", detect.multi_label, family.multi_label),
-        ("--agnostic-nms", detect.agnostic_nms, not family.suppressed),
-        ("--nms", detect.nms is not None, not family.suppressed or family.nms_in_graph),
+        ("multi_label", detect.multi_label, family.multi_label),
+        ("agnostic_nms", detect.agnostic_nms, not family.suppressed),
+        ("nms", detect.nms is not None, not family.suppressed or family.nms_in_graph),
     ):
         if given and not acts:
-            raise UsageError(f"{option} cannot act on {name}: models of family {family.name} give final detections")
+            raise UsageError(
+                f"{arg(option)} cannot act on {name}: models of family {family.name} give final detections"
+            )
 
 
 def _open(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.options import ModelChoice, RunOptions
@@ -54,7 +55,10 @@ def open_caffe(
         check_two_stage(spec.name, choose(run.backend, run.precision, run.device_id).ran)
     fed = _input(spec, facts, path, progress)
     if choice.files and not any(value is not None for value in stated_input(choice).values()):
-        progress.note(f"{spec.name}: fed BGR from 0 to 255, as Caffe files do not say how; --scale, --mean, --rgb do")
+        progress.note(
+            f"{spec.name}: fed BGR from 0 to 255, as Caffe files do not say how; {arg('scale')}, {arg('mean')}, "
+            f"{arg('rgb')} do"
+        )
     content = caffe.with_thresholds(content, str(path), just_below(conf), nms)
     return Opened(
         read_caffe(content, weights, str(path), run, image_input=facts.image_input, size_input=facts.size_input),
@@ -73,10 +77,10 @@ def _input(spec: ModelSpec, facts: caffe.Prototxt, path: Path, progress: Progres
     if fed.wh is None and facts.size_input:  # its prototxt says 224x224, but is reshaped for each picture
         progress.note(
             f"{spec.name}: brings each picture's shorter side to {_SIDES[0]} pixels, the longer one to at most "
-            f"{_SIDES[1]}, as py-faster-rcnn does; --size sets one size for all"
+            f"{_SIDES[1]}, as py-faster-rcnn does; {arg('size')} sets one size for all"
         )
         return replace(fed, wh=keep_aspect(_USUAL_WH, _SIDES), sides=_SIDES)
     wh = fed.wh or facts.input_wh
     if wh is None:
-        raise ModelFileError(f"{path}: does not say its input size: give --size")
+        raise ModelFileError(f"{path}: does not say its input size: give {arg('size')}")
     return replace(fed, wh=wh)

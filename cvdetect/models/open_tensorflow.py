@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.options import ModelChoice, RunOptions
@@ -55,7 +56,8 @@ def open_tensorflow(
         raise ModelFileError(f"{name}: has no DetectionOutput node: it is not the text graph of a detector")
     if facts.has_masks and facts.detections != MASK_RCNN_OUTPUTS[0]:
         raise ModelFileError(
-            f"{name}: has no node {MASK_RCNN_OUTPUTS[0]}, as text graphs of Mask R-CNN have: leave --config out, "
+            f"{name}: has no node {MASK_RCNN_OUTPUTS[0]}, as text graphs of Mask R-CNN have: leave "
+            f"{arg('config')} out, "
             "and one is made from the graph"
         )
     if facts.two_stage:
@@ -102,10 +104,10 @@ def _input(spec: ModelSpec, facts: textgraph.TextGraph, frozen: Callable[[], Gra
     if sides:
         progress.note(
             f"{spec.name}: brings each picture's shorter side to {sides[0]} pixels, the longer one to at most "
-            f"{sides[1]}; --size sets one size for all"
+            f"{sides[1]}; {arg('size')} sets one size for all"
         )
         return replace(fed, wh=keep_aspect(_USUAL_WH, sides), sides=sides)
-    progress.warn(f"{spec.name}: the graph does not say its input size, taking 300x300; --size sets another")
+    progress.warn(f"{spec.name}: the graph does not say its input size, taking 300x300; {arg('size')} sets another")
     return replace(fed, wh=(300, 300))
 
 
@@ -136,12 +138,13 @@ def find_text_graph(
     known = input_size(parsed)
     if known and spec.input.wh not in (None, known):
         wanted, takes = ("x".join(map(str, wh)) for wh in (spec.input.wh or known, known))
-        raise UsageError(f"--size {wanted} cannot act on {spec.name}: its graph takes pictures of {takes} only")
+        raise UsageError(f"{arg('size')} {wanted} cannot act on {spec.name}: its graph takes pictures of {takes} only")
     try:
         made = make_text_graph(parsed, TextGraphOptions(input_wh=None if known else spec.input.wh))
     except ModelFileError as error:
         raise ModelFileError(
-            f"{error} (no text graph was given as --config; cvdetect textgraph has options for what is not known)"
+            f"{error} (no text graph was given as {arg('config')}; cvdetect textgraph has options for what is not "
+            "known)"
         ) from error
     progress.note(f"{spec.name}: no text graph was given, made one of the {made.kind} in {path.name}")
     return TextGraphSource(made.text, str(path), parsed)

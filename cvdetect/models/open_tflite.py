@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import DecodeError, ModelFileError
 from cvdetect.core.options import ModelChoice, RunOptions
 from cvdetect.core.progress import Progress
@@ -49,7 +50,9 @@ def _open_ssd(
 ) -> Opened:
     """A model that ended in TFLite_Detection_PostProcess, whose work the decoder does."""
     if choice.decoder not in (None, "auto"):
-        raise DecodeError(f"{path}: ends in TFLite_Detection_PostProcess, so its decoder is known: leave --decoder out")
+        raise DecodeError(
+            f"{path}: ends in TFLite_Detection_PostProcess, so its decoder is known: leave {arg('decoder')} out"
+        )
     network = opencv.read_tflite(post.model, str(path), (*post.boxes, post.scores), run)
     return Opened(
         network,

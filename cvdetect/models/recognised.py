@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import DecodeError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Progress
@@ -38,12 +39,12 @@ def choose_size(
     asked = spec.input.wh
     if asked and any(have is not None and have != want for have, want in zip(fixed, asked, strict=True)):
         have = "x".join(str(size or "any") for size in fixed)
-        raise UsageError(f"--size {asked[0]}x{asked[1]}: the input of {spec.name} is fixed at {have}")
+        raise UsageError(f"{arg('size')} {asked[0]}x{asked[1]}: the input of {spec.name} is fixed at {have}")
     if fixed[0] is not None and fixed[1] is not None:
         return fixed[0], fixed[1]
     if asked or said:
         return asked or said or (0, 0)
-    progress.warn(f"{spec.name}: the file does not say its input size, taking 640x640; --size sets another")
+    progress.warn(f"{spec.name}: the file does not say its input size, taking 640x640; {arg('size')} sets another")
     return 640, 640
 
 
@@ -99,7 +100,7 @@ def _family(spec: ModelSpec, model: OutputSignature, progress: Progress) -> tupl
         family, layout = recognise(model)
     except DecodeError as error:
         raise DecodeError(f"{spec.name}: {error}") from None
-    progress.note(f"{spec.name}: taking decoder {family.name} for outputs {model} (--decoder names another)")
+    progress.note(f"{spec.name}: taking decoder {family.name} for outputs {model} ({arg('decoder')} names another)")
     return family, layout
 
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.core.targets import check_regular
 from cvdetect.families import recognised
-from cvdetect.models.check_file_type import UNREAD_FORMATS, check_format, refuse_darknet_data
+from cvdetect.models.check_file_type import check_format, refuse_darknet_data, unread_format
 from cvdetect.models.opened import read_text
 from cvdetect.models.registry import load_models
 
@@ -38,7 +39,6 @@ _TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the r
 _CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
-_FILES = "--cfg, --graph, --onnx, --prototxt or --tflite"
 _INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
 
 
@@ -82,23 +82,31 @@ def stated_input(choice: ModelChoice) -> dict[str, Any]:
 
 def _check(choice: ModelChoice) -> None:
     """Refuse options that contradict each other."""
-    named = [*(["--model"] if choice.name else []), *choice.files]
+    named = [*(["model"] if choice.name else []), *choice.files]
     if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} name two models: give one")
+        raise UsageError(f"{' and '.join(map(arg, named))} name two models: give one")
     for option, value, needs, there in (
-        ("--weights", choice.weights, "--cfg", choice.cfg),
-        ("--config", choice.config, "--graph", choice.graph),
-        ("--caffemodel", choice.caffemodel, "--prototxt", choice.prototxt),
-        ("--decoder", choice.decoder, "--onnx or --tflite", choice.onnx or choice.tflite),
-        ("--names", choice.names, _FILES, choice.files),
+        ("weights", choice.weights, arg("cfg"), choice.cfg),
+        ("config", choice.config, arg("graph"), choice.graph),
+        ("caffemodel", choice.caffemodel, arg("prototxt"), choice.prototxt),
+        ("decoder", choice.decoder, f"{arg('onnx')} or {arg('tflite')}", choice.onnx or choice.tflite),
+        ("names", choice.names, _main_files(), choice.files),
     ):
         if value and not there:
-            raise UsageError(f"{option} goes with {needs}; a model of models.yaml brings its own")
+            raise UsageError(f"{arg(option)} goes with {needs}; a model of models.yaml brings its own")
     if choice.decoder not in (None, "auto", *recognised()):
-        raise UsageError(f"--decoder {choice.decoder}: no such decoder; there are auto, {', '.join(recognised())}")
+        raise UsageError(
+            f"{arg('decoder')} {choice.decoder}: no such decoder; there are auto, {', '.join(recognised())}"
+        )
     given = [option for option in _INPUT_OPTIONS if getattr(choice, option) is not None]
     if given and not choice.files:
-        raise UsageError(f"--{given[0].replace('_', '-')} goes with {_FILES}; models.yaml states it for its own")
+        raise UsageError(f"{arg(given[0])} goes with {_main_files()}; models.yaml states it for its own")
+
+
+def _main_files() -> str:
+    """The arguments that name a model's main file, in words."""
+    *first, last = map(arg, ("cfg", "graph", "onnx", "prototxt", "tflite"))
+    return f"{', '.join(first)} or {last}"
 
 
 def _from_registry(choice: ModelChoice) -> ModelSpec:
@@ -140,12 +148,12 @@ def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], I
     if choice.tflite:
         return {"tflite": choice.tflite}, InputSpec()
     if choice.prototxt:
-        weights = choice.caffemodel or require_beside(choice.prototxt, ".caffemodel", "--caffemodel", progress)
+        weights = choice.caffemodel or require_beside(choice.prototxt, ".caffemodel", "caffemodel", progress)
         return {"prototxt": choice.prototxt, "caffemodel": weights}, _CAFFE_INPUT
     if choice.graph is None:
-        raise UsageError(f"no model: give {_FILES}")
+        raise UsageError(f"no model: give {_main_files()}")
     paths: dict[Role, Path] = {"graph": choice.graph}
-    config = choice.config or beside(choice.graph, ".pbtxt", "--config", progress)
+    config = choice.config or beside(choice.graph, ".pbtxt", "config", progress)
     if config is not None:  # else a text graph is made from the graph itself
         paths["config"] = config
     return paths, _TENSORFLOW_INPUT
@@ -158,7 +166,7 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
     if path.suffix.lower() in _NOT_READ:
-        raise ModelFileError(f"{path}: is {UNREAD_FORMATS[_NOT_READ[path.suffix.lower()]]}")
+        raise ModelFileError(f"{path}: is {unread_format(_NOT_READ[path.suffix.lower()])}")
     return path
 
 
@@ -168,21 +176,21 @@ _RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}
 _TRAINED = re.compile(r"_(best|last|final|\d+)$")
 
 
-def require_beside(path: Path, suffix: str, option: str, progress: Progress) -> Path:
-    """The file of the same stem beside `path`, a text, which is reported, or an error that names the option."""
-    companion = beside(path, suffix, option, progress)
+def require_beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path:
+    """The file of the same stem beside `path`, a text, which is reported, or an error that names the argument."""
+    companion = beside(path, suffix, argument, progress)
     if companion is None:
         read_text(path)  # what is no text has no companion to miss
         missing = path.with_suffix(suffix).name
-        raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {option}")
+        raise ModelFileError(f"{path}: its {suffix} file is missing ({missing} is not beside it): give {arg(argument)}")
     return companion
 
 
-def beside(path: Path, suffix: str, option: str, progress: Progress) -> Path | None:
+def beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path | None:
     """The file of the same stem beside `path`, which is reported; None where there is none."""
     companion = next(_of_stem(path.parent, path.stem, suffix), None)
     if companion is not None:
-        progress.note(f"taking {companion} ({option} was not given)")
+        progress.note(f"taking {companion} ({arg(argument)} was not given)")
     return companion
 
 
@@ -198,10 +206,10 @@ def find_weights(cfg: Path, progress: Progress) -> Path:
         (rank, path) for path in _listed(cfg.parent, ".weights") if (rank := _rank(path.stem, cfg.stem)) is not None
     )
     if not ranked:
-        return require_beside(cfg, ".weights", "--weights", progress)
+        return require_beside(cfg, ".weights", "weights", progress)
     (_, taken), *others = ranked
     also = f"; {', '.join(path.name for _, path in others[:2])}{', …' if others[2:] else ''} not" if others else ""
-    progress.note(f"taking {taken} (--weights was not given{also})")
+    progress.note(f"taking {taken} ({arg('weights')} was not given{also})")
     return taken
 
 
@@ -220,10 +228,11 @@ def find_cfg(weights: Path, progress: Progress) -> Path:
     """
     for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
         if found := next(_of_stem(weights.parent, stem, ".cfg"), None):
-            progress.note(f"taking {found} (--cfg was not given)")
+            progress.note(f"taking {found} ({arg('cfg')} was not given)")
             return found
     raise UsageError(
-        f"--weights goes with --cfg, and no cfg is beside {weights}; models of models.yaml bring their own"
+        f"{arg('weights')} goes with {arg('cfg')}, and no cfg is beside {weights}; models of models.yaml "
+        "bring their own"
     )
 
 
@@ -233,7 +242,7 @@ def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
         for found in _of_stem(folder, stem, ".names", ".data", ".txt"):
             if found.suffix.lower() != ".names" and not _has_names(found):
                 continue
-            progress.note(f"taking {found} (--names was not given)")
+            progress.note(f"taking {found} ({arg('names')} was not given)")
             return label_file(found, progress)
     return None
 

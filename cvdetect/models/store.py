@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import FetchError, ModelFileError
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
@@ -135,7 +136,7 @@ class Store:
 
     def _offline_message(self, spec: ModelSpec, missing: list[FileState]) -> str:
         names = ", ".join(f"{each.path} {each.detail or 'is missing'}" for each in missing)
-        return f"{names}, and --offline forbids pulling; run: cvdetect models pull {spec.name}"
+        return f"{names}, and {arg('offline')} forbids pulling; run: cvdetect models pull {spec.name}"
 
     def _pull_missing(self, spec: ModelSpec, progress: Progress) -> None:
         from cvdetect.models.download import open_session
@@ -179,7 +180,7 @@ class Store:
         if free < needed:
             raise FetchError(
                 f"{self.root} has {megabytes(free)} left, model {spec.name} needs {megabytes(needed)}: make room or "
-                "choose another folder with --cache-dir or CVDETECT_CACHE"
+                f"choose another folder with {arg('cache')} or CVDETECT_CACHE"
             )
 
     def _scratch(self, spec: ModelSpec) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.errors import BackendError, UsageError
 from cvdetect.core.printable import closest
@@ -19,18 +20,21 @@ __all__ = ["BACKENDS", "Choice", "check_two_stage", "choose", "offered"]
 
 @dataclass(frozen=True, slots=True)
 class _Backend:
-    """One name of ``--backend``: OpenCV's constants by name (a build may lack some), targets by precision."""
+    """One backend: OpenCV's constants by name (a build may lack some), targets by precision."""
 
     backend: str
     targets: dict[str, str]
     cure: str
 
 
-_OPENCL_CURE = "OpenCL needs a GPU and its OpenCL driver; without one use --backend cpu"
 BACKENDS = {
     "cpu": _Backend("OPENCV", {"fp32": "CPU", "fp16": "CPU_FP16"}, "OpenCV's half precision on the CPU needs ARMv8"),
     "cuda": _Backend("CUDA", {"fp32": "CUDA", "fp16": "CUDA_FP16"}, "see docs/gpu.md"),
-    "opencl": _Backend("OPENCV", {"fp32": "OPENCL", "fp16": "OPENCL_FP16"}, _OPENCL_CURE),
+    "opencl": _Backend(
+        "OPENCV",
+        {"fp32": "OPENCL", "fp16": "OPENCL_FP16"},
+        "OpenCL needs a GPU and its OpenCL driver; without one use {cpu}",
+    ),
     "openvino": _Backend("INFERENCE_ENGINE", {"fp32": "CPU"}, "an OpenCV built with OpenVINO is needed"),
     "vulkan": _Backend("VKCOM", {"fp32": "VULKAN"}, "an OpenCV built with Vulkan and a device are needed"),
     "webnn": _Backend("WEBNN", {"fp32": "CPU"}, "an OpenCV built with WebNN is needed"),
@@ -54,7 +58,7 @@ class Choice:
 
 
 def offered() -> dict[str, tuple[str, ...]]:
-    """Each name of ``--backend`` → the precisions that really run here (empty: it cannot run)."""
+    """Each backend's name → the precisions that really run here (empty: it cannot run)."""
     return {name: tuple(p for p in b.targets if _ids(name, p)) for name, b in BACKENDS.items()}
 
 
@@ -71,11 +75,11 @@ def choose(backend: str = "auto", precision: str = "fp32", device_id: int | None
     if backend == "auto":
         backend = "cuda" if _ids("cuda", precision) else "cpu"
     if backend not in BACKENDS:
-        raise UsageError(f"--backend {backend}: no such backend{_nearest(backend)}")
+        raise UsageError(f"{arg('backend')} {backend}: no such backend{_nearest(backend)}")
     ids = _ids(backend, precision)
     if ids is None:
         raise BackendError(
-            f"--backend {backend} --precision {precision} cannot run here: {_why_not(backend, precision)}"
+            f"{arg('backend', backend)} {arg('precision', precision)} cannot run here: {_why_not(backend, precision)}"
         )
     names = BACKENDS[backend]
     device = cuda.find_device(device_id, precision) if backend == "cuda" else None
@@ -95,7 +99,7 @@ def check_two_stage(name: str, ran: Ran) -> None:
     if ran.backend == "cuda" and ran.precision == "fp16":
         raise BackendError(
             f"{name}: Faster and Mask R-CNN and R-FCN do not run well enough in OpenCV on CUDA in fp16; "
-            "use --precision fp32"
+            f"use {arg('precision', 'fp32')}"
         )
 
 
@@ -111,14 +115,15 @@ def _ids(name: str, precision: str) -> tuple[int, int] | None:
 
 def _why_not(name: str, precision: str) -> str:
     row = BACKENDS[name]
+    cure = row.cure.format(cpu=arg("backend", "cpu"))
     if precision not in row.targets:
         return f"OpenCV's {name} backend has no {precision}, only {', '.join(row.targets)}"
     others = [p for p in row.targets if _ids(name, p)]
     if name == "cuda" and not others:
         return cuda.why_not()
     if others:
-        return f"{row.cure}; {name} runs here in {', '.join(others)}"
-    return f"OpenCV {cv2.__version__} offers no such backend on this machine; {row.cure}"
+        return f"{cure}; {name} runs here in {', '.join(others)}"
+    return f"OpenCV {cv2.__version__} offers no such backend on this machine; {cure}"
 
 
 def _nearest(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.errors import BackendError
 
@@ -151,14 +152,18 @@ def find_device(device_id: int | None, precision: str) -> Device:
     devices = there.devices if there else ()
     if (device_id or 0) >= len(devices):
         have = ", ".join(map(name_of, devices)) or "none"
-        raise BackendError(f"--device-id {device_id or 0}: there is no such CUDA device; there are: {have}")
+        raise BackendError(f"{arg('device_id')} {device_id or 0}: there is no such CUDA device; there are: {have}")
     device = devices[device_id] if device_id is not None else _first_that_fits(devices)
     if precision == "fp16" and device.capability < _HALF_FROM:
-        raise BackendError(f"--precision fp16: {device.name} has no half precision; use --precision fp32")
+        raise BackendError(
+            f"{arg('precision', 'fp16')}: {device.name} has no half precision; use {arg('precision', 'fp32')}"
+        )
     # OpenCV offers CUDA where any of the devices fits its build; the one asked for may be another.
     found = _match_problems(build(), there, device) if there else []
     if found:
-        raise BackendError(f"--backend cuda cannot run on {name_of(device)}: {found[0].reason}; {found[0].cure}")
+        raise BackendError(
+            f"{arg('backend', 'cuda')} cannot run on {name_of(device)}: {found[0].reason}; {found[0].cure}"
+        )
     return device
 
 
@@ -178,7 +183,8 @@ def why_not() -> str:
     if not found:
         return "OpenCV does not offer it, though driver, device and build fit each other; see cvdetect doctor"
     cures = "; then ".join(problem.cure for problem in found)
-    return f"{', and '.join(problem.reason for problem in found)}.\nTo use a GPU: {cures}. Without one: --backend cpu"
+    reasons = ", and ".join(problem.reason for problem in found)
+    return f"{reasons}.\nTo use a GPU: {cures}. Without one: {arg('backend', 'cpu')}"
 
 
 def report() -> list[tuple[str, str, bool]]:
@@ -195,7 +201,7 @@ def report() -> list[tuple[str, str, bool]]:
     told.append(("OpenCV build", _told_build(built), True))
     contradiction = bool(lacking and built.cuda and built.cudnn and there and there.devices)
     told += [("missing", problem.reason, not contradiction) for problem in lacking]
-    told.append(("next", "; then ".join(p.cure for p in lacking) or "nothing: --backend cuda can run", True))
+    told.append(("next", "; then ".join(p.cure for p in lacking) or f"nothing: {arg('backend', 'cuda')} can run", True))
     return told
 
 

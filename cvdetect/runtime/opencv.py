@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import NEEDS, cv2, quiet
 from cvdetect.core.errors import BackendError, MissingPackage, ModelFileError
 from cvdetect.core.options import RunOptions, usable_cores
@@ -56,7 +57,7 @@ class OpenCVNetwork:
             arrays = self._net.forward(self._outputs)
         except cv2.error as error:
             shape = "x".join(map(str, blob.shape))
-            cure = "; a smaller --batch or --size needs less" if "out of memory" in str(error) else ""
+            cure = f"; a smaller {arg('batch')} or {arg('size')} needs less" if "out of memory" in str(error) else ""
             raise BackendError(
                 f"OpenCV could not run the network on an input of {shape}: {_reason(error)}{cure}"
             ) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage, SinkError, UsageError
@@ -55,14 +56,16 @@ def parse_address(text: str) -> Address:
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise UsageError(f"--serve {text}: expected HOST:PORT, e.g. 127.0.0.1:8080 (0.0.0.0:8080 for all to see)")
+        raise UsageError(
+            f"{arg('serve')} {text}: expected HOST:PORT, e.g. 127.0.0.1:8080 (0.0.0.0:8080 for all to see)"
+        )
     return Address(host.strip("[]") or _LOCAL, int(port))
 
 
 def need_server() -> None:
     """Raise MissingPackage unless the extra ``[serve]`` is installed."""
     if find_spec("aiohttp") is None:
-        raise MissingPackage("--serve needs the extra: pip install 'cvdetect[serve]'")
+        raise MissingPackage(f"{arg('serve')} needs the extra: pip install 'cvdetect[serve]'")
 
 
 def check_port(address: Address) -> None:
@@ -83,7 +86,7 @@ def check_port(address: Address) -> None:
 
 def _no_port(address: Address, error: OSError) -> SinkError:
     why = error.strerror or str(error)
-    return SinkError(f"--serve {address}: {why.lower()}; choose another port (0 takes a free one) or host")
+    return SinkError(f"{arg('serve')} {address}: {why.lower()}; choose another port (0 takes a free one) or host")
 
 
 class Page:

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cvdetect import media
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, UsageError
@@ -44,14 +45,14 @@ def container_of(path: Path, asked: str | None) -> str:
     suffix = path.suffix.lower() if asked is None else f".{asked.lower().removeprefix('.')}"
     if _is_stream(path):
         if asked is None or suffix not in CONTAINERS or not CONTAINERS[suffix].can_stream:
-            raise UsageError(f"{path}: is a pipe or a device; a video written there needs --container mkv or ts")
+            raise UsageError(f"{path}: is a pipe or a device; a video written there needs {arg('container')} mkv or ts")
         if not media.available():
             raise UsageError(f"{path}: a video into a pipe needs PyAV, and {media.why_absent()}: {media.CURE}")
     if suffix in CONTAINERS:
         return suffix
     if asked is not None:
-        raise UsageError(f"--container {asked}: there are {', '.join(c[1:] for c in CONTAINERS)}")
-    hint = f"there are {', '.join(CONTAINERS)}, or --container names one"
+        raise UsageError(f"{arg('container')} {asked}: there are {', '.join(c[1:] for c in CONTAINERS)}")
+    hint = f"there are {', '.join(CONTAINERS)}, or {arg('container')} names one"
     raise UsageError(f"{path}: no video container is called {suffix!r}; {hint}")
 
 
@@ -72,7 +73,7 @@ def choose_codec(path: Path, asked: str | None, container: str | None = None) ->
     if not _writer()[1](suffix, fourcc):
         hint = "" if media.available() else f" ({media.why_absent()}: {media.LOST})"
         can = ", ".join(writable(suffix))
-        raise UsageError(f"--codec {fourcc}: cannot be written into {suffix} here; these can: {can}{hint}")
+        raise UsageError(f"{arg('codec')} {fourcc}: cannot be written into {suffix} here; these can: {can}{hint}")
     return fourcc
 
 

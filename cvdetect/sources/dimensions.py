@@ -6,6 +6,7 @@ import re
 import struct
 from typing import IO
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError
 from cvdetect.sources.kinds import HEAD, kind_of
 
@@ -46,7 +47,8 @@ def check_wh(shown: str, wh: tuple[int, int] | None, max_pixels: int) -> None:
     """
     if wh is not None and wh[0] * wh[1] > max_pixels:
         raise SourceError(
-            f"{shown}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} (--max-pixels raises it)"
+            f"{shown}: says it has {wh[0]}x{wh[1]} pixels, over the limit of {max_pixels:,} "
+            f"({arg('max_pixels')} raises it)"
         )
 
 

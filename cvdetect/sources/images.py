@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.frame import MAX_PIXELS, Frame, Image
 from cvdetect.core.printable import natural_key
@@ -78,7 +79,7 @@ def _bytes(path: Path) -> _Bytes:
 def check_max_pixels(max_pixels: int) -> None:
     """Raise UsageError where no picture could be so small."""
     if max_pixels < 1:
-        raise UsageError(f"--max-pixels {max_pixels}: at least 1 is needed")
+        raise UsageError(f"{arg('max_pixels')} {max_pixels}: at least 1 is needed")
 
 
 def is_image_file(path: Path) -> bool:

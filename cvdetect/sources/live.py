@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from cvdetect import media
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.filetype import not_a_video
@@ -75,8 +76,8 @@ def _open_device(number: int) -> _OpenCVStream:
         return _OpenCVStream(capture, device_name(number), live=True)
     capture.release()
     others = ", ".join(str(n) for n in cameras_that_open())
-    choice = f"these open: {others}" if others else "no camera was found here; --url takes a stream or a file"
-    raise SourceError(f"--device {number}: {_why_no_device(number)}; {choice}")
+    choice = f"these open: {others}" if others else f"no camera was found here; {arg('url')} takes a stream or a file"
+    raise SourceError(f"{arg('device')} {number}: {_why_no_device(number)}; {choice}")
 
 
 def _why_no_device(number: int) -> str:
@@ -98,7 +99,9 @@ def _open_url(url: str, timeout_s: float) -> Stream:
     name = redact_name(url)
     remote = "://" in url and not url.startswith("file:")
     if url == "-" and sys.stdin is None:
-        raise SourceError("-: standard input is closed; pipe a video into it, e.g. cvdetect webcam --url - < in.mp4")
+        raise SourceError(
+            f"-: standard input is closed; pipe a video into it, e.g. cvdetect webcam {arg('url', '-')} < in.mp4"
+        )
     if not remote:
         url = url.removeprefix("file://")
         _check_file("/dev/stdin" if url == "-" else url, name)

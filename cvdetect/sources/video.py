@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cvdetect import media
+from cvdetect.core.arguments import arg
 from cvdetect.core.cv import cv2
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.filetype import not_a_video
@@ -238,7 +239,7 @@ class ImageSequence:
 
     def __enter__(self) -> ImageSequence:
         if not self._places:
-            raise SourceError(f"{self._name}: has no frames between --start and --end")
+            raise SourceError(f"{self._name}: has no frames between {arg('start')} and {arg('end')}")
         self._images = self._read()
         self._pending = next(self._images, None)
         if self._pending is None:

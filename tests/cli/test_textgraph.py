@@ -209,7 +209,8 @@ def test_a_detector_finds_what_tensorflow_finds(
     share: float,
     with_reference: bool,
 ) -> None:
-    from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_conf
+    from cvdetect.cli.parsing import parse_conf
+    from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
     from cvdetect.inference.detector import Detector
     from cvdetect.models.load import load_model
 

@@ -271,7 +271,7 @@ def test_a_wrong_shape_is_an_error_with_expected_and_got(decoder: str, shapes: l
 @pytest.mark.parametrize("decoder", ["yolo_v5", "yolo_v8", "yolox", "nanodet", "end2end"])
 def test_scores_that_are_no_probabilities_are_another_decoders_output(decoder: str) -> None:
     raw = {name: array - 5 for name, array in WRITERS[decoder]([KNOWN]).items()}
-    with pytest.raises(DecodeError, match=r"expected 0 to 1: .*--decoder"):
+    with pytest.raises(DecodeError, match=r"expected 0 to 1: .*decoder"):
         decode(decoder, raw)
 
 
@@ -384,7 +384,7 @@ def test_a_segmentation_model_fits_no_decoder_and_all_are_listed() -> None:
 
 def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_names_tell() -> None:
     shapes = {"logits": (1, 100, 12), "pred_boxes": (1, 100, 4)}
-    with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: choose one with --decoder"):
+    with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: choose one with decoder"):
         recognise(OutputSignature(shapes, (640, 640)))
     assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=3))[0].name == "nanodet"
     assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0].name == "yolox"

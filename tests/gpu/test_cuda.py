@@ -125,7 +125,7 @@ def test_the_gpu_finds_in_half_precision_what_the_cpu_finds(case: Case, shared: 
 
 @pytest.mark.parametrize("case", TWO_STAGE.values(), ids=TWO_STAGE)
 def test_two_stages_in_half_precision_are_refused_and_single_is_named(case: Case, shared: Path, tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="use --precision fp32"):
+    with pytest.raises(BackendError, match="use precision='fp32'"):
         Detector.load(case.choice(shared, tmp_path), run=CUDA16)
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cvdetect.cli.parsing import parse_size
 from cvdetect.core.errors import BackendError, ModelError, UsageError
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, parse_size
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.core.spec import InputSpec
 from cvdetect.families import FAMILIES, DecodeOptions
@@ -264,7 +265,7 @@ def test_the_device_that_was_asked_for_is_the_one_compared_with(monkeypatch: pyt
 
 def test_a_batch_for_a_network_that_takes_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Detector, "load", lambda *_: detector(one_by_one=True))
-    with pytest.raises(UsageError, match="--batch 2: fake takes one image at a time"):
+    with pytest.raises(UsageError, match="batch 2: fake takes one image at a time"):
         plan(configuration(batch=2), IMAGE, NullProgress())
 
 

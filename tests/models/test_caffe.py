@@ -184,10 +184,10 @@ def test_options_that_cannot_act_are_refused(tiny: Path) -> None:
     for options in (DetectOptions(multi_label=True), DetectOptions(agnostic_nms=True)):
         with pytest.raises(UsageError, match="cannot act on tiny"):
             Detector.load(ModelChoice(prototxt=tiny), options)
-    with pytest.raises(UsageError, match="--caffemodel goes with --prototxt"):
+    with pytest.raises(UsageError, match="caffemodel goes with prototxt"):
         Detector.load(ModelChoice(caffemodel=tiny))
     tiny.with_suffix(".caffemodel").unlink()
-    with pytest.raises(ModelFileError, match="give --caffemodel"):
+    with pytest.raises(ModelFileError, match="give caffemodel"):
         Detector.load(ModelChoice(prototxt=tiny))
 
 

@@ -206,7 +206,7 @@ def test_cuda_in_half_precision_is_refused_before_the_network_is_read(
     for module in ("cvdetect.models.load", "cvdetect.models.open_caffe"):
         monkeypatch.setattr(f"{module}.choose", lambda *_: half)
     with pytest.raises(
-        BackendError, match="R-FCN do not run well enough in OpenCV on CUDA in fp16; use --precision fp32"
+        BackendError, match="R-FCN do not run well enough in OpenCV on CUDA in fp16; use precision='fp32'"
     ):
         Detector.load(choice(net), run=RunOptions(backend="cuda", precision="fp16"))
 

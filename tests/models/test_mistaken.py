@@ -36,7 +36,7 @@ def test_real_files_are_known_in_their_own_place_and_in_every_other(role: str, s
     path = shared / "data" / FILES[role]
     check_format(role, path)
     for other in {*FILES, *TEXTS} - {role}:
-        with pytest.raises(ModelFileError, match=f"expected .*: give it as --{role}$"):
+        with pytest.raises(ModelFileError, match=f"expected .*: give it as {role}$"):
             check_format(other, path)
 
 

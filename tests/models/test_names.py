@@ -59,13 +59,13 @@ def test_weights_beside_a_cfg_are_taken_in_a_fixed_order_and_reported(
 ) -> None:
     told = Told()
     load(ModelChoice(cfg=darknet(tmp_path, 3, weights=tuple(there))), told)
-    (note,) = [line for line in told.notes if "--weights was not given" in line]
+    (note,) = [line for line in told.notes if "weights was not given" in line]
     assert note.startswith(f"taking {tmp_path / taken} (")
 
 
 def test_weights_of_another_model_beside_the_cfg_are_not_taken(tmp_path: Path) -> None:
     cfg = darknet(tmp_path, 3, weights=("other.weights", "own_tiny.weights"))
-    with pytest.raises(ModelFileError, match=r"own.weights is not beside it\): give --weights"):
+    with pytest.raises(ModelFileError, match=r"own.weights is not beside it\): give weights"):
         load(ModelChoice(cfg=cfg))
 
 
@@ -74,11 +74,11 @@ def test_weights_alone_find_their_cfg(stem: str, tmp_path: Path) -> None:
     darknet(tmp_path, 3, weights=(f"{stem}.weights",))
     told = Told()
     assert load(ModelChoice(weights=tmp_path / f"{stem}.weights"), told).name == "own"
-    assert f"taking {tmp_path / 'own.cfg'} (--cfg was not given)" in told.notes
+    assert f"taking {tmp_path / 'own.cfg'} (cfg was not given)" in told.notes
 
 
 def test_weights_without_a_cfg_are_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--weights goes with --cfg, and no cfg is beside"):
+    with pytest.raises(UsageError, match="weights goes with cfg, and no cfg is beside"):
         load(ModelChoice(weights=tmp_path / "x.weights"))
 
 
@@ -90,7 +90,7 @@ def test_names_beside_a_cfg_are_taken_and_no_other_data_sets(classes: int, tmp_p
     labels = load(ModelChoice(cfg=cfg), told).labels
     assert [labels.label(i) for i in range(classes)] == [f"fruit{i}" for i in range(classes)]
     assert not labels.category_ids
-    assert told.notes.count(f"taking {tmp_path / 'own.names'} (--names was not given)") == 1
+    assert told.notes.count(f"taking {tmp_path / 'own.names'} (names was not given)") == 1
     assert not told.warnings
 
 
@@ -165,7 +165,7 @@ def test_names_beside_a_model_of_models_yaml_are_taken(tmp_path: Path, cli: Cli,
 def test_a_data_sets_names_are_never_taken_in_silence(classes: int, whose: str, first: str, tmp_path: Path) -> None:
     told = Told()
     assert load(ModelChoice(cfg=darknet(tmp_path, classes)), told).labels.label(0) == first
-    assert f"own: no label file, taking its {classes} classes for {whose}; --names sets others" in told.notes
+    assert f"own: no label file, taking its {classes} classes for {whose}; names sets others" in told.notes
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_dont_show_is_honoured_and_reported_once(tmp_path: Path) -> None:
     told = Told()
     assert set(load(choice, told, multi_label=True).detect(IMAGE).class_id) == {1}
     assert [note for note in told.notes if "not reporting" in note] == [
-        "own: not reporting dont_show cat, dont_show egg (Darknet's dont_show; --classes shows what it names)"
+        "own: not reporting dont_show cat, dont_show egg (Darknet's dont_show; classes shows what it names)"
     ]
     assert set(load(choice, multi_label=True, classes=("dont_show cat",)).detect(IMAGE).class_id) == {0}
 

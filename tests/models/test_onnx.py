@@ -234,7 +234,7 @@ def test_an_open_input_size_is_asked_for_read_from_the_metadata_or_taken_with_a_
     heard = Told()
     with pytest.raises(Exception, match="an input of 640x640"):
         Detector.load(ModelChoice(onnx=plain), progress=heard)
-    assert "taking 640x640; --size sets another" in heard.warnings[0]
+    assert "taking 640x640; size sets another" in heard.warnings[0]
 
 
 def test_output_shapes_that_the_file_leaves_open_are_found_by_running_it(tmp_path: Path) -> None:
@@ -321,4 +321,4 @@ def test_names_beside_the_file_go_before_those_in_it(suffix: str, tmp_path: Path
     file.with_suffix(suffix).write_text("\n".join("uvwxyz"))
     told = Told()
     assert Detector.load(ModelChoice(onnx=file), progress=told).labels.label(0) == "u"
-    assert any(f"yolo_v8{suffix} (--names was not given)" in note for note in told.notes)
+    assert any(f"yolo_v8{suffix} (names was not given)" in note for note in told.notes)

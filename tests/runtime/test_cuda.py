@@ -80,7 +80,7 @@ def test_the_error_names_the_reason_and_the_cure(
     text = str(told.value)
     assert reason in text
     assert cure in text
-    assert "--backend cpu" in text
+    assert "backend='cpu'" in text
     assert len(text.splitlines()) <= 2
 
 
@@ -112,7 +112,7 @@ def test_without_a_number_the_first_device_that_opencv_was_built_for_is_taken(ma
 @pytest.mark.parametrize(
     ("device_id", "precision", "words"),
     [
-        (2, "fp32", ["--device-id 2: there is no such CUDA device", "NVIDIA H200 (CUDA device 0)", "NVIDIA A10"]),
+        (2, "fp32", ["device_id 2: there is no such CUDA device", "NVIDIA H200 (CUDA device 0)", "NVIDIA A10"]),
         (1, "fp32", ["cannot run on NVIDIA A10 (CUDA device 1)", "--arch 8.6"]),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_device_that_cannot_run_it_is_refused(
 def test_a_device_without_half_precision_is_not_given_single_in_silence(machine: Machine) -> None:
     machine(Driver((12, 4), (OLD,)), Build("12.4", "9.1", ((5, 2),)), offers=True)
     assert backends.choose("cuda").cuda_device == 0
-    with pytest.raises(BackendError, match="has no half precision; use --precision fp32"):
+    with pytest.raises(BackendError, match="has no half precision; use precision='fp32'"):
         backends.choose("cuda", "fp16")
 
 
@@ -137,7 +137,7 @@ def test_two_stages_on_cuda_in_half_precision_are_refused(machine: Machine) -> N
     machine(Driver((13, 0), (H200,)), FULL, offers=True)
     with pytest.raises(
         BackendError,
-        match="Faster and Mask R-CNN and R-FCN do not run well enough in OpenCV on CUDA in fp16; use --precision fp32",
+        match="Faster and Mask R-CNN and R-FCN do not run well enough in OpenCV on CUDA in fp16; use precision='fp32'",
     ):
         backends.check_two_stage("m", backends.choose("cuda", "fp16").ran)
     backends.check_two_stage("m", backends.choose("cuda", "fp32").ran)
@@ -247,9 +247,9 @@ def test_a_driver_that_does_not_answer_is_told_in_its_own_words() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"device_id": 1}, "--device-id 1 goes with --backend cuda, not auto"),
-        ({"device_id": 0, "backend": "cpu"}, "--device-id 0 goes with --backend cuda, not cpu"),
-        ({"device_id": -1, "backend": "cuda"}, "--device-id -1: devices are counted from 0"),
+        ({"device_id": 1}, "device_id 1 goes with backend='cuda', not auto"),
+        ({"device_id": 0, "backend": "cpu"}, "device_id 0 goes with backend='cuda', not cpu"),
+        ({"device_id": -1, "backend": "cuda"}, "device_id -1: devices are counted from 0"),
     ],
 )
 def test_a_device_id_that_means_nothing_is_a_usage_error(options: dict[str, Any], reason: str) -> None:

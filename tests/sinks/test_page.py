@@ -206,12 +206,12 @@ def test_leaving_frees_the_port_at_once_whatever_the_viewers_do() -> None:
 def test_a_port_in_use_and_a_foreign_host_are_one_clear_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = Address("127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(SinkError, match=f"--serve {address}: address already in use; choose another port"):
+        with pytest.raises(SinkError, match=f"^serve {address}: address already in use; choose another port"):
             check_port(address)
         with pytest.raises(SinkError, match="already in use"):
             Page(address, Renderer(LABELS, DrawStyle()), lambda: FACTS).__enter__()
     for host in ("192.0.2.1", "nosuchhost.invalid"):
-        with pytest.raises(SinkError, match=f"--serve {host}:8080: "):
+        with pytest.raises(SinkError, match=f"^serve {host}:8080: "):
             check_port(Address(host, 8080))
 
 

@@ -331,7 +331,7 @@ def test_a_refused_connection_names_host_and_port() -> None:
 
 def test_a_camera_that_is_not_there_names_those_that_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "cameras_that_open", lambda: [0, 2])
-    with pytest.raises(SourceError, match=r"--device 99: .*these open: 0, 2"):
+    with pytest.raises(SourceError, match=r"device 99: .*these open: 0, 2"):
         device_opener(99)()
 
 

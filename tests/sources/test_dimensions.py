@@ -68,7 +68,7 @@ def bomb(width: int, height: int) -> bytes:
 def test_a_picture_that_says_it_is_enormous_is_not_decoded_and_the_limit_is_told(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(100_000, 100_000))
-    with pytest.raises(SourceError, match=r"100000x100000 pixels, over the limit of 200,000,000 .*--max-pixels"):
+    with pytest.raises(SourceError, match=r"100000x100000 pixels, over the limit of 200,000,000 .*max_pixels"):
         read_picture(LocalFolder(path.parent), path.name, 200_000_000)
 
 
@@ -93,5 +93,5 @@ def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: P
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
     assert read_picture_file(path, 53 * 37).image.shape == (37, 53, 3)
-    with pytest.raises(SourceError, match=r"a\.png: says it has 53x37 pixels, over the limit of 1,960 .*--max-pixels"):
+    with pytest.raises(SourceError, match=r"a\.png: says it has 53x37 pixels, over the limit of 1,960 .*max_pixels"):
         read_picture_file(path, 53 * 37 - 1)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
 from cvdetect.formats.darknet.heads import Head, notes_on_heads, read_heads
 from cvdetect.formats.darknet.layers import (
@@ -143,7 +144,9 @@ def _has_size(net: SectionReader) -> bool:
 def _size(net: SectionReader) -> tuple[int, int]:
     for key in ("width", "height"):
         if not net.has(key):
-            net.fail(f"has no {key}=: Darknet does not run without it; write {key}=N, or give the size with --size")
+            net.fail(
+                f"has no {key}=: Darknet does not run without it; write {key}=N, or give the size with {arg('size')}"
+            )
     return net.integer("width", 0, least=1), net.integer("height", 0, least=1)
 
 
@@ -235,7 +238,7 @@ def _nearest(wh: tuple[int, int], stride: int) -> str:
     smaller = [max(stride, side // stride * stride) for side in wh]
     larger = [max(stride, -(-side // stride) * stride) for side in wh]
     sizes = dict.fromkeys(f"{width}x{height}" for width, height in (smaller, larger))
-    return f"width and height must be multiples of {stride}, such as --size {' or '.join(sizes)}"
+    return f"width and height must be multiples of {stride}, such as {arg('size')} {' or '.join(sizes)}"
 
 
 def check_weights(cfg: Cfg, header: bytes, size: int, name: str) -> None:

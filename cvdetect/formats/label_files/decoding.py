@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
 
@@ -232,7 +233,7 @@ def read_darknet_data(path: Path) -> DarknetData | None:
         raise ModelFileError(f"{path}: is a Darknet .data file without names =, so it names no classes")
     found = next((place for place in _places(path, named) if place.is_file()), None)
     if found is None:
-        raise ModelFileError(f"{path}: its names file {named} is not there: give it as --names")
+        raise ModelFileError(f"{path}: its names file {named} is not there: give it as {arg('names')}")
     stated = settings.get("classes", "")
     if stated and not re.fullmatch(r"\d{1,6}", stated):
         raise ModelFileError(f"{path}: classes = {stated} is no number")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.prototext import Field, Message, Value, parse, write
 
@@ -155,7 +156,7 @@ def _nodes(graph: Message, name: str) -> list[Message]:
     if nodes:
         return nodes
     if any(graph.messages("item")):
-        raise ModelFileError(f"{name}: a label map, not a text graph; pass it as --names and {_SCRIPTS}")
+        raise ModelFileError(f"{name}: a label map, not a text graph; pass it as {arg('names')} and {_SCRIPTS}")
     raise ModelFileError(f"{name}: holds no node, so it is no text graph; {_SCRIPTS}")
 
 

@@ -1,6 +1,6 @@
 """Before any work: what lies where a run would write, and is not its own.
 
-Such files end the run, or with ``--overwrite`` are listed as ones that it may replace. Files of one image that an
+Such files end the run, or with `overwrite` are listed as ones that it may replace. Files of one image that an
 earlier run has written and a user has corrected since are kept.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.annotations.types import ImageRecord
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.labels import LabelSet
@@ -35,7 +36,7 @@ _NAMED = 5
 
 
 def check_outputs(job: AnnotateJob, root: Folder, manifest: Manifest, met: bool, edited: Left) -> list[Written]:
-    """Look at every file that `job` may write → a user's files among them, which ``--overwrite`` lets it replace.
+    """Look at every file that `job` may write → a user's files among them, which `overwrite` lets it replace.
 
     Args:
         root, met: as `each_planned`.
@@ -116,7 +117,7 @@ class _Check:
             option, shown = kind if kind in ("draw", "crops") else "out", self.own.shown(key)
             called = "" if shown == original else f" {original}"
             raise UsageError(
-                f"{shown}: is the input{called} itself, which is never written over; give another --{option}"
+                f"{shown}: is the input{called} itself, which is never written over; give another {arg(option)}"
             )
 
     def _ours(self, look: Look) -> bool:

@@ -35,7 +35,7 @@ class AnnotateJob:
             what is given and contradicts is an error. Without a manifest, a run begins.
         overwrite: delete what an earlier run has written into `out`, and start again; files of a user in the places of
             files that are written are replaced.
-        given: options that count as given (``--max-det``), for `resume`; None: those whose values are not the defaults.
+        given: arguments that count as given ("max_det"), for `resume`; None: those whose values are not the defaults.
         fail_fast: stop at the first image that fails.
         workers: networks that run side by side; None takes what is usually fastest.
         batch: images that go through a network at once.

@@ -15,6 +15,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.images import Manifest
@@ -164,7 +165,7 @@ class FileTally:
         unfit: name of an image → why a file of its own has a name that is not taken; all others are written.
         edited: files that were edited since an earlier run wrote them, and stayed.
         occupied: files that somebody has put, meanwhile, where an image's own file was to be; they stayed.
-        replaced: a user's files that were replaced, as ``--overwrite`` allows.
+        replaced: a user's files that were replaced, as `overwrite` allows.
         originals: files of earlier runs that inputs lead to by now; they stayed.
     """
 
@@ -301,5 +302,5 @@ def refusal(out: Folder, files: Sequence[tuple[str, Look]], more: int = 0) -> Us
     rest = f", and {more} more" if more > 0 else ""
     return UsageError(
         f"{out}: files would be replaced that may be somebody's work: {told}{rest}.\n"
-        "Give another --out, or move them away; --overwrite replaces files, not folders or pipes"
+        f"Give another {arg('out')}, or move them away; {arg('overwrite')} replaces files, not folders or pipes"
     )

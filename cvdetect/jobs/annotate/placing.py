@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cvdetect.annotations.formats import IMAGE_FOLDERS
 from cvdetect.annotations.types import ImagePlace, output_stems, placed_name
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UnwritableName, UsageError
 from cvdetect.core.files import not_written, safe_join
 from cvdetect.jobs.annotate.images import why_unfit
@@ -29,22 +30,26 @@ def check_images(job: AnnotateJob, root: Folder) -> None:
     """Raise UsageError where the images of `root` cannot be linked or copied as `job` wants it."""
     if not (job.link_images or job.copy_images):
         return
-    option = "--link-images" if job.link_images else "--copy-images"
+    option = arg("link_images" if job.link_images else "copy_images")
     if job.link_images and job.copy_images:
-        raise UsageError("--link-images and --copy-images contradict each other: give one")
+        raise UsageError(f"{arg('link_images')} and {arg('copy_images')} contradict each other: give one")
     if not set(job.formats) & set(IMAGE_FOLDERS):
-        raise UsageError(f"{option}: goes with --format {', '.join(IMAGE_FOLDERS)}")
+        raise UsageError(f"{option}: goes with {arg('formats')} {', '.join(IMAGE_FOLDERS)}")
     if job.blur:
-        raise UsageError(f"{option}: would put in the images without --blur; --draw writes blurred copies")
+        raise UsageError(
+            f"{option}: would put in the images without {arg('blur')}; {arg('draw')} writes blurred copies"
+        )
     out = job.out_folder
     for name, folder in _image_folders(job):
         if image_place(job, name, root) == "placed" and (root.within(out.folder(folder)) or _same(root, out)):
-            raise UsageError(f"{option}: {out.folder(folder)} would lie among the images of {root}: give another --out")
+            raise UsageError(
+                f"{option}: {out.folder(folder)} would lie among the images of {root}: give another {arg('out')}"
+            )
         for kind, pictures in job.folders().items():
             if pictures.within(out.folder(folder)) or out.folder(folder).within(pictures):
-                raise UsageError(f"--{kind} {pictures}: goes with {option} only outside of {out.folder(folder)}")
+                raise UsageError(f"{arg(kind)} {pictures}: goes with {option} only outside of {out.folder(folder)}")
     if job.link_images and not (isinstance(root, LocalFolder) and isinstance(job.out_folder, LocalFolder)):
-        raise UsageError("--link-images: there are no links in a store; give --copy-images")
+        raise UsageError(f"{arg('link_images')}: there are no links in a store; give {arg('copy_images')}")
 
 
 def _same(one: Folder, other: Folder) -> bool:

@@ -25,6 +25,7 @@ from cvdetect.jobs.annotate.placing import export_folders
 from cvdetect.jobs.annotate.ray.connection import check_cluster
 from cvdetect.jobs.annotate.ray.work import WorkerConfig, picture_outputs
 from cvdetect.jobs.annotate.settle import (
+    MODEL_KEY,
     check_same,
     contents_of,
     decisions,
@@ -214,7 +215,7 @@ def _begin(
     manifest.begin(
         beginning.claims,
         options=beginning.options,
-        job=decisions(job, beginning.options["--model"]),
+        job=decisions(job, beginning.options[MODEL_KEY]),
         model_files=model_digests(job, {}, progress),
         about=about.as_json(),
         folders=told,

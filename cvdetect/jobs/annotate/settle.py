@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf
 from cvdetect.core.progress import NullProgress, Progress
@@ -18,11 +19,13 @@ from cvdetect.models.resolve import resolve
 from cvdetect.models.store import Store
 from cvdetect.storage import Folder, is_url
 
-__all__ = ["check_same", "contents_of", "decisions", "model_digests", "options_of", "runtime_of", "settle"]
+__all__ = ["MODEL_KEY", "check_same", "contents_of", "decisions", "model_digests", "options_of", "runtime_of", "settle"]
 
 
-# Fields whose options have another name.
-_NAMES = {"formats": "--format", "name": "--model", "registry": "--models"}
+# The manifest has options as the command line spells them; fields that are called otherwise:
+MODEL_KEY = "--model"
+_KEYS = {"formats": "--format", "name": MODEL_KEY, "registry": "--models"}
+_ARGUMENTS = {"--format": "formats", "--models": "registry"}
 # What may differ between two runs into one OUT: DIR is compared by itself; the rest decides nothing about outputs.
 _FREE = {
     "": {"images", "out", "resume", "overwrite", "fail_fast", "workers", "engine", "ray_address", "given"},
@@ -38,7 +41,7 @@ _ADDED = frozenset({"--review"})
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An option, and the field of `AnnotateJob` that has its value, or of one of its groups."""
+    """An argument: its key in the manifest, and the field with its value, of `AnnotateJob` or of one of its groups."""
 
     name: str
     group: str
@@ -65,7 +68,7 @@ def _options() -> Iterator[_Option]:
         owner = getattr(usual, group) if group else usual
         for field in fields(owner):
             if field.name not in _FREE.get(group, set()) and not (not group and field.name in _GROUPS):
-                name = _NAMES.get(field.name, "--" + field.name.replace("_", "-"))
+                name = _KEYS.get(field.name, "--" + field.name.replace("_", "-"))
                 yield _Option(name, group, field.name, _encode(getattr(owner, field.name), field.name))
 
 
@@ -76,7 +79,7 @@ def decisions(job: AnnotateJob, model: str) -> dict[str, Any]:
         model: the name of the model, which is the default one where `job` names none.
     """
     values = {option.name: option.get(job) for option in _options()}
-    return values | ({} if job.model.files else {"--model": model})
+    return values | ({} if job.model.files else {MODEL_KEY: model})
 
 
 def settle(job: AnnotateJob, before: Mapping[str, Any]) -> AnnotateJob:
@@ -100,8 +103,18 @@ def settle(job: AnnotateJob, before: Mapping[str, Any]) -> AnnotateJob:
     return settled
 
 
+def _argument(key: str) -> str:
+    """``--max-det`` → ``max_det``."""
+    return _ARGUMENTS.get(key, key.removeprefix("--").replace("-", "_"))
+
+
+def _spelled(key: str) -> str:
+    """A key of the manifest in a message; those of no argument say what they are."""
+    return arg(_argument(key)) if key.startswith("--") else key
+
+
 def _is_given(job: AnnotateJob, option: _Option, value: Any) -> bool:
-    return value != option.default if job.given is None else option.name in job.given
+    return value != option.default if job.given is None else _argument(option.name) in job.given
 
 
 def _contradicts(option: _Option, value: Any, stored: Any) -> bool:
@@ -166,7 +179,7 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
     chosen |= {key: value for key, value in asdict(job.detect).items() if key != "conf"}
     chosen |= {key: value for key, value in asdict(job.style).items() if job.draw and value}
     return {
-        "--model": spec.name,
+        MODEL_KEY: spec.name,
         "DIR": _absolute(job.images) if job.images != "-" else "-",
         "--root": job.root and _absolute(job.root),
         "--recursive": job.recursive,
@@ -231,11 +244,12 @@ def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -
     """Raise UsageError, naming what differs, unless a run may go on where another one stopped."""
     differing = [key for key in sorted({*before, *now}) if _as_json(before.get(key)) != _as_json(now.get(key))]
     if differing:
-        told = "; ".join(f"{key}: {_told(before.get(key))}, now {_told(now.get(key))}" for key in differing)
+        told = "; ".join(f"{_spelled(key)}: {_told(before.get(key))}, now {_told(now.get(key))}" for key in differing)
         raise UsageError(
             f"{out}: cannot be resumed, it was made with other options ({told}).\n"
-            "Options that are not given are taken from the first run; for others (also for a further --format) "
-            "give another --out, or start again with --overwrite"
+            "Options that are not given are taken from the first run; for others (also for a further "
+            f"{arg('formats')}) "
+            f"give another {arg('out')}, or start again with {arg('overwrite')}"
         )
 
 

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.targets import check_regular, own_descriptor
 from cvdetect.sources.kinds import (
@@ -229,7 +230,7 @@ def _relative(text: str, root: Folder) -> str:
     """The path's name below the root."""
     name = root.relative(text)
     if name is None:
-        raise UsageError(f"{text}: lies outside of {root.absolute()}: give --root, a folder that holds all")
+        raise UsageError(f"{text}: lies outside of {root.absolute()}: give {arg('root')}, a folder that holds all")
     return name
 
 
@@ -307,7 +308,7 @@ def _is_list(text: str) -> bool:
 
 def _check_root(root: Folder | None, folder: Folder) -> None:
     if root is not None and not (root.within(folder) and folder.within(root)):
-        raise UsageError(f"--root {root}: goes with a list of paths; names are relative to {folder}")
+        raise UsageError(f"{arg('root')} {root}: goes with a list of paths; names are relative to {folder}")
 
 
 def _pattern(text: str, root: Folder | None) -> Inputs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.files import write_text
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
@@ -55,9 +56,9 @@ class BenchJob:
     json: Path | str | None = None
 
     def __post_init__(self) -> None:
-        for option, values in (("--batch", self.batches), ("--rounds", (self.rounds,)), ("--passes", (self.passes,))):
+        for option, values in (("batch", self.batches), ("rounds", (self.rounds,)), ("passes", (self.passes,))):
             if min(values, default=0) < 1:
-                raise UsageError(f"{option}: at least 1 is needed")
+                raise UsageError(f"{arg(option)}: at least 1 is needed")
 
     @property
     def configurations(self) -> list[Configuration]:
@@ -104,7 +105,7 @@ def _check_files(job: BenchJob) -> None:
         check_regular(job.image, "an image file")  # each trial reads it again
     if job.json is not None:
         inputs = (*([job.image] if job.image else []), *model_inputs(*job.models))
-        Guard(inputs).check([Output("--json", job.json)])
+        Guard(inputs).check([Output("json", job.json)])
 
 
 def _measure(job: BenchJob, planned: Sequence[Planned], progress: Progress, controls: Controls) -> list[Result]:

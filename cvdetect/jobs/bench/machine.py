@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from cvdetect.core.arguments import current_spelling, spelled_by
 from cvdetect.core.errors import CvdetectError, ModelError
 
 __all__ = ["ONE_BLAS_THREAD", "peak_memory_mb", "product_gflops", "run_in_subprocess"]
@@ -35,7 +36,7 @@ def run_in_subprocess(function: Callable[..., R], *args: object, env: Mapping[st
     """
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, *sys.path],
-        input=pickle.dumps((function, args)),
+        input=pickle.dumps((current_spelling(), function, args)),
         capture_output=True,
         check=False,
         env={**os.environ, **(env or {})},
@@ -54,9 +55,10 @@ def _serve() -> None:
     """The new process: reads a call from standard input and writes its result to standard output."""
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # what libraries print must not mix with the result
-        function, args = pickle.load(sys.stdin.buffer)
+        spelling, function, args = pickle.load(sys.stdin.buffer)
         try:
-            result = function(*args)
+            with spelled_by(spelling):
+                result = function(*args)
         except CvdetectError as error:
             result = error
         out.write(pickle.dumps(result))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import BackendError, UsageError
 from cvdetect.core.frame import Image
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
@@ -58,7 +59,7 @@ class Planned:
     Attributes:
         model: the model's name.
         wh: width and height of the network input in pixels.
-        backend: its name as ``--backend`` takes it; "auto" is resolved.
+        backend: its name as `RunOptions` takes it; "auto" is resolved.
         ran: what ran the network.
         flop: floating point operations of one pass; None where they are not known, and `no_flop` says why.
     """
@@ -73,7 +74,7 @@ class Planned:
 
     @property
     def size(self) -> str:
-        """The input size as ``--size`` takes it."""
+        """The input size as text: 416x416."""
         return "{}x{}".format(*self.wh)
 
     def __str__(self) -> str:
@@ -110,7 +111,7 @@ def plan(configuration: Configuration, image: Image, progress: Progress) -> Plan
     detector = Detector.load(one.model, one.detect, one.run, progress)
     check_ran(detector.name, detector.ran, _choose(one.run).ran)
     if one.batch > 1 and detector.model.one_by_one:
-        raise UsageError(f"--batch {one.batch}: {detector.name} takes one image at a time")
+        raise UsageError(f"{arg('batch')} {one.batch}: {detector.name} takes one image at a time")
     detector.detect_batch([image] * one.batch)
     progress.detail(f"{detector.name} runs on {detector.ran}")
     backend = one.run.backend
@@ -129,7 +130,7 @@ def check_ran(name: str, ran: Ran, asked: Ran) -> None:
 def _flop(one: Configuration, wh: tuple[int, int]) -> tuple[int | None, str]:
     """Floating point operations of one pass, or None and why they are not known."""
     if one.detect.tile is not None:
-        return None, "with --tile the number of passes depends on the image"
+        return None, f"with {arg('tile')} the number of passes depends on the image"
     text = _cfg_text(one.model)
     if text is None:
         return None, "operations are counted for Darknet models only"

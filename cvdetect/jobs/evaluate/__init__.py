@@ -12,6 +12,7 @@ import numpy as np
 from cvdetect.annotations.formats import read_results, read_truth
 from cvdetect.annotations.types import GroundTruth
 from cvdetect.annotations.yolo import class_files
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.files import write_text
 from cvdetect.core.frame import MAX_PIXELS
@@ -107,9 +108,11 @@ def evaluate(job: EvalJob, progress: Progress = NullProgress(), controls: Contro
 def _check(job: EvalJob) -> None:
     """Everything that can be refused before any work."""
     if job.predictions is None and job.images is None:
-        raise UsageError("give --images, the folder that the ground truth's images are in, or --predictions")
+        raise UsageError(
+            f"give {arg('images')}, the folder that the ground truth's images are in, or {arg('predictions')}"
+        )
     if job.at is not None:
-        check_share(job.at, "--at")
+        check_share(job.at, "at")
     check_max_pixels(job.max_pixels)
     require_pycocotools()
     if job.plots is not None:
@@ -123,12 +126,12 @@ def _check(job: EvalJob) -> None:
 
 def _outputs(job: EvalJob) -> Iterator[Output]:
     if job.plots is not None:
-        yield Output("--plots", job.plots, folder=True)
-        yield from (Output("--plots", Path(job.plots) / name) for name in PLOTS)
+        yield Output("plots", job.plots, folder=True)
+        yield from (Output("plots", Path(job.plots) / name) for name in PLOTS)
     if job.worst:
-        yield Output("--worst-dir", job.worst_dir, folder=True)
+        yield Output("worst_dir", job.worst_dir, folder=True)
     if job.json is not None:
-        yield Output("--json", job.json)
+        yield Output("json", job.json)
 
 
 def _inputs(job: EvalJob) -> Iterator[Path]:
@@ -163,10 +166,10 @@ def _check_own_names(job: EvalJob, paths: Mapping[int, Path]) -> None:
     """Refuse an image of the ground truth that a plot or one of the worst images would replace, also through a link."""
     guard = Guard(chain(paths.values(), _inputs(job)))
     for name in PLOTS if job.plots is not None else ():
-        guard.check_name("--plots", Path(job.plots or "") / name)
+        guard.check_name("plots", Path(job.plots or "") / name)
     for path in Path(job.worst_dir).glob("*_*.jpg") if job.worst else ():
         if _is_worst_name(path.name):
-            guard.check_name("--worst-dir", path)
+            guard.check_name("worst_dir", path)
 
 
 def _check_truth(truth: GroundTruth, path: Path, progress: Progress) -> None:

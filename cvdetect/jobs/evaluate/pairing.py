@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cvdetect.annotations.types import TruthImage
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet, canonical
@@ -32,7 +33,7 @@ class ImageFolder:
         if not folder.exists():
             raise SourceNotFound(f"{folder}: no such folder")
         if not folder.is_dir():
-            raise SourceError(f"{folder}: is a file; --images takes the folder that the images are in")
+            raise SourceError(f"{folder}: is a file; {arg('images')} takes the folder that the images are in")
         self._max_pixels = max_pixels
         found = [path for path in folder.rglob("*") if is_image_file(path) and path.is_file()]
         if not found:
@@ -86,7 +87,7 @@ def pair_images(images: Sequence[TruthImage], folder: ImageFolder, progress: Pro
     paths = {index: path for index, image in enumerate(images) if (path := folder.find(image.name)) is not None}
     if not paths:
         first = images[0].name if images else "nothing"
-        raise SourceError(f"no image of the ground truth is in --images: the ground truth names {first}, "
+        raise SourceError(f"no image of the ground truth is in {arg('images')}: the ground truth names {first}, "
                           f"the folder holds {folder.paths[0]}")  # fmt: skip
     owner: dict[Path, int] = {}
     for index, path in paths.items():
@@ -142,7 +143,7 @@ def map_classes(model: LabelSet, truth: Sequence[str], class_ids: Iterable[int] 
     if not label_of:
         raise SourceError(
             f"model and ground truth have no class in common: the model has {examples(only_model)}, the ground truth "
-            f"has {examples(truth) or 'none'}; classes are matched by name, and --names sets those of a model"
+            f"has {examples(truth) or 'none'}; classes are matched by name, and {arg('names')} sets those of a model"
         )
     met = set(label_of.values())
     return ClassMapping(label_of, tuple(only_model), tuple(i for i in range(len(truth)) if i not in met))

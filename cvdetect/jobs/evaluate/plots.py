@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.files import write_whole
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
@@ -33,7 +34,9 @@ _GREY, _BLUE, _RED, _DARK = "#c3c8cf", "#1f5fa8", "#c0392b", "#1b2430"
 def check_plots() -> None:
     """Raise MissingPackage where matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingPackage("--plots needs matplotlib: run pip install 'cvdetect[plots]' (or pip install matplotlib)")
+        raise MissingPackage(
+            f"{arg('plots')} needs matplotlib: run pip install 'cvdetect[plots]' (or pip install matplotlib)"
+        )
 
 
 def write_plots(folder: Path, report: EvalReport) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cvdetect.annotations.types import GroundTruth, Results, TruthImage
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.frame import MAX_PIXELS, Frame
@@ -108,7 +109,7 @@ def _load(
     except UsageError:
         if multi_label is not None:
             raise
-    # Graphs that apply NMS themselves refuse --multi-label; any other error is raised again.
+    # Graphs that apply NMS themselves refuse `multi_label`; any other error is raised again.
     return load_detectors(choice, replace(detect, multi_label=False), options, progress, most=most)
 
 
@@ -119,7 +120,7 @@ def _report_classes(mapping: ClassMapping, truth: GroundTruth, chosen: bool, pro
         progress.note(f"{count} of the model's classes are not in the ground truth: {examples(mapping.only_model)}")
     if chosen:
         classes = counted(len(truth.labels), "class", "classes")
-        progress.note(f"measuring {len(mapping.label_of)} of the ground truth's {classes} (--classes)")
+        progress.note(f"measuring {len(mapping.label_of)} of the ground truth's {classes} ({arg('classes')})")
         return
     lacking = dict.fromkeys(mapping.only_truth, 0)
     for image in truth.images:
@@ -131,7 +132,7 @@ def _report_classes(mapping: ClassMapping, truth: GroundTruth, chosen: bool, pro
         objects = sum(lacking.values())
         progress.warn(
             f"the model does not have {len(missed)} of the ground truth's classes, whose {counted(objects, 'object')} "
-            f"{'counts' if objects == 1 else 'count'} as missed (--classes leaves them out): {examples(missed)}"
+            f"{'counts' if objects == 1 else 'count'} as missed ({arg('classes')} leaves them out): {examples(missed)}"
         )
 
 

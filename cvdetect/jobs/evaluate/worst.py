@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import MAX_PIXELS, Image
@@ -33,9 +34,9 @@ _SMALL = 0.42  # font scale
 def check_worst(count: int, images: Path | None) -> None:
     """Raise UsageError where there are no images to draw on, or the count is negative."""
     if count < 0:
-        raise UsageError(f"--worst {count}: expected a number of images")
+        raise UsageError(f"{arg('worst')} {count}: expected a number of images")
     if count and images is None:
-        raise UsageError("--worst draws on the images: give --images too")
+        raise UsageError(f"{arg('worst')} draws on the images: give {arg('images')} too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -435,11 +435,11 @@ def test_any_text_is_a_cfg_or_a_model_file_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("wh", "near"),
     [
-        ((300, 300), "such as --size 288x288 or 320x320"),
-        ((416, 400), "such as --size 416x384 or 416x416"),
-        ((0, 320), "such as --size 32x320"),
-        ((-32, -32), "such as --size 32x32"),
-        ((31, 33), "such as --size 32x32 or 32x64"),
+        ((300, 300), "such as size 288x288 or 320x320"),
+        ((416, 400), "such as size 416x384 or 416x416"),
+        ((0, 320), "such as size 32x320"),
+        ((-32, -32), "such as size 32x32"),
+        ((31, 33), "such as size 32x32 or 32x64"),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused_with_the_nearest_that_do(

@@ -278,7 +278,7 @@ TWO_SIZES = CONV + CONV + "[upsample]\n[route]\nlayers=-1,0\n" + HEAD
 def test_a_cfg_whose_own_size_does_not_fit_runs_at_one_that_does() -> None:
     text = NET.replace("width=64", "width=70") + TWO_SIZES
     cfg = parse_cfg(text, "a.cfg")
-    message = r"a.cfg: its own size 70x32 does not fit: .* multiples of 4, such as --size 68x32 or 72x32"
+    message = r"a.cfg: its own size 70x32 does not fit: .* multiples of 4, such as size 68x32 or 72x32"
     with pytest.raises(UsageError, match=message):
         check_size(cfg, cfg.input_wh)
     sized = parse_cfg(text, "a.cfg", (72, 32))

@@ -237,17 +237,17 @@ def test_a_pipeline_config_that_contradicts_the_graph_is_told(change: tuple[str,
 
 
 @pytest.mark.parametrize(
-    ("options", "flag"),
+    ("options", "asked"),
     [
-        ({}, "--anchor-scales and --aspect-ratios"),
-        ({"anchors": True}, "--box-scales"),
-        ({"anchors": True, "box_scales": (10.0, 10.0, 5.0, 5.0)}, "--num-classes"),
+        ({}, "anchor_scales and aspect_ratios"),
+        ({"anchors": True}, "box_scales"),
+        ({"anchors": True, "box_scales": (10.0, 10.0, 5.0, 5.0)}, "num_classes"),
     ],
 )
-def test_what_nobody_says_is_asked_for_by_the_name_of_its_option(options: dict[str, Any], flag: str) -> None:
+def test_what_nobody_says_is_asked_for_by_the_name_of_its_option(options: dict[str, Any], asked: str) -> None:
     if options.pop("anchors", False):
         options |= {"anchor_scales": (0.25, 0.5), "aspect_ratios": (1.0, 2.0, 0.5)}
-    with pytest.raises(ModelFileError, match=f"give {flag} or --pipeline"):
+    with pytest.raises(ModelFileError, match=f"give {asked} or pipeline"):
         make_text_graph(parsed(configured(postprocessor=False)), TextGraphOptions(**options))
 
 
@@ -255,7 +255,7 @@ def test_an_input_of_any_size_is_asked_for() -> None:
     b = SsdBuilder((64, 48))
     detector = finished(b, layers_of(b))
     detector.writer.nodes = [node for node in detector.writer.nodes if node[0] not in ("Preprocessor/map/while/stack",)]
-    with pytest.raises(ModelFileError, match="does not say its input size: give --input-size or --pipeline"):
+    with pytest.raises(ModelFileError, match="does not say its input size: give input_wh or pipeline"):
         make_text_graph(parsed(detector))
 
 
@@ -305,7 +305,7 @@ def writer(*nodes: tuple[str, str]) -> Graph:
         ),
         (
             [("class_net/class-predict/separable_conv2d", "Conv2D")],
-            "is an EfficientDet, for which no text graph is made here: give --config",
+            "is an EfficientDet, for which no text graph is made here: give config",
         ),
     ],
 )

@@ -198,7 +198,7 @@ def test_width_comes_before_height() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("item { id: 1 name: 'person' }", "a label map, not a text graph; pass it as --names and make the text graph"),
+        ("item { id: 1 name: 'person' }", "a label map, not a text graph; pass it as names and make the text graph"),
         ("", "g.pbtxt: holds no node"),
         ("versions { producer: 24 }", "g.pbtxt: holds no node"),
         ("node { op: 'DetectionOutput' name: 'd' }", "node d does not say num_classes"),

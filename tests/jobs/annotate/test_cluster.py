@@ -59,7 +59,7 @@ def test_something_that_is_no_ray_cluster_is_told_after_a_while(monkeypatch: pyt
 )
 def test_an_address_that_is_none_is_told(address: str) -> None:
     pytest.importorskip("ray", reason="the package ray is not installed")
-    with pytest.raises(BackendError, match=f"--ray-address {address}: the Ray cluster cannot be reached: "):
+    with pytest.raises(BackendError, match=f"ray_address {address}: the Ray cluster cannot be reached: "):
         cluster.check_cluster(address)
 
 
@@ -85,7 +85,7 @@ def loaded(**changes: object) -> WorkerConfig:
     [
         ({"ran": Ran("opencv", "cuda", "cuda", "a GPU", "fp32")}, "backend: cuda, on node a opencv; target: cuda"),
         ({"digests": {"weights w": (1, 2, "b" * 64)}}, "the model's weights w: sha256 bbbbbbbbbbbb…, on this machine"),
-        ({"options": {"--model": "other"}}, "--model: other, on this machine m"),
+        ({"options": {"--model": "other"}}, "model: other, on this machine m"),
     ],
 )
 def test_a_worker_that_would_give_other_results_may_not_join(changes: dict[str, object], told: str) -> None:

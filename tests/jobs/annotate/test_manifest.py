@@ -135,7 +135,7 @@ def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:
 def test_a_file_that_is_no_manifest_is_told(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database, but long enough to look at" * 100)
-    with pytest.raises(DamagedManifest, match="--overwrite"):
+    with pytest.raises(DamagedManifest, match="overwrite"):
         Manifest(path)
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_is_not_the_runs_own_ends_it_before_any_work(
     before = tree(tmp_path)
     with pytest.raises(UsageError, match="are not this run's own") as error:
         run(**{**changes, **folders, "resume": resume})
-    assert str(tmp_path / file) in str(error.value) and "--overwrite" in str(error.value)
+    assert str(tmp_path / file) in str(error.value) and "overwrite" in str(error.value)
     assert not fake.seen and tree(tmp_path) == before
     assert not list(tmp_path.rglob(".cvdetect*"))
 
@@ -129,7 +129,7 @@ def test_a_manifest_of_an_earlier_version_proves_nothing(run: Annotate, out: Pat
         base.execute("PRAGMA user_version = 2")
     base.close()
     before = tree(out)
-    with pytest.raises(SinkError, match=r"another version of cvdetect.*--out.*--overwrite") as error:
+    with pytest.raises(SinkError, match=r"another version of cvdetect.*another out.*overwrite") as error:
         run(resume=resume)
     assert error.value.exit_code == 2 and tree(out) == before
     assert run(overwrite=True).replaced == 2, "instances.json and results.json"

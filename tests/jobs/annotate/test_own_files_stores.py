@@ -196,7 +196,7 @@ def test_an_overwrite_of_an_earlier_versions_parts(
     with monkeypatch.context() as patched:
         patched.setattr("cvdetect.jobs.annotate.manifest.log._VERSION", 1)
         run(formats=("voc",))
-    with pytest.raises(SinkError, match=r"another version.*another --out.*--overwrite"):
+    with pytest.raises(SinkError, match=r"another version.*another out.*overwrite"):
         run(resume=True)
     labels_and_lists = 5 + 2  # an .xml an image, labelmap.txt and ImageSets
     assert run(formats=("voc",), overwrite=True).replaced == labels_and_lists

@@ -135,9 +135,9 @@ def test_a_link_to_the_folder_of_images_is_elsewhere_as_labels_are_looked_for_be
         ({"link_images": True, "copy_images": True}, "contradict"),
         (
             {"link_images": True, "formats": ("coco", "cvat")},
-            "--link-images: goes with --format voc, yolo, yolo-darknet",
+            "link_images: goes with formats voc, yolo, yolo-darknet",
         ),
-        ({"copy_images": True, "blur": ("person",)}, "without --blur"),
+        ({"copy_images": True, "blur": ("person",)}, "without blur"),
         ({"link_images": True, "out": "memory://bucket/x"}, "no links in a store"),
     ],
 )

@@ -327,7 +327,7 @@ def test_a_node_that_does_not_see_the_images_is_named_and_no_image_fails(
 ) -> None:
     monkeypatch.setattr(engine_module, "_sample", lambda *_: "not-there.jpg")
     with pytest.raises(
-        SourceError, match=r"node .+: sees another .+, without not-there\.jpg: with --engine ray it has"
+        SourceError, match=r"node .+: sees another .+, without not-there\.jpg: with engine='ray' it has"
     ):
         annotate(job)
     assert not job.out.exists()
@@ -337,7 +337,7 @@ def test_a_node_that_does_not_see_the_folder_of_copies_is_named(
     job: AnnotateJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "mark_outputs", lambda _: None)
-    with pytest.raises(SinkError, match=r"node .+: does not see the folder of --draw"):
+    with pytest.raises(SinkError, match=r"node .+: does not see the folder of draw"):
         annotate(job)
 
 
@@ -365,12 +365,12 @@ def test_a_gpu_that_opencv_cannot_use_is_told_and_cpus_work(
     told = Interfering(-1, lambda: None)
     try:
         annotate(job, told)
-        with pytest.raises(BackendError, match=r"node .+: --backend cuda --precision fp32 cannot run here"):
+        with pytest.raises(BackendError, match=r"node .+: backend='cuda' precision='fp32' cannot run here"):
             annotate(replace(job, out=tmp_path / "2", draw=None, crops=None, run=RunOptions(backend="cuda")))
     finally:
         nodes.cluster.remove_node(node)
     assert tree(tmp_path) == whole
-    assert any(line.startswith("workers run on CPUs: --backend cuda") for line in told.details)
+    assert any(line.startswith("workers run on CPUs: backend='cuda'") for line in told.details)
 
 
 def test_when_all_nodes_are_gone_the_run_ends_and_resume_goes_on(
@@ -390,7 +390,7 @@ def test_when_all_nodes_are_gone_the_run_ends_and_resume_goes_on(
 
     monkeypatch.setattr(engine_module, "RayPool", Seen)
     begin = time.monotonic()
-    with pytest.raises(BackendError, match="go on with --resume"):
+    with pytest.raises(BackendError, match="go on with resume"):
         annotate(job, Interfering(10, kill_all))
     assert time.monotonic() - begin < 30
     nodes.ensure(1)

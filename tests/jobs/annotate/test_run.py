@@ -58,7 +58,7 @@ def test_one_format_lies_in_out_itself_and_several_in_folders_of_their_names(run
 def test_a_used_out_is_refused_without_resume_or_overwrite(run: Annotate, out: Path) -> None:
     run()
     before = tree(out)
-    with pytest.raises(UsageError, match="give --resume to go on, --overwrite to start again"):
+    with pytest.raises(UsageError, match="give resume to go on, overwrite to start again"):
         run()
     with pytest.raises(UsageError, match="contradict"):
         run(resume=True, overwrite=True)
@@ -93,16 +93,16 @@ def test_resume_redoes_what_changed_does_what_is_new_and_drops_what_is_gone(
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"detect": DetectOptions(conf=0.3)}, "--conf: not given, now 0.3"),
-        ({"detect": DetectOptions(classes=("dog",))}, "--classes: not given, now dog"),
-        ({"detect": DetectOptions(max_det=5)}, "--max-det: 300, now 5"),
-        ({"model": ModelChoice(size=(320, 320))}, "--size: not given, now 320,320"),
-        ({"model": ModelChoice(resize="letterbox")}, "--resize: not given, now letterbox"),
-        ({"model": ModelChoice(name="yolov4-tiny")}, "--model: yolov3-tiny, now yolov4-tiny"),
-        ({"recursive": False}, "--recursive: True, now False"),
-        ({"batch": 2}, "--batch: 1, now 2"),
-        ({"draw": Path("drawn")}, "--draw: not given, now "),
-        ({"blur": ("person",)}, "--blur: not given, now person"),
+        ({"detect": DetectOptions(conf=0.3)}, "conf: not given, now 0.3"),
+        ({"detect": DetectOptions(classes=("dog",))}, "classes: not given, now dog"),
+        ({"detect": DetectOptions(max_det=5)}, "max_det: 300, now 5"),
+        ({"model": ModelChoice(size=(320, 320))}, "size: not given, now 320,320"),
+        ({"model": ModelChoice(resize="letterbox")}, "resize: not given, now letterbox"),
+        ({"model": ModelChoice(name="yolov4-tiny")}, "model: yolov3-tiny, now yolov4-tiny"),
+        ({"recursive": False}, "recursive: True, now False"),
+        ({"batch": 2}, "batch: 1, now 2"),
+        ({"draw": Path("drawn")}, "draw: not given, now "),
+        ({"blur": ("person",)}, "blur: not given, now person"),
     ],
 )
 def test_resume_with_other_options_is_refused_and_they_are_named(
@@ -112,7 +112,7 @@ def test_resume_with_other_options_is_refused_and_they_are_named(
     before = tree(out)
     with pytest.raises(UsageError) as error:
         run(**changes, resume=True)
-    assert named in str(error.value) and "--overwrite" in str(error.value)
+    assert named in str(error.value) and "overwrite" in str(error.value)
     assert tree(out) == before
 
 
@@ -170,7 +170,7 @@ def test_overwrite_with_a_mistake_in_it_deletes_nothing(run: Annotate, out: Path
 def test_a_damaged_manifest_is_told_and_overwrite_starts_again(run: Annotate, out: Path) -> None:
     run()
     (out / ".cvdetect" / "manifest.sqlite").write_bytes(b"x" * 5000)
-    with pytest.raises(SinkError, match="--overwrite"):
+    with pytest.raises(SinkError, match="overwrite"):
         run(resume=True)
     assert run(overwrite=True).done == 5
 

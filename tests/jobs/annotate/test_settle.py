@@ -64,6 +64,12 @@ def with_value(job: AnnotateJob, option: _Option, value: Any) -> AnnotateJob:
     return replace(job, **{option.group: replace(getattr(job, option.group), **{option.field: value})})
 
 
+def argument_of(key: str) -> str:
+    """What a message calls the option that the manifest has as `key`."""
+    other = {"--format": "formats", "--models": "registry"}
+    return other.get(key) or key.removeprefix("--").replace("-", "_")
+
+
 def recorded(job: AnnotateJob) -> dict[str, Any]:
     return dict(json.loads(json.dumps(decisions(job, job.model.name or "the default"))))
 
@@ -81,16 +87,16 @@ def test_what_is_not_given_is_taken_from_the_manifest(name: str) -> None:
 def test_what_is_given_and_contradicts_is_refused_by_name_with_both_values(name: str) -> None:
     first, other = (with_value(START, OPTIONS[name], value) for value in values(name))
     with pytest.raises(UsageError) as error:
-        settle(replace(other, given=frozenset({name})), recorded(first))
+        settle(replace(other, given=frozenset({argument_of(name)})), recorded(first))
     told = str(error.value)
-    assert f"({name}: " in told and ", now " in told and "--overwrite" in told and "another --out" in told
+    assert f"({argument_of(name)}: " in told and ", now " in told and "overwrite" in told and "another out" in told
     assert told.count(", now ") == 1
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name not in ADDED_LATER])
 def test_a_value_that_the_first_run_did_not_have_is_refused_too(name: str) -> None:
     other = with_value(START, OPTIONS[name], values(name)[0])
-    with pytest.raises(UsageError, match=f"{name}: "):
+    with pytest.raises(UsageError, match=f"{argument_of(name)}: "):
         settle(other, recorded(START))
 
 
@@ -106,9 +112,9 @@ def test_a_models_files_are_taken_from_the_manifest_and_may_lie_elsewhere_now(na
 @pytest.mark.parametrize("name", MAIN_FILES)
 def test_another_kind_of_model_is_refused(name: str, tmp_path: Path) -> None:
     given = with_value(START, OPTIONS[f"--{name}"], tmp_path / "a")
-    with pytest.raises(UsageError, match=f"--{name}: not given, now "):
+    with pytest.raises(UsageError, match=f"{name}: not given, now "):
         settle(given, recorded(START))
-    with pytest.raises(UsageError, match="--model: not given, now yolov3-tiny"):
+    with pytest.raises(UsageError, match="model: not given, now yolov3-tiny"):
         settle(with_value(START, OPTIONS["--model"], "yolov3-tiny"), recorded(given))
 
 
@@ -127,7 +133,7 @@ def test_paths_and_addresses_are_compared_as_absolute_ones(tmp_path: Path, monke
     given = replace(START, draw=tmp_path / "drawn", crops="s3://b/crops")
     settled = settle(given, recorded(first))
     assert (settled.draw, settled.crops) == (given.draw, given.crops)
-    with pytest.raises(UsageError, match="--draw"):
+    with pytest.raises(UsageError, match="draw"):
         settle(replace(given, draw=tmp_path / "elsewhere" / "drawn"), recorded(first))
 
 
@@ -141,7 +147,7 @@ def test_resume_keeps_the_first_runs_formats_and_files(run: Annotate, tmp_path: 
 def test_a_contradicting_format_is_refused_and_how_to_add_one_is_told(run: Annotate, tmp_path: Path) -> None:
     run(formats=("voc",))
     before = tree(tmp_path)
-    with pytest.raises(UsageError, match=r"--format: voc, now yolo.*\n.*further --format.*another --out.*--overwrite"):
+    with pytest.raises(UsageError, match=r"formats: voc, now yolo.*\n.*further formats.*another out.*overwrite"):
         run(formats=("yolo",), resume=True)
     assert tree(tmp_path) == before
 

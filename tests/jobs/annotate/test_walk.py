@@ -139,7 +139,7 @@ def test_a_listed_path_outside_of_the_root_is_refused_and_root_is_named(
     make(tmp_path, "here/a.jpg", "there/b.jpg")
     monkeypatch.chdir(tmp_path / "here")
     Path("list.txt").write_text("../there/b.jpg\n")
-    with pytest.raises(UsageError, match="--root"):
+    with pytest.raises(UsageError, match="root"):
         found("@list.txt")
     assert found("@list.txt", root=tmp_path) == ["there/b.jpg"]
 
@@ -164,7 +164,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_root_does_not_go_with_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--root"):
+    with pytest.raises(UsageError, match="root"):
         find_inputs(str(tmp_path), root=tmp_path.parent)
 
 

@@ -82,7 +82,7 @@ def test_what_loading_the_model_tells_is_kept_for_the_driver(tmp_path: Path) -> 
     order = order_of(tmp_path, model=model)
     (tmp_path / "model" / "tiny.names").unlink()  # else they are taken
     told = Worker(order).loaded.told
-    assert ("note", f"taking {tmp_path}/model/tiny.weights (--weights was not given)") in told
+    assert ("note", f"taking {tmp_path}/model/tiny.weights (weights was not given)") in told
     assert any(kind == "warn" and "class_0" in message for kind, message in told)
 
 
@@ -94,7 +94,7 @@ def test_a_worker_stops_at_the_first_failure_where_that_is_wished(tmp_path: Path
 
 def test_a_worker_writes_copies_only_into_the_folder_that_the_driver_sees(tmp_path: Path) -> None:
     order = order_of(tmp_path, draw=tmp_path / "drawn")
-    with pytest.raises(SinkError, match="does not see the folder of --draw"):
+    with pytest.raises(SinkError, match="does not see the folder of draw"):
         Worker(order).do(["a.png"], Sent())
     assert not (tmp_path / "drawn").exists()
     mark_outputs(order.job)
@@ -108,7 +108,7 @@ def test_a_worker_writes_copies_only_into_the_folder_that_the_driver_sees(tmp_pa
 
 def test_a_worker_that_sees_no_or_another_folder_of_images_says_so(tmp_path: Path) -> None:
     job = order_of(tmp_path).job
-    with pytest.raises(SourceError, match=r"does not see the folder of images .*nowhere: with --engine ray"):
+    with pytest.raises(SourceError, match=r"does not see the folder of images .*nowhere: with engine='ray'"):
         Worker(Order(job, LocalFolder(tmp_path / "nowhere")))
     with pytest.raises(SourceError, match=r"sees another .*photos, without z\.png"):
         Worker(Order(job, LocalFolder(tmp_path / "photos"), "z.png"))

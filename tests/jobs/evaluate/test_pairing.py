@@ -70,7 +70,7 @@ def test_two_images_of_the_ground_truth_cannot_share_a_file(folder: Path) -> Non
 
 
 def test_a_ground_truth_without_a_single_image_file_is_refused(folder: Path) -> None:
-    with pytest.raises(SourceError, match="no image of the ground truth is in --images"):
+    with pytest.raises(SourceError, match="no image of the ground truth is in images"):
         pair_images([make_image("z")], ImageFolder(folder), NullProgress())
 
 
@@ -88,7 +88,7 @@ def test_the_models_own_class_numbers_are_kept() -> None:
 
 
 def test_classes_with_nothing_in_common_are_refused() -> None:
-    with pytest.raises(SourceError, match=r"the model has class_0, the ground truth has cat.*--names"):
+    with pytest.raises(SourceError, match=r"the model has class_0, the ground truth has cat.*names"):
         map_classes(LabelSet.from_names(["class_0"]), ["cat"])
 
 

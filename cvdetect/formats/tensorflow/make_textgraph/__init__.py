@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.prototext import Field, Message, write
 from cvdetect.formats.tensorflow.graphdef import Graph
@@ -95,7 +96,7 @@ def _made(graph: Graph, options: TextGraphOptions, settler: Reconciler) -> tuple
     if heads is None:
         raise ModelFileError(
             f"{graph.name}: has no box and class predictors as TensorFlow 1's Object Detection API names them: no text "
-            "graph can be made for it; give the one that came with it as --config"
+            f"graph can be made for it; give the one that came with it as {arg('config')}"
         )
     return "SSD", make_ssd(graph, heads, options, settler)
 
@@ -113,12 +114,12 @@ def _refuse(graph: Graph) -> None:
     if any(n.op == "CropAndResize" and n.name.startswith("SecondStageBoxPredictor") for n in graph.nodes.values()):
         raise ModelFileError(
             f"{graph.name}: is an R-FCN, whose position-sensitive crops OpenCV cannot run in TensorFlow's form: take a "
-            "Faster R-CNN, or an R-FCN of Caffe (--prototxt)"
+            f"Faster R-CNN, or an R-FCN of Caffe ({arg('prototxt')})"
         )
     if any(name.startswith(("class_net/class-predict", "box_net/box-predict")) for name in graph.nodes):
         raise ModelFileError(
-            f"{graph.name}: is an EfficientDet, for which no text graph is made here: give --config with the one that "
-            "came with it, or that OpenCV's tf_text_graph_efficientdet.py makes"
+            f"{graph.name}: is an EfficientDet, for which no text graph is made here: give {arg('config')} with "
+            "the one that came with it, or that OpenCV's tf_text_graph_efficientdet.py makes"
         )
 
 

@@ -131,12 +131,12 @@ def _grid(
     claimed = config if isinstance(config, GridAnchors) else None
     stride = settler.settle(
         "anchor stride", _step(computed), float(claimed.stride) if claimed else None,
-        ("--anchor-stride", float(options.anchor_stride) if options.anchor_stride else None),
+        ("anchor_stride", float(options.anchor_stride) if options.anchor_stride else None),
     )  # fmt: skip
     given = GridAnchors(options.anchor_scales, options.aspect_ratios)
     sizes = settler.settle(
         "anchor sizes", computed.sizes if computed else None, grid_sizes(claimed) if claimed else None,
-        ("--anchor-scales and --aspect-ratios", grid_sizes(given)),
+        ("anchor_scales aspect_ratios", grid_sizes(given)),
     )  # fmt: skip
     if len(sizes) != each:
         raise ModelFileError(f"{graph.name}: its box predictor has {each} anchors a cell, not {len(sizes)}")
@@ -154,7 +154,7 @@ def _box_scales(
     settler: Reconciler,
 ) -> tuple[float, float, float, float]:
     config = options.pipeline.box_scales if options.pipeline else None
-    return settler.settle(f"box coder scales of {which} (y x h w)", own, config, ("--box-scales", options.box_scales))
+    return settler.settle(f"box coder scales of {which} (y x h w)", own, config, ("box_scales", options.box_scales))
 
 
 def _detections(
@@ -164,12 +164,12 @@ def _detections(
     config = options.pipeline
     classes = settler.settle(
         "number of classes", facts.channels(graph, scores) - 1, config.num_classes if config else None,
-        ("--num-classes", options.num_classes),
+        ("num_classes", options.num_classes),
     )  # fmt: skip
     found_scores = follow_scores(graph, scores)
     converter = settler.settle(
         "score converter", found_scores.converter, config.score_converter if config else None,
-        ("--score-converter", options.score_converter),
+        ("score_converter", options.score_converter),
     )  # fmt: skip
     found, coders = facts.suppressions(graph), facts.box_coders(graph)
     last = settler.suppression(

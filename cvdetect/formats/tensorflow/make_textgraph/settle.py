@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.tensorflow.graphdef import Graph, Node
 from cvdetect.formats.tensorflow.make_textgraph.layers import Body, Constants
@@ -56,25 +57,26 @@ class Reconciler:
     facts: list[str] = field(default_factory=list)
 
     def settle(self, what: str, graph: T | None, config: T | None, option: tuple[str, T | None]) -> T:
-        """The value that all who know one agree on; `option` is its option's name and what the person gave.
+        """The value that all who know one agree on; `option` has its arguments, parted by spaces, and what was given.
 
         Raises:
-            ModelFileError: two contradict each other, or nobody knows; the message names the option.
+            ModelFileError: two contradict each other, or nobody knows; the message names the argument.
         """
-        flag, given = option
+        names, given = option
+        named = " and ".join(arg(name) for name in names.split())
         said = [
             (who, value) for who, value in zip(_WHO, (graph, config, given), strict=True) if value not in (None, ())
         ]
         if not said:
-            asked = f"give {flag} or --pipeline" if flag else "give --pipeline"
-            raise ModelFileError(f"{self.name}: the graph does not say its {what}: {asked}")
+            asked = " or ".join([*([named] if named else []), arg("pipeline")])
+            raise ModelFileError(f"{self.name}: the graph does not say its {what}: give {asked}")
         for who, value in said[1:]:
             if not _agree(said[0][1], value):
                 raise ModelFileError(
-                    f"{self.name}: {said[0][0]} says {what} {_shown(said[0][1])}, but {who.format(flag)} says "
+                    f"{self.name}: {said[0][0]} says {what} {_shown(said[0][1])}, but {who.format(named)} says "
                     f"{_shown(value)}: they are not of the same model"
                 )
-        self.facts.append(f"{what}: {_shown(said[-1][1])} ({', '.join(who.format(flag) for who, _ in said)})")
+        self.facts.append(f"{what}: {_shown(said[-1][1])} ({', '.join(who.format(named) for who, _ in said)})")
         return said[-1][1]
 
     def suppression(
@@ -87,7 +89,7 @@ class Reconciler:
         """
         pair = [(each.score, each.iou, each.per_class, each.total) if each else (None,) * 4 for each in (graph, config)]
         names = ("score threshold", "IoU threshold", "most detections of a class", "most detections")
-        options = (("", None), ("--iou-threshold", iou), ("", None), ("", None))
+        options = (("", None), ("iou_threshold", iou), ("", None), ("", None))
         score, overlap, per_class, total = (
             self.settle(which + name, first, second, option)
             for name, first, second, option in zip(names, *pair, options, strict=True)

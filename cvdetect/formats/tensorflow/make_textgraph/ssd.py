@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.prototext import Message
 from cvdetect.formats.tensorflow.graphdef import Graph
@@ -47,7 +48,7 @@ def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, settler: Rec
     """
     config = options.pipeline
     wh = settler.settle(
-        "input size", facts.fixed_wh(graph), config.wh if config else None, ("--input-size", options.input_wh)
+        "input size", facts.fixed_wh(graph), config.wh if config else None, ("input_wh", options.input_wh)
     )
     image = facts.picture(graph).name
     body = trace(graph, (*heads.boxes, *heads.classes), image)
@@ -57,7 +58,7 @@ def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, settler: Rec
     coders = facts.box_coders(graph)
     scales = settler.settle(
         "box coder scales (y x h w)", coders[0] if coders else None, config.box_scales if config else None,
-        ("--box-scales", options.box_scales),
+        ("box_scales", options.box_scales),
     )  # fmt: skip
     scores = follow_scores(graph, heads.classes[0])
     outputs = facts.channels(graph, heads.classes[0]) // layers[0][2]
@@ -102,7 +103,7 @@ def _grids(
     for index, layer in enumerate(layers):
         said = [_at(each, index, len(layers), graph.name) for each in (computed, claimed, given)]
         own, config, option = (each.sizes if each else None for each in said)
-        flag = "--anchor-scales and --aspect-ratios"
+        flag = "anchor_scales aspect_ratios"
         sizes = settler.settle(f"anchor sizes of layer {index + 1}", own, config, (flag, option))
         if len(sizes) != layer[2]:
             raise ModelFileError(
@@ -143,7 +144,8 @@ def _given(
         return None
     if len(options.anchor_scales) != len(layers):
         raise ModelFileError(
-            f"{name}: --anchor-scales gives {len(options.anchor_scales)} scales, but the graph has {len(layers)} layers"
+            f"{name}: {arg('anchor_scales')} gives {len(options.anchor_scales)} scales, but the graph has "
+            f"{len(layers)} layers"
         )
     ratios = len(options.aspect_ratios)
     interpolated = 1.0 if layers[-1][2] == ratios + 1 else 0.0
@@ -156,7 +158,7 @@ def _background(graph: Graph, scores: Scores, outputs: int, options: TextGraphOp
     """Whether class 0 is the background; told by the graph, else by the number of classes."""
     known = None if scores.background is None else outputs - scores.background
     config = options.pipeline.num_classes if options.pipeline else None
-    classes = settler.settle("number of classes", known, config, ("--num-classes", options.num_classes))
+    classes = settler.settle("number of classes", known, config, ("num_classes", options.num_classes))
     if outputs - classes not in (0, 1):
         raise ModelFileError(
             f"{graph.name}: {classes} classes do not go with its class predictors, which give {outputs} scores "
@@ -210,7 +212,7 @@ def _scores(
 ) -> list[Message]:
     config = options.pipeline.score_converter if options.pipeline else None
     converter = settler.settle(
-        "score converter", scores.converter, config, ("--score-converter", options.score_converter)
+        "score converter", scores.converter, config, ("score_converter", options.score_converter)
     )
     names = [f"{name}/Flatten" for name in heads.classes]
     made = [flatten(name, source) for name, source in zip(names, heads.classes, strict=True)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.database import DamagedManifest
@@ -38,7 +39,9 @@ def manifest_of(job: AnnotateJob) -> Iterator[Manifest]:
 
 def used(job: AnnotateJob) -> UsageError:
     """The error about an `out` that is in use."""
-    return UsageError(f"{job.out}: holds an earlier run's results: give --resume to go on, --overwrite to start again")
+    return UsageError(
+        f"{job.out}: holds an earlier run's results: give {arg('resume')} to go on, {arg('overwrite')} to start again"
+    )
 
 
 @contextmanager

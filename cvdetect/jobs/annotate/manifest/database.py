@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import CvdetectError, SinkError
 from cvdetect.jobs.annotate.manifest.outcome import Written
 
@@ -42,7 +43,7 @@ class OtherManifest(DamagedManifest):
     def __init__(self, place: object) -> None:
         super().__init__(
             f"{place}: is of another version of cvdetect, by which files cannot be proven to be an earlier run's own: "
-            "give another --out, or start again with --overwrite, which replaces them"
+            f"give another {arg('out')}, or start again with {arg('overwrite')}, which replaces them"
         )
 
 
@@ -101,7 +102,7 @@ class Database:
                 why = "another cvdetect annotate is at work here" if busy else f"cannot be used: {error}"
                 raise SinkError(f"{self.path}: {why}") from error
             except sqlite3.DatabaseError as error:
-                raise DamagedManifest(f"{self.path}: {error}: start again with --overwrite") from error
+                raise DamagedManifest(f"{self.path}: {error}: start again with {arg('overwrite')}") from error
             except OSError as error:
                 raise SinkError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound
 from cvdetect.jobs.annotate.ahead import ahead
 from cvdetect.jobs.annotate.manifest.database import (
@@ -244,7 +245,9 @@ class Parts:
             self._last = _number(name)
             yield events
         if missing:
-            raise DamagedManifest(f"{self._folder}: parts of the manifest are missing: start again with --overwrite")
+            raise DamagedManifest(
+                f"{self._folder}: parts of the manifest are missing: start again with {arg('overwrite')}"
+            )
 
     def _read(self, name: str) -> list[Event]:
         try:
@@ -260,7 +263,7 @@ class Parts:
             raise SinkError(str(error)) from error
         except (ValueError, KeyError, TypeError):
             why = "is damaged"
-        raise DamagedManifest(f"{self._folder.shown(name)}: {why}: start again with --overwrite")
+        raise DamagedManifest(f"{self._folder.shown(name)}: {why}: start again with {arg('overwrite')}")
 
     def add(self, event: Event, now: bool = False) -> None:
         """Take an event; it is written with the next part, which is written at once if `now`."""

@@ -21,7 +21,7 @@ class Written:
 
     Attributes:
         key: its kind ("out", "draw", "crops", "review"), a slash, and its path in that kind's folder.
-        digest: SHA-256 of its content, hexadecimal; "" of a user's file that ``--overwrite`` may replace while its size
+        digest: SHA-256 of its content, hexadecimal; "" of a user's file that `overwrite` may replace while its size
             and stamp are these.
         md5: the same by MD5, which some stores state without reading; "" on disks.
         size, stamp: as in `State`; stamp is -1 where it is not known.
@@ -45,7 +45,7 @@ class Outcome:
         reason: why it failed.
         files: pictures that were written for it.
         kept: keys of pictures (`Written.key`) that were edited since an earlier run wrote them, and stayed.
-        replaced: keys of a user's pictures that were replaced, as ``--overwrite`` allows.
+        replaced: keys of a user's pictures that were replaced, as `overwrite` allows.
     """
 
     name: str

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import BackendError, MissingPackage
 from cvdetect.core.options import usable_cores
 
@@ -48,7 +49,7 @@ def check_cluster(address: str | None) -> None:
         BackendError: the cluster cannot be reached.
     """
     if find_spec("ray") is None:
-        raise MissingPackage("--engine ray needs the package ray: pip install 'cvdetect[ray]'")
+        raise MissingPackage(f"{arg('engine', 'ray')} needs the package ray: pip install 'cvdetect[ray]'")
     if address is None:
         return
     if why := _knock(address):
@@ -90,7 +91,7 @@ def _knock(address: str) -> str | None:
 
 
 def _unreachable(address: str, why: str) -> BackendError:
-    return BackendError(f"--ray-address {address}: the Ray cluster cannot be reached: {why}")
+    return BackendError(f"{arg('ray_address')} {address}: the Ray cluster cannot be reached: {why}")
 
 
 def _reason(told: str) -> str:
@@ -122,7 +123,7 @@ def connected(address: str | None) -> Iterator[Any]:
         told = _one_line(str(error))
         if address:
             raise _unreachable(address, told) from error
-        raise BackendError(f"--engine ray: Ray cannot be started on this machine: {told}") from error
+        raise BackendError(f"{arg('engine', 'ray')}: Ray cannot be started on this machine: {told}") from error
     try:
         yield ray
     finally:

@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from cvdetect.core.arguments import arg, current_spelling
 from cvdetect.core.errors import BackendError, SourceError
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.core.signals import stopping_on_signals
@@ -92,7 +93,7 @@ def ray_engine(job: AnnotateJob, root: Folder, manifest: Manifest, progress: Pro
     with connected(job.ray_address) as ray:
         needs, backend = _needs(ray, given, progress)
         sent = replace(given, run=replace(given.run, backend=backend, threads=needs.cpus))
-        order = Order(sent, open_folder(root.absolute()), _sample(root, manifest))
+        order = Order(sent, open_folder(root.absolute()), _sample(root, manifest), current_spelling())
         agreement = _Agreement(options_of(sent), model_digests(sent, {}, progress))
         pool = RayPool(
             ray,
@@ -192,7 +193,7 @@ def _needs(ray: Any, job: AnnotateJob, progress: Progress) -> tuple[Needs, str]:
     has_gpu = any(node["Alive"] and node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes())
     if backend == "cuda":
         if not has_gpu:
-            raise BackendError("--backend cuda: no node of the Ray cluster says that it has a GPU")
+            raise BackendError(f"{arg('backend', 'cuda')}: no node of the Ray cluster says that it has a GPU")
         return Needs(cpus, 1), backend
     if backend != "auto":
         return Needs(cpus), backend

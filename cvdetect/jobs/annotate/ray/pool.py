@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvdetect import __version__
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import BackendError, CvdetectError, MissingPackage
 from cvdetect.core.progress import Progress
 from cvdetect.jobs.annotate.ray.chunks import Chunk, Event, Finished, Joined, Lost
@@ -154,8 +155,9 @@ class RayPool:
             return True
         if now - self._head_at > _HEADLESS_S:
             raise BackendError(
-                f"--engine ray: the head of the Ray cluster, {self._head}, has not answered for {_HEADLESS_S:g} s; "
-                "what is done is kept, go on with --resume"
+                f"{arg('engine', 'ray')}: the head of the Ray cluster, {self._head}, has not answered for "
+                f"{_HEADLESS_S:g} s; "
+                f"what is done is kept, go on with {arg('resume')}"
             )
         return False
 
@@ -167,8 +169,8 @@ class RayPool:
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         what = f"{self._needs.cpus} CPU" + (f" and {self._needs.gpus} GPU" if self._needs.gpus else "")
         return (
-            f"--engine ray: no worker for {self._patience:g} s: {len(nodes)} nodes are alive, with room for "
-            f"{self._room()} workers of {what} beside other work; what is done is kept, go on with --resume"
+            f"{arg('engine', 'ray')}: no worker for {self._patience:g} s: {len(nodes)} nodes are alive, with room for "
+            f"{self._room()} workers of {what} beside other work; what is done is kept, go on with {arg('resume')}"
         )
 
     def _start(self) -> None:

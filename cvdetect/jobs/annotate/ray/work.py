@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cvdetect.core.arguments import Spelling, arg, python_spelling, spelled_by
 from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
@@ -55,11 +56,13 @@ class Order:
         job: with absolute paths, as a worker's current folder is another one.
         root: the folder that names are relative to, absolute.
         sample: a file below `root` that the driver sees, to find out whether the worker sees the same folder.
+        spelling: how messages name arguments.
     """
 
     job: AnnotateJob
     root: Folder
     sample: str | None = None
+    spelling: Spelling = python_spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,10 @@ class Worker:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._seen = False
+        with spelled_by(order.spelling):
+            self._load(order)
+
+    def _load(self, order: Order) -> None:
         _check_root(order)
         job = order.job
         # On a GPU two networks keep it busy; on a CPU each core has a worker of its own.
@@ -142,6 +149,10 @@ class Worker:
             SinkError: pictures cannot be written, or not into the folder that the driver sees.
         """
         begin = time.perf_counter()
+        with spelled_by(self._order.spelling):
+            return self._do(names, sent), time.perf_counter() - begin
+
+    def _do(self, names: Iterable[str], sent: Sent) -> list[Outcome]:
         job = self._order.job
         if not self._seen:
             _check_outputs(job)
@@ -159,10 +170,10 @@ class Worker:
                 flow=PipelineOptions(batch=job.batch),
             )
             pool.submit(work, progress=NullProgress()).result()
-        return outcomes, time.perf_counter() - begin
+        return outcomes
 
     def _items(self, names: Iterable[str], outcomes: list[Outcome]) -> Iterator[Frame | Failed]:
-        """The pictures; what failed has its outcome when it passes, and is the last with ``--fail-fast``."""
+        """The pictures; what failed has its outcome when it passes, and is the last with `fail_fast`."""
         job, root = self._order.job, self._order.root
         for item in read_pictures(root, names, job.max_pixels):
             if isinstance(item, Failed):
@@ -266,7 +277,7 @@ def mark_outputs(job: AnnotateJob) -> None:
 def _check_outputs(job: AnnotateJob) -> None:
     for kind, folder in _on_disk(job).items():
         if not (folder.scratch / _MARK).exists():
-            raise SinkError(f"does not see the folder of --{kind}, {folder}: {_SHARED}")
+            raise SinkError(f"does not see the folder of {arg(kind)}, {folder}: {_shared()}")
 
 
 def _on_disk(job: AnnotateJob) -> dict[str, LocalFolder]:
@@ -275,9 +286,12 @@ def _on_disk(job: AnnotateJob) -> dict[str, LocalFolder]:
 
 def _check_root(order: Order) -> None:
     if order.root.kind() != "folder":
-        raise SourceError(f"does not see the folder of images {order.root}: {_SHARED}")
+        raise SourceError(f"does not see the folder of images {order.root}: {_shared()}")
     if order.sample is not None and order.root.kind(order.sample) is None:
-        raise SourceError(f"sees another {order.root}, without {order.sample}: {_SHARED}")
+        raise SourceError(f"sees another {order.root}, without {order.sample}: {_shared()}")
 
 
-_SHARED = "with --engine ray it has to lie in a store, or on a disk that all nodes share, under the same path"
+def _shared() -> str:
+    return (
+        f"with {arg('engine', 'ray')} it has to lie in a store, or on a disk that all nodes share, under the same path"
+    )

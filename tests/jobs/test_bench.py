@@ -256,7 +256,7 @@ def test_the_device_that_was_asked_for_is_the_one_compared_with(monkeypatch: pyt
 
     monkeypatch.setattr(trial_module, "choose", fake_choose)
     monkeypatch.setattr(Detector, "load", lambda *_: detector())
-    one = configuration(device_id=1)
+    one = configuration(backend="cuda", device_id=1)
     check_early([one])
     with pytest.raises(UsageError):  # the fake model has no cfg to count operations in
         plan(replace(one, model=ModelChoice(name="nowhere")), IMAGE, NullProgress())

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal; the one door to rich. Results go to standard output, news to standard error."""
+"""Output in the terminal: results on standard output, progress on standard error. The only module that imports rich."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def print_path(path: Path) -> None:
 
 
 def _say(console: Console, message: str, style: str = "", label: str = "") -> None:
-    """Print a message as it is: no markup, no emoji codes, no escape sequences of its own."""
+    """Print a message literally: markup, emoji codes and escape sequences in it have no effect."""
     text = Text.assemble((label, style), " ") if label else Text(style=style)
     console.print(text + Text(_shown(console, message, lines=True)), soft_wrap=True)
 
@@ -52,7 +52,7 @@ class ConsoleProgress:
         self._task: TaskID | None = None
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
-        """Start a bar; a task of one step has none."""
+        """Start a bar, unless the task has one step."""
         if self._quiet or not self._console.is_terminal or total == 1:
             return
         self._bar = _bar(unit, self._console)
@@ -65,18 +65,18 @@ class ConsoleProgress:
             self._bar.advance(self._task, amount)
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
     def note(self, message: str) -> None:
-        """A line unless quiet."""
+        """Print a line unless quiet."""
         if not self._quiet:
             _say(self._console, message, "dim")
 
     def detail(self, message: str) -> None:
-        """A line if verbose."""
+        """Print a line if verbose."""
         if self._verbose:
             _say(self._console, message, "dim")
 
@@ -90,7 +90,7 @@ class ConsoleProgress:
 
 
 def _bar(unit: str, console: Console) -> Progress:
-    """A bar that counts in `unit` and goes away when it ends; imported now, as few runs draw one."""
+    """A bar that counts in `unit` and disappears at the end; its import waits until now, as few runs draw one."""
     from rich import progress as rich
     from rich.text import Text
 

@@ -20,12 +20,15 @@ __all__ = ["command", "print_result"]
 @click.command("image", short_help="Detect objects in images.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
-    "-o", "--out", type=OUT_EITHER, help="A file for one input; a folder for several, or where it ends in a slash."
+    "-o",
+    "--out",
+    type=OUT_EITHER,
+    help="A file for one input; a folder for several, or where the path ends in a slash.",
 )
 @click.option("--no-save", is_flag=True, help="Write no annotated copy.")
-@click.option("--show", is_flag=True, help="Show each picture in a window; q or Esc ends.")
-@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object an image; - is standard output.")
-@click.option("--crops", type=OUT_FOLDER, help="A folder for a picture of each detection.")
+@click.option("--show", is_flag=True, help="Show each image in a window; q or Esc ends.")
+@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object per image; - is standard output.")
+@click.option("--crops", type=OUT_FOLDER, help="A folder for a cut-out of each detection.")
 @max_pixels
 @drawing
 @detecting("image")
@@ -34,8 +37,8 @@ def command(settings: Settings, /, no_save: bool, **job: Any) -> int:
     """Detect objects in one or more images: files, patterns in quotes, @FILE for a list of paths, - for an image from
     standard input.
 
-    Prints a table and writes an annotated copy, <name>_detected, in the current folder (stdin_detected.jpg, or the
-    suffix that fits, for standard input).
+    Prints a table and writes an annotated copy, <name>_detected, into the current folder (for standard input:
+    stdin_detected with the suffix of its format).
 
     \b
     cvdetect image photo.jpg

@@ -1,4 +1,4 @@
-"""The group, its global options, and the one place where an error becomes a line and an exit code."""
+"""The command group with its global options, and the place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; an unknown one is answered with the nearest."""
+        """Find the command; for an unknown one, suggest the nearest."""
         near = None if args[0] in COMMANDS else closest(args[0], COMMANDS)
         if near:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
@@ -107,18 +107,20 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "CVDETECT", "help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="cvdetect")
-@click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell what really ran; errors come with a traceback.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only results, warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print details of the run, and a traceback with every error.")
 @click.option("--models", metavar="FILE", help="A models.yaml read on top of the shipped one.")
-@click.option("--cache-dir", metavar="DIR", envvar=["CVDETECT_CACHE_DIR", "CVDETECT_CACHE"], help="Where weights live.")
+@click.option(
+    "--cache-dir", metavar="DIR", envvar=["CVDETECT_CACHE_DIR", "CVDETECT_CACHE"], help="The folder for model files."
+)
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.pass_obj
 def cli(
     settings: Settings, quiet: bool, verbose: bool, models: str | None, cache_dir: str | None, offline: bool
 ) -> None:
-    """Find objects in images with OpenCV's DNN module.
+    """Detect objects in images with OpenCV's DNN module.
 
-    Every option can come from the environment too: CVDETECT_IMAGE_CONF=0.3 is --conf 0.3 of the command image.
+    Every option can also be set in the environment: CVDETECT_IMAGE_CONF=0.3 is --conf 0.3 of the command image.
     """
     settings.quiet, settings.verbose, settings.offline = quiet, verbose, offline
     if cache_dir and "://" in cache_dir:
@@ -140,7 +142,7 @@ def option(argument: str, value: object = None) -> str:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, so that what was written so far is finished."""
+    """SIGTERM, raised so that files are finished."""
 
 
 def run(args: list[str]) -> int:
@@ -152,22 +154,22 @@ def run(args: list[str]) -> int:
         with spelled_by(option):
             return _run(args, settings)
     except CvdetectError as error:
-        return _tell(settings, str(error), error.exit_code)
+        return _fail(settings, str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _tell(settings, "interrupted", 130, label="cvdetect")
+        return _fail(settings, "interrupted", 130, label="cvdetect")
     except _Terminated:
-        return _tell(settings, "terminated", 143, label="cvdetect")
-    except SystemExit as error:  # click and rich: the reader of our standard output has gone, e.g. head
+        return _fail(settings, "terminated", 143, label="cvdetect")
+    except SystemExit as error:  # by click and rich: the reader of standard output has gone, e.g. head
         return error.code if isinstance(error.code, int) else 1
     except MemoryError as error:
-        return _tell(settings, f"out of memory: {error}", 1)
+        return _fail(settings, f"out of memory: {error}", 1)
     except Exception as error:  # a traceback is for -v only
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or "standard output"
-            return _tell(settings, f"{where}: cannot be written: {error.strerror}", SinkError.exit_code)
+            return _fail(settings, f"{where}: cannot be written: {error.strerror}", SinkError.exit_code)
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename:
-            return _tell(settings, f"{os.fsdecode(error.filename)}: {error.strerror}", SourceError.exit_code)
-        return _tell(settings, f"{type(error).__name__}: {error} (an error in cvdetect: -v shows where)", 1)
+            return _fail(settings, f"{os.fsdecode(error.filename)}: {error.strerror}", SourceError.exit_code)
+        return _fail(settings, f"{type(error).__name__}: {error} (a defect in cvdetect; -v shows where)", 1)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -179,7 +181,7 @@ def _run(args: list[str], settings: Settings) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2: a command without arguments shows its help
             error.show()
             return error.exit_code
-        return _tell(settings, error.format_message() + _help_hint(error), error.exit_code)
+        return _fail(settings, error.format_message() + _help_hint(error), error.exit_code)
     return result if isinstance(result, int) else 0
 
 
@@ -188,12 +190,12 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _help_hint(error: click.ClickException) -> str:
-    """Where to read how a command is used, for one that was not used well."""
+    """Where to read about a command that was not used rightly."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f"\nTry '{context.command_path} --help' for help." if context else ""
 
 
-def _tell(settings: Settings, message: str, code: int, label: str = "error") -> int:
+def _fail(settings: Settings, message: str, code: int, label: str = "error") -> int:
     if settings.verbose and not isinstance(sys.exc_info()[1], click.ClickException):
         import traceback
 

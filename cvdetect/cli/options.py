@@ -1,4 +1,4 @@
-"""Option groups as decorators, each gathered into one frozen dataclass."""
+"""Groups of options as decorators; each group reaches the command as one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecti
 
 
 class _Output(click.Path):
-    """What is written; an empty text, as of a variable that is not set, would be the current folder."""
+    """A path to write to. An empty text, as from a shell variable that is not set, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The text as a path."""
@@ -31,87 +31,107 @@ class _Output(click.Path):
 
 
 class _OutputFile(_Output):
-    """A file to write; names of standard output, such as /dev/stdout, become "-"."""
+    """A file to write to; names of standard output, such as /dev/stdout, become "-"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return "-" if is_standard_output(value) else super().convert(value, param, ctx)
 
 
-# What an option names. Every output goes through `cvdetect.core.outputs`; it stays as it was typed, because a slash at
-# its end makes it a folder.
+# Types of options. Every output goes through `cvdetect.core.outputs`; it stays as it was typed, because a slash at the
+# end makes it a folder.
 PATH = click.Path(path_type=Path)
 OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), _Output(), _Output()
 Command = Callable[..., Any]
 
-# What `bench` takes more than once.
+# Options that `bench` takes more than once.
 _SIZE = partial(click.option, "--size", metavar="N|WxH", help="Network input size in pixels.  [default: the model's]")
 _BACKEND = partial(
     click.option,
     "--backend",
     show_default=True,
-    help="auto (CUDA where it really works, else CPU), or a name that doctor lists. No silent fall-back.",
+    help="auto (CUDA where it works, else the CPU), or a name that doctor lists. There is no silent fall-back.",
 )
 _PRECISION = partial(click.option, "--precision", type=click.Choice(["fp32", "fp16"]), show_default=True)
 
 _MODEL = [
-    click.option("--cfg", type=PATH, help="A Darknet cfg that no yaml names."),
+    click.option("--cfg", type=PATH, help="A Darknet cfg that is not in models.yaml."),
     click.option(
-        "--weights", type=PATH, help="Its weights; else those beside it (<stem>, _best, _last, _final, _<N>)."
+        "--weights", type=PATH, help="Its weights.  [default: the file beside it, <stem>, _best, _last, _final or _<N>]"
     ),
-    click.option("--graph", type=PATH, help="A TensorFlow frozen graph (.pb) that no yaml names."),
-    click.option("--config", type=PATH, help="Its OpenCV text graph (.pbtxt); else the one beside it."),
-    click.option("--onnx", type=PATH, help="An ONNX model that no yaml names."),
-    click.option("--tflite", type=PATH, help="A TensorFlow Lite model that no yaml names."),
-    click.option("--decoder", metavar="NAME", help="How the output of --onnx or --tflite is read.  [default: auto]"),
-    click.option("--prototxt", type=PATH, help="A Caffe model that no yaml names: its layers."),
-    click.option("--caffemodel", type=PATH, help="Its weights; else the file of the same name beside it."),
+    click.option("--graph", type=PATH, help="A frozen TensorFlow graph (.pb) that is not in models.yaml."),
+    click.option("--config", type=PATH, help="Its OpenCV text graph (.pbtxt).  [default: the file beside it]"),
+    click.option("--onnx", type=PATH, help="An ONNX model that is not in models.yaml."),
+    click.option("--tflite", type=PATH, help="A TensorFlow Lite model that is not in models.yaml."),
+    click.option(
+        "--decoder",
+        metavar="NAME",
+        help="The model family that reads the output of --onnx or --tflite.  [default: auto]",
+    ),
+    click.option("--prototxt", type=PATH, help="The layers of a Caffe model that is not in models.yaml."),
+    click.option("--caffemodel", type=PATH, help="Its weights.  [default: the file of the same name beside it]"),
     click.option(
         "--names",
         type=PATH,
-        help="Its class names: a list, a label map, a data.yaml or a Darknet .data file; else <stem>.names beside it.",
+        help="Its class names: a list, a label map, a data.yaml or a Darknet .data file.  [default: <stem>.names beside "
+        "it]",
     ),
-    click.option("--scale", metavar="X|1/X", help="Factor on pixel values, for such files.  [default: the family's]"),
-    click.option("--mean", metavar="A,B,C", help="Subtracted from pixel values, in the network's channel order."),
-    click.option("--std", metavar="A,B,C", help="Divides pixel values after --scale."),
+    click.option(
+        "--scale",
+        metavar="X|1/X",
+        help="Factor for pixel values, of a model given by its files.  [default: the family's]",
+    ),
+    click.option("--mean", metavar="A,B,C", help="Values to subtract from the pixels, in the network's channel order."),
+    click.option("--std", metavar="A,B,C", help="Values to divide the pixels by, after --scale."),
     click.option("--rgb/--bgr", default=None, help="Channel order of the network.  [default: the family's]"),
-    click.option("--pad-value", type=click.FloatRange(0, 255), help="Grey of letterbox padding.  [default: usual one]"),
+    click.option(
+        "--pad-value", type=click.FloatRange(0, 255), help="Grey value of letterbox padding.  [default: the family's]"
+    ),
     click.option(
         "--resize",
         type=click.Choice(["stretch", "letterbox", "tensorflow"]),
-        help="How images are brought to that size; tensorflow: as a graph of TensorFlow does, in its own size unless "
-        "--size gives one.  [default: the model's]",
+        help="How images are resized to the network input; tensorflow: as a TensorFlow graph does it, to its own size "
+        "unless --size gives one.  [default: the model's]",
     ),
 ]
 _DETECT = [
     click.option(
-        "--nms", type=float, help="IoU above which the weaker of two boxes goes.  [default: the model's, else 0.4]"
+        "--nms",
+        type=float,
+        help="IoU above which the weaker of two boxes is dropped.  [default: the model's, else 0.4]",
     ),
-    click.option("--agnostic-nms", is_flag=True, help="Suppress across classes, not per class."),
-    click.option("--tile", metavar="CxR|auto", help="Cut large images into overlapping tiles, and look at each."),
-    click.option("--classes", metavar="A,B,C", help="Only these classes, names or ids.  [default: all]"),
+    click.option(
+        "--agnostic-nms", is_flag=True, help="Class-agnostic non-maximum suppression: across classes, not per class."
+    ),
+    click.option("--tile", metavar="CxR|auto", help="Cut large images into overlapping tiles and detect in each."),
+    click.option("--classes", metavar="A,B,C", help="Only these classes, by name or id.  [default: all]"),
 ]
 _KEEP = [
     click.option(
         "--conf",
         metavar="X[,CLASS=X…]",
-        help="Score threshold (≥), 0 to 1, also by class: 0.5,person=0.3.  [default: the model's, else 0.5]",
+        help="Score threshold (≥), 0 to 1, also per class: 0.5,person=0.3.  [default: the model's, else 0.5]",
     ),
-    click.option("--multi-label", is_flag=True, help="Every class over the threshold, not only the best of a box."),
-    click.option("--max-det", type=int, default=300, show_default=True, help="At most N detections an image."),
-]
-_KEEP_FOR_SCORING = [  # what benchmarks keep
     click.option(
-        "--conf", metavar="X[,CLASS=X…]", help="Score threshold (≥), 0 to 1, also by class.  [default: 0.001]"
+        "--multi-label", is_flag=True, help="Report every class over the threshold, not only the best of a box."
+    ),
+    click.option("--max-det", type=int, default=300, show_default=True, help="At most N detections per image."),
+]
+_KEEP_FOR_SCORING = [  # as benchmarks count
+    click.option(
+        "--conf", metavar="X[,CLASS=X…]", help="Score threshold (≥), 0 to 1, also per class.  [default: 0.001]"
     ),
     click.option(
         "--multi-label/--no-multi-label",
         default=True,
-        help="Every class over the threshold, or only the best of a box.  [default: every, where the model allows it]",
+        help="Count every class over the threshold, or only the best of a box.  [default: every one, where the "
+        "model allows it]",
     ),
-    click.option("--max-det", type=int, default=100, show_default=True, help="At most N detections an image."),
+    click.option("--max-det", type=int, default=100, show_default=True, help="At most N detections per image."),
 ]
 _THREADS = click.option("--threads", type=int, help="Threads for the network.  [default: all cores]")
-_DEVICE = click.option("--device-id", type=int, metavar="N", help="Which GPU, with --backend cuda.  [default: 0]")
+_DEVICE = click.option(
+    "--device-id", type=int, metavar="N", help="The GPU's number, with --backend cuda.  [default: 0]"
+)
 _ONE = [_SIZE(), _BACKEND(default="auto"), _PRECISION(default="fp32"), _DEVICE, _THREADS]
 _SEVERAL = [
     _SIZE(multiple=True),
@@ -121,12 +141,16 @@ _SEVERAL = [
     _THREADS,
 ]
 _DRAW = [
-    click.option("--blur", metavar="A,B|all", help="Pixelate these classes in every picture written or shown."),
-    click.option("--line-width", type=click.IntRange(min=1), help="Of boxes, in pixels.  [default: by image size]"),
+    click.option("--blur", metavar="A,B|all", help="Pixelate these classes in every image that is written or shown."),
     click.option(
-        "--font-scale", type=click.FloatRange(min=0, min_open=True), help="Of labels.  [default: by image size]"
+        "--line-width", type=click.IntRange(min=1), help="Line width of boxes in pixels.  [default: by image size]"
     ),
-    click.option("--hide-scores", is_flag=True, help="Labels without scores."),
+    click.option(
+        "--font-scale",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Font scale of labels.  [default: by image size]",
+    ),
+    click.option("--hide-scores", is_flag=True, help="Draw labels without scores."),
 ]
 
 
@@ -136,9 +160,9 @@ def split(text: str | None) -> tuple[str, ...]:
 
 
 def detecting(name: str, scoring: bool = False) -> Callable[[Command], Command]:
-    """Add what every detecting command shares; the function gets `model`, `detect` and `run` dataclasses.
+    """Add the options of all detecting commands; the function gets the dataclasses `model`, `detect` and `run`.
 
-    `scoring`: with the defaults of benchmarks, which keep low scores too.
+    `scoring`: with the defaults of benchmarks, which count low scores too.
     """
 
     def decorate(function: Command) -> Command:
@@ -152,7 +176,7 @@ def detecting(name: str, scoring: bool = False) -> Callable[[Command], Command]:
 
 
 def comparing(name: str) -> Callable[[Command], Command]:
-    """As `detecting`, but models, sizes, backends and precisions may be given more than once.
+    """Like `detecting`, but models, sizes, backends and precisions may be given more than once.
 
     The function gets `models` (every model in every size), `detect`, and `runs` (every backend in every precision).
     """
@@ -170,11 +194,13 @@ def comparing(name: str) -> Callable[[Command], Command]:
 
 def _named(command: str, **more: Any) -> Any:
     envvar = [f"CVDETECT_{command.upper()}_MODEL", "CVDETECT_MODEL"]
-    return click.option("-m", "--model", envvar=envvar, help="A name of models.yaml (cvdetect models list).", **more)
+    return click.option(
+        "-m", "--model", envvar=envvar, help="A model of models.yaml, by name (see: cvdetect models list).", **more
+    )
 
 
 def drawing(function: Command) -> Command:
-    """Add how pictures look; the function gets `style` and `blur`."""
+    """Add how detections are drawn; the function gets `style` and `blur`."""
 
     def call(**given: Any) -> Any:
         from cvdetect.sinks.draw import DrawStyle
@@ -186,9 +212,14 @@ def drawing(function: Command) -> Command:
 
 
 def max_pixels(function: Command) -> Command:
-    """Add how large a picture may be; the function gets `max_pixels`."""
+    """Add the size limit of images; the function gets `max_pixels`."""
     option = click.option(
-        "--max-pixels", type=int, default=200_000_000, show_default=True, metavar="N", help="Larger images fail."
+        "--max-pixels",
+        type=int,
+        default=200_000_000,
+        show_default=True,
+        metavar="N",
+        help="Images with more pixels fail.",
     )
     return option(function)
 
@@ -201,7 +232,7 @@ def _with_options(options: list[Any], call: Command, function: Command) -> Comma
 
 
 _FILES = "cfg weights graph config onnx tflite decoder prototxt caffemodel names".split()
-# What acts on models that no yaml names, and nothing of it.
+# Options that act on models given by their files, and their values where none is given.
 _OF_FILES = [*_FILES, "scale", "mean", "std", "rgb", "pad_value"]
 _NO_FILES: dict[str, Any] = dict.fromkeys(_OF_FILES)
 
@@ -229,7 +260,7 @@ def _model(given: dict[str, Any]) -> ModelChoice:
 
 
 def _models(given: dict[str, Any]) -> tuple[ModelChoice, ...]:
-    """The models that were named, and the one whose files were given, each in every size."""
+    """The models that are named, and the one given by its files, each in every size."""
     names, sizes = given.pop("model"), given.pop("size") or (None,)
     own = _model(given | {"model": None, "size": None})
     without_files = replace(own, **_NO_FILES)
@@ -268,7 +299,7 @@ def _runs(given: dict[str, Any]) -> tuple[RunOptions, ...]:
     """Every backend in every precision; the device is for those that have one."""
     backends, precisions = given.pop("backend"), given.pop("precision")
     device, threads = given.pop("device_id"), given.pop("threads")
-    with_device = [b for b in backends if b == "cuda"] or backends  # where none has one, that is told
+    with_device = [b for b in backends if b == "cuda"] or backends  # where none has one, that is an error
     return tuple(
         RunOptions(backend=b, precision=p, device_id=device if b in with_device else None, threads=threads)
         for b, p in product(backends, precisions)

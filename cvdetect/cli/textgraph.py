@@ -16,7 +16,7 @@ from cvdetect.core.printable import printable
 __all__ = ["command"]
 
 _BOX_SCALES = 4
-_SOURCES = "Only for a graph that does not say it itself."
+_MISSING = "Only for a graph that does not state it."
 
 
 @click.command("textgraph", short_help="Make OpenCV's text graph of a TensorFlow detection graph.")
@@ -25,25 +25,27 @@ _SOURCES = "Only for a graph that does not say it itself."
     "-o",
     "--out",
     type=OUT_FILE,
-    help="The file to write; - is standard output.  [default: the graph's name with .pbtxt, here]",
+    help="The file to write; - is standard output.  [default: the graph's name with .pbtxt, in this folder]",
 )
-@click.option("--pipeline", type=PATH, help="The pipeline.config that came with the graph; checked against it.")
-@click.option("--num-classes", type=click.IntRange(min=1), help=f"Classes, background not counted. {_SOURCES}")
+@click.option("--pipeline", type=PATH, help="The pipeline.config that came with the graph; it is checked against it.")
+@click.option("--num-classes", type=click.IntRange(min=1), help=f"Number of classes without the background. {_MISSING}")
 @click.option("--input-size", metavar="N|WxH", help="Input size in pixels. Faster and Mask R-CNN take any.")
 @click.option(
     "--anchor-scales",
     metavar="A,B,…",
-    help="SSD: one for each layer, as a share of the input; Faster and Mask R-CNN: of 256 pixels.",
+    help="SSD: one per layer, as a fraction of the input size; Faster and Mask R-CNN: factors of 256 pixels.",
 )
-@click.option("--aspect-ratios", metavar="A,B,…", help="Of anchors, width / height.")
+@click.option("--aspect-ratios", metavar="A,B,…", help="Aspect ratios of anchors, width / height.")
 @click.option("--anchor-stride", type=click.IntRange(min=1), help="Pixels between anchors of a Faster or Mask R-CNN.")
 @click.option("--box-scales", metavar="Y,X,H,W", help="The box coder's scales, e.g. 10,10,5,5.")
 @click.option(
     "--score-converter",
     type=click.Choice(["SIGMOID", "SOFTMAX", "IDENTITY"], case_sensitive=False),
-    help="What makes scores of the class predictor's output.",
+    help="The function that turns the class predictor's output into scores.",
 )
-@click.option("--iou-threshold", type=click.FloatRange(0, 1), help="Of the graph's own suppression.")
+@click.option(
+    "--iou-threshold", type=click.FloatRange(0, 1), help="IoU threshold of the graph's own non-maximum suppression."
+)
 @click.pass_obj
 def command(
     settings: Settings,
@@ -60,11 +62,11 @@ def command(
     score_converter: str | None,
     iou_threshold: float | None,
 ) -> int:
-    """Make the text graph (.pbtxt) by which OpenCV runs a frozen graph of TensorFlow 1's Object Detection API.
+    """Make the text graph (.pbtxt) that OpenCV needs to run a frozen graph of TensorFlow 1's Object Detection API.
 
-    SSD, SSDLite, PPN, FPN, Faster R-CNN and Mask R-CNN; TensorFlow is not needed. Nearly always the graph says all;
-    what it does not say is asked for. Not R-FCN (OpenCV runs Caffe's, not TensorFlow's), EfficientDet (its own text
-    graph is needed) and TensorFlow 2 graphs.
+    Works for SSD, SSDLite, PPN, FPN, Faster R-CNN and Mask R-CNN; TensorFlow is not needed. The graph nearly always
+    states everything; options supply the rest. Does not work for R-FCN (OpenCV runs Caffe's, not TensorFlow's),
+    EfficientDet (needs a text graph of its own) and TensorFlow 2 graphs.
 
     \b
     cvdetect textgraph frozen_inference_graph.pb -o graph.pbtxt

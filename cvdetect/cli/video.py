@@ -25,25 +25,25 @@ __all__ = ["command", "print_report"]
     type=OUT_EITHER,
     help="The annotated video (.mp4 .mkv .mov .webm .avi .ts), or a folder for it.  [default: NAME_detected.mp4]",
 )
-@click.option("--codec", metavar="FOURCC", help="E.g. XVID, MJPG, H264, VP90.  [default: the container's usual]")
-@click.option("--container", metavar="NAME", help="The container where --out has no suffix; mkv or ts for a pipe.")
+@click.option("--codec", metavar="FOURCC", help="E.g. XVID, MJPG, H264, VP90.  [default: the container's]")
+@click.option("--container", metavar="NAME", help="The container, where --out has no suffix; mkv or ts for a pipe.")
 @click.option(
-    "--every", type=int, default=1, show_default=True, help="Look at each Nth frame; hold the result between."
+    "--every", type=int, default=1, show_default=True, help="Detect in every Nth frame; keep the result in between."
 )
-@click.option("--start", metavar="T", help="Where to start: seconds or mm:ss.")
-@click.option("--end", metavar="T", help="Where to end: seconds or mm:ss.")
-@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object a frame; - is standard output.")
+@click.option("--start", metavar="T", help="Start time: seconds or mm:ss.")
+@click.option("--end", metavar="T", help="End time: seconds or mm:ss.")
+@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object per frame; - is standard output.")
 @click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends, space pauses.")
-@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@click.option("--no-audio", is_flag=True, help="Leave out the sound.")
 @click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")
-@click.option("--batch", type=int, default=1, show_default=True, help="Frames that go through the network at once.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Frames in one pass through the network.")
 @drawing
 @detecting("video")
 @click.pass_obj
 def command(settings: Settings, /, input_: str, no_audio: bool, start: str | None, end: str | None, **job: Any) -> int:
     """Detect objects in a video file or stream and write an annotated video, with its sound.
 
-    INPUT is a file, an address, - (standard input) or a pipe, or a pattern of numbered images (frame%05d.jpg,
+    INPUT is a file, an address, a pipe, - for standard input, or a pattern of numbered images (frame%05d.jpg,
     'frames/*.jpg').
 
     \b

@@ -15,10 +15,10 @@ __all__ = ["command"]
 
 @click.command("webcam", short_help="Detect live from a camera or stream.")
 @click.option("--device", type=int, metavar="N", help="The camera's number.  [default: 0]")
-@click.option("--url", metavar="URL", help="A stream (rtsp, http, …), or a video file, played in real time.")
+@click.option("--url", metavar="URL", help="A stream (rtsp, http, …), or a video file that is played in real time.")
 @click.option("--out", type=OUT_FILE, help="Write an annotated video; the suffix chooses the container.")
-@click.option("--container", metavar="NAME", help="The container where --out has no suffix; mkv or ts for a pipe.")
-@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object a frame; - is standard output.")
+@click.option("--container", metavar="NAME", help="The container, where --out has no suffix; mkv or ts for a pipe.")
+@click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object per frame; - is standard output.")
 @click.option("--no-window", is_flag=True, help="Open no window.")
 @click.option("--serve", metavar="HOST:PORT", help="Serve a page with the live picture, e.g. 127.0.0.1:8080.")
 @click.option("--max-frames", type=int, metavar="N", help="End after N frames.")

@@ -72,8 +72,8 @@ _MODEL = [
     click.option(
         "--names",
         type=PATH,
-        help="Its class names: a list, a label map, a data.yaml or a Darknet .data file.  [default: <stem>.names beside "
-        "it]",
+        help="Its class names: a list, a label map, a data.yaml or a Darknet .data file.  [default: <stem>.names "
+        "beside it]",
     ),
     click.option(
         "--scale",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,8 +116,7 @@ class DetectOptions:
         _ = self.thresholds
         if self.nms is not None:
             check_share(self.nms, "nms")
-        if self.max_det < 1:
-            raise UsageError(f"{arg('max_det')} {self.max_det}: at least 1 is needed")
+        check_least(self.max_det, 1, "max_det")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +139,8 @@ class RunOptions:
     winograd: bool = True
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{arg('threads')} {self.threads}: at least 1 is needed")
+        if self.threads is not None:
+            check_least(self.threads, 1, "threads")
         if self.device_id is not None and self.device_id < 0:
             raise UsageError(f"{arg('device_id')} {self.device_id}: devices are counted from 0")
         if self.device_id is not None and self.backend != "cuda":
@@ -152,6 +152,12 @@ class RunOptions:
 def usable_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_least(value: float, least: float, argument: str) -> None:
+    """Raise UsageError unless `value` is a finite number and at least `least`."""
+    if not least <= value < math.inf:
+        raise UsageError(f"{arg(argument)} {value:g}: at least {least:g} is needed")
 
 
 def check_share(value: float, argument: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,11 @@ from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
+from cvdetect.jobs.detecting import DetectReport, json_sinks
 from cvdetect.models.load import model_inputs
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.images import Crops, ImageFiles, check_suffix, output_names
-from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
 from cvdetect.sources import Failed
@@ -92,24 +93,11 @@ class ImageJob:
     on_result: Callable[[ImageResult], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReport:
-    """How a run went.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReport(DetectReport):
+    """How a run went, and label → detections in all images, most first."""
 
-    Attributes:
-        summary: how many images were done, and which failed.
-        ran: what ran the network; empty where there was no image to run it on.
-        objects: label → detections in all images.
-    """
-
-    summary: Summary
-    ran: str = ""
     objects: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all were done, 1 some, 4 none, 130 or 143 interrupted."""
-        return self.summary.exit_code
 
 
 def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> ImageReport:
@@ -127,18 +115,20 @@ def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: 
     paths = _output_paths(job, names, piped)
     guard = _check_outputs(job, names, paths)
     if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
-        return ImageReport(_report_failures(names, progress))
+        return ImageReport(summary=_report_failures(names, progress))
     detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
     results = _Results(job, detector.labels, paths)
     sinks = [*_sinks(job, detector, paths, piped, guard), results]
     progress.begin("detecting", len(names), "images")
+    begin = time.perf_counter()
     try:
         summary = run(read_images(names, piped, job.max_pixels), detectors, sinks, progress, controls=controls)
     finally:
         progress.end()
-    return ImageReport(summary, str(detector.ran), results.objects)
+    seconds, objects = time.perf_counter() - begin, dict(results.objects.most_common())
+    return ImageReport(summary=summary, ran=str(detector.ran), seconds=seconds, objects=objects)
 
 
 def _report_failures(names: Sequence[str], progress: Progress) -> Summary:
@@ -174,7 +164,7 @@ def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Pa
 
 
 def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path]) -> Guard:
-    """Check all outputs before any work → what knows the inputs, for the crops' names."""
+    """Check all outputs before any work → the guard, for the names of crops."""
     guard = Guard(_inputs(job, names))
     outputs = [Output("out", path) for path in paths.values()] if job.save else []
     if job.save and job.out is not None and _into_folder(job):
@@ -195,9 +185,7 @@ def _inputs(job: ImageJob, names: Sequence[str]) -> Iterator[str | Path]:
 
 def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: Piped, guard: Guard) -> list[Sink]:
     renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
-    sinks: list[Sink] = []
-    if job.json is not None:
-        sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+    sinks = json_sinks(job.json, detector)
     if job.save:
         sinks.append(ImageFiles(paths, renderer))
     if job.crops is not None:

@@ -17,17 +17,18 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output, detected_name
+from cvdetect.core.printable import counted
 from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.redact import stem_of_address
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
-from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
+from cvdetect.inference.pipeline import PipelineOptions, run
+from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
 from cvdetect.models.load import model_inputs
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
 from cvdetect.sources.video import VideoSource, every, files_of, open_video, usual_stem, with_end
@@ -42,17 +43,17 @@ class VideoJob:
     Attributes:
         input: a file or a stream's address.
         out: the annotated video; its suffix chooses the container. A folder (the text ends with a slash, or there is
-            one) gets it under its usual name: ``<stem>_detected.mp4`` (``.avi`` without PyAV), which is also written
-            into the current folder without out, json and show. "-" is standard output.
-        codec: a FOURCC; None for the container's usual.
+            one) gets it as ``<stem>_detected.mp4`` (``.avi`` without PyAV). Without out, json and show it is written
+            into the current folder under this name. "-" is standard output.
+        codec: a FOURCC; None for the container's default.
         container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
-        every: look at each nth frame, and draw its detections on those between.
+        every: detect in every nth frame, and draw its detections on those in between.
         start, end: seconds of the input; None for all.
         json: a file for JSON Lines, "-" for standard output.
         show: show each frame in a window.
         audio: copy the sound.
         track: give objects numbers that stay with them from frame to frame.
-        batch: frames that go through the network at once.
+        batch: frames in one pass through the network.
         blur: classes (names or ids, or "all") to pixelate in every frame that is written or shown.
     """
 
@@ -75,36 +76,20 @@ class VideoJob:
     style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
 
 
-@dataclass(frozen=True, slots=True)
-class VideoReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoReport(DetectReport):
     """How a run went.
 
     Attributes:
-        summary: frames written, in how many of them the network looked for objects, and what failed.
         out: the annotated video, None where none was written.
-        seconds: wall time from the first frame to the finished file, without loading and warming up.
-        ran: what ran the network.
         objects: label → detections in all frames that the network looked at, most first.
         tracked: label → how many distinct objects were numbered, each under its most frequent label; None without
             `track`.
     """
 
-    summary: Summary
     out: Path | None
-    seconds: float
-    ran: str
     objects: Mapping[str, int] = field(default_factory=dict)
     tracked: Mapping[str, int] | None = None
-
-    @property
-    def fps(self) -> float:
-        """Frames a second, end to end."""
-        return self.summary.done / self.seconds if self.seconds else 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0 all was done, 1 the video is cut short, 4 nothing could be read, 130 or 143 interrupted."""
-        return self.summary.exit_code
 
 
 def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> VideoReport:
@@ -123,9 +108,11 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         for line in source.remarks:
             progress.note(line)
         controls = controls or Controls()
-        detectors = load_detectors(job.model, _detect_options(job, controls), job.run, progress)
+        detect = tracking_options(job.track, job.model, job.detect, controls)
+        detectors = load_detectors(job.model, detect, job.run, progress)
         detector = detectors[0]
-        progress.detail(f"{detector.name} runs on {detector.ran}; {len(detectors)} networks side by side")
+        networks = counted(len(detectors), "network")
+        progress.detail(f"{detector.name} runs on {detector.ran}; {networks} side by side")
         counts = _Counts(detector.labels)
         sinks = [*_sinks(job, out, detector, source, progress, controls), counts]
         warm_up(detectors, source.info.wh, progress, job.batch)
@@ -133,26 +120,26 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         begin = time.perf_counter()
         try:
             frames = with_end(every(source, job.every), source, job.input)
-            flow, filters = PipelineOptions(batch=job.batch), _filters(job, source, controls)
+            flow = PipelineOptions(batch=job.batch)
+            filters = tracking_filters(job.track, float(source.info.rate) / job.every, controls)
             summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
         finally:
             progress.end()
         seconds = time.perf_counter() - begin
     tracked = counts.tracked() if job.track else None
-    return VideoReport(summary, out, seconds, str(detector.ran), dict(counts.objects.most_common()), tracked)
+    objects = dict(counts.objects.most_common())
+    return VideoReport(
+        summary=summary, ran=str(detector.ran), seconds=seconds, out=out, objects=objects, tracked=tracked
+    )
 
 
 def _check(job: VideoJob) -> Path | None:
     """All that can be checked before the video is opened or a model is pulled → where the annotated video goes."""
-    for option, value, least in (("every", job.every, 1), ("batch", job.batch, 1), ("start", job.start, 0)):
-        if not least <= value < math.inf:
-            raise UsageError(f"{arg(option)} {value:g}: at least {least} is needed")
+    for argument, value, least in (("every", job.every, 1), ("batch", job.batch, 1), ("start", job.start, 0)):
+        check_least(value, least, argument)
     if job.end is not None and not job.start < job.end < math.inf:
         raise UsageError(f"{arg('end')} {job.end:g}: it must lie after {arg('start')} {job.start:g}")
-    if job.track:
-        from cvdetect.inference import tracking
-
-        tracking.need()
+    check_tracking(job.track)
     out = _output(job)
     if out is not None:
         choose_codec(out, job.codec, job.container)
@@ -168,13 +155,13 @@ def _check(job: VideoJob) -> Path | None:
 def _output(job: VideoJob) -> Path | None:
     """Where the annotated video goes; None: there is none."""
     if job.out is not None and names_a_folder(job.out):
-        return Path(job.out) / _usual_name(job)
+        return Path(job.out) / _default_name(job)
     if job.out is not None:
         return Path(job.out)
-    return None if job.json or job.show else Path(_usual_name(job))
+    return None if job.json or job.show else Path(_default_name(job))
 
 
-def _usual_name(job: VideoJob) -> str:
+def _default_name(job: VideoJob) -> str:
     name = job.input
     stem = stem_of_address(name) if "://" in name and not os.path.lexists(name) else usual_stem(name)
     container = job.container or ("mp4" if media.available() else "avi")
@@ -185,9 +172,7 @@ def _sinks(
     job: VideoJob, out: Path | None, detector: Detector, source: VideoSource, progress: Progress, controls: Controls
 ) -> list[Sink]:
     renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
-    sinks: list[Sink] = []
-    if job.json is not None:
-        sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+    sinks = json_sinks(job.json, detector)
     if out is not None:
         sinks.append(_video_file(job, out, renderer, source, progress))
     if job.show:
@@ -219,24 +204,8 @@ def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSourc
     )
 
 
-def _detect_options(job: VideoJob, controls: Controls) -> DetectOptions:
-    if not job.track:
-        return job.detect
-    from cvdetect.inference.tracking import with_faint
-
-    return with_faint(job.model, job.detect, controls)
-
-
-def _filters(job: VideoJob, source: VideoSource, controls: Controls) -> list[Filter]:
-    if not job.track:
-        return []
-    from cvdetect.inference.tracking import Tracker
-
-    return [Tracker(float(source.info.rate) / job.every, controls)]
-
-
 def _expected(job: VideoJob, source: VideoSource) -> int | None:
-    """How many frames are to come, None where that is not known."""
+    """How many frames will come, None where that is not known."""
     info = source.info
     if info.frames is None:
         return None
@@ -245,7 +214,7 @@ def _expected(job: VideoJob, source: VideoSource) -> int | None:
 
 
 class _Counts(PlainSink):
-    """A sink that counts detections by label, and the labels of each number, in the frames that were looked at."""
+    """Counts detections by label, and the labels of each number, in the frames that the network looked at."""
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
@@ -263,5 +232,5 @@ class _Counts(PlainSink):
                 self._numbered[number][label] += 1
 
     def tracked(self) -> Counter[str]:
-        """Label → how many numbers bore it most often."""
+        """Label → how many numbers had it most often."""
         return Counter(labels.most_common(1)[0][0] for labels in self._numbered.values())

@@ -13,20 +13,20 @@ from typing import Any
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
-from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.redact import redact_name
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
-from cvdetect.inference.pipeline import Filter, PipelineOptions, Summary, run
+from cvdetect.inference.pipeline import PipelineOptions, Summary, run
+from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
 from cvdetect.media.inputs import is_pipe
 from cvdetect.models.load import model_inputs
 from cvdetect.models.resolve import resolve
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sinks.json_lines import JsonLines
 from cvdetect.sinks.live import LatestFrame, LiveStats, live_video
 from cvdetect.sinks.page import Address, Page, check_port, need_server, parse_address
 from cvdetect.sinks.render import Renderer, blurred_classes
@@ -86,31 +86,11 @@ class WebcamJob:
         return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class WebcamReport:
-    """How a run went.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebcamReport(DetectReport):
+    """How a run went, and how many frames came while the network was busy with an earlier one."""
 
-    Attributes:
-        summary: frames done, and whether the stream broke.
-        seconds: wall time from the first frame to the last.
-        dropped: frames that came while the network was busy with an earlier one.
-        ran: what ran the network.
-    """
-
-    summary: Summary
-    seconds: float
     dropped: int
-    ran: str
-
-    @property
-    def fps(self) -> float:
-        """Frames a second, end to end."""
-        return self.summary.done / self.seconds if self.seconds else 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0 all was done, 1 the stream broke, 4 nothing could be read, 130 or 143 interrupted."""
-        return self.summary.exit_code
 
 
 def detect_webcam(
@@ -133,7 +113,7 @@ def detect_webcam(
     with _camera(job, controls, progress) as camera:
         for remark in camera.info.remarks:
             progress.warn(f"{job.name}: {remark}")
-        detect = slider.detect if has_window else _without_slider(job, controls)
+        detect = slider.detect if has_window else tracking_options(job.track, job.model, job.detect, controls)
         detector = Detector.load(job.model, detect, job.run, progress)
         progress.detail(f"{detector.name} runs on {detector.ran}")
         live = _LiveRun(job, camera, detector, controls, progress)
@@ -141,7 +121,8 @@ def detect_webcam(
         sinks = live.sinks(address)
         begin = time.perf_counter()
         summary = live.run_with_window(sinks, slider) if has_window else live.run(sinks)
-        return WebcamReport(summary, time.perf_counter() - begin, camera.dropped, str(detector.ran))
+        seconds = time.perf_counter() - begin
+        return WebcamReport(summary=summary, ran=str(detector.ran), seconds=seconds, dropped=camera.dropped)
 
 
 def _check(job: WebcamJob) -> Address | None:
@@ -149,16 +130,13 @@ def _check(job: WebcamJob) -> Address | None:
     if job.device is not None and job.url is not None:
         raise UsageError(f"{arg('device')} and {arg('url')}: give one of them")
     limits = (("max_frames", job.max_frames, 1), ("reconnect", job.reconnect, 0), ("device", job.device, 0))
-    for option, value, least in limits:
-        if value is not None and value < least:
-            raise UsageError(f"{arg(option)} {value}: at least {least} is needed")
-    for option, seconds in (("duration", job.duration), ("timeout", job.timeout)):
+    for argument, value, least in limits:
+        if value is not None:
+            check_least(value, least, argument)
+    for argument, seconds in (("duration", job.duration), ("timeout", job.timeout)):
         if seconds is not None and not 0 < seconds < float("inf"):
-            raise UsageError(f"{arg(option)} {seconds:g}: a positive number of seconds is needed")
-    if job.track:
-        from cvdetect.inference import tracking
-
-        tracking.need()
+            raise UsageError(f"{arg(argument)} {seconds:g}: a positive number of seconds is needed")
+    check_tracking(job.track)
     address = _page_address(job)
     _check_outputs(job)
     return address
@@ -224,15 +202,6 @@ def _slider(job: WebcamJob) -> _Slider:
     return _Slider(conf, lowest, replace(job.detect, conf=Conf(lowest)))
 
 
-def _without_slider(job: WebcamJob, controls: Controls) -> DetectOptions:
-    """The detector's options where there is no window; a tracker also uses weaker detections than are shown."""
-    if not job.track:
-        return job.detect
-    from cvdetect.inference.tracking import with_faint
-
-    return with_faint(job.model, job.detect, controls)
-
-
 def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
     opener = device_opener(job.device or 0) if job.url is None else url_opener(job.url, job.timeout)
     return Camera(
@@ -270,9 +239,7 @@ class _LiveRun:
     def sinks(self, address: Address | None) -> list[Sink]:
         """All but the window."""
         job, detector = self._job, self._detector
-        sinks: list[Sink] = [self._stats]
-        if job.json is not None:
-            sinks.append(JsonLines(job.json, detector.name, detector.ran.as_json(), detector.labels))
+        sinks: list[Sink] = [self._stats, *json_sinks(job.json, detector)]
         if job.out is not None:
             info, path = self._camera.info, Path(job.out)
             sinks.append(live_video(path, self._renderer(), info.rate, self._progress, job.container, info.look))
@@ -290,7 +257,7 @@ class _LiveRun:
                 list(sinks),
                 self._progress,
                 flow=PipelineOptions(live=True),
-                filters=self._filters(),
+                filters=tracking_filters(self._job.track, float(self._camera.info.rate), self._controls),
                 controls=self._controls,
             )
         finally:
@@ -312,13 +279,6 @@ class _LiveRun:
         summary = running.result()
         summary.interrupted = interrupted.exit_code
         return summary
-
-    def _filters(self) -> list[Filter]:
-        if not self._job.track:
-            return []
-        from cvdetect.inference.tracking import Tracker
-
-        return [Tracker(float(self._camera.info.rate), self._controls)]
 
     def _renderer(self) -> Renderer:
         """One for each thread that draws."""

@@ -18,7 +18,7 @@ import pytest
 
 from cvdetect import media
 from cvdetect.core.cv import cv2
-from cvdetect.media import pipe
+from cvdetect.media import inputs
 from tests.conftest import ROOT, Cli
 
 av = pytest.importorskip("av")
@@ -114,7 +114,7 @@ def test_a_named_pipe_is_waited_for(cli: Cli, fast: list[str], monkeypatch: pyte
     done = cli("video", "pipe.ts", *fast, "--out", "out.mp4")
     assert done.code == 0, done
     assert count("out.mp4") == 120
-    monkeypatch.setattr(pipe, "_WRITER_S", 0.2)
+    monkeypatch.setattr(inputs, "_WRITER_S", 0.2)
     done = cli("video", "pipe.ts", *fast, "--out", "none.mp4")
     assert done.code == 4 and "nothing was written for 0.2 s" in done.err and not Path("none.mp4").exists()
 

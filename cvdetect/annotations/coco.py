@@ -1,10 +1,10 @@
-"""COCO JSON: ``instances.json`` (images, annotations, categories) and ``results.json`` (the list of detections).
+"""COCO JSON: ``instances.json`` (images, annotations, categories) and ``results.json`` (a list of detections).
 
 Format: https://cocodataset.org/#format-data and #format-results. ``bbox`` is x, y, width, height in pixels from 0, with
 two decimals; ``area`` is the box's. Detections with masks have a ``segmentation`` and the mask's area: in the results
-compressed RLE, in the instances polygons along the pixels' edges, or RLE where polygons cannot say it (holes). In the
-instances every annotation has a ``segmentation``, because importers refuse one without; where there is no mask it is an
-empty list, as the box's polygon would be taken for a mask.
+compressed RLE, in the instances polygons along the pixels' edges, or RLE for masks with holes, which polygons cannot
+express. In the instances every annotation has a ``segmentation``, because importers refuse one without; where there is
+no mask it is an empty list, as the box's polygon would be taken for a mask.
 """
 
 from __future__ import annotations
@@ -18,20 +18,39 @@ from typing import IO, Any
 
 import numpy as np
 
-from cvdetect.annotations.parsing import Box, GroundTruthObject, Notes, Wh, finite, read_json, truth_image, whole, wrong
-from cvdetect.annotations.types import Classes, ExportInfo, GroundTruth, ImageRecord, Records, Results, spool
+from cvdetect.annotations.parsing import (
+    Box,
+    GroundTruthObject,
+    Notes,
+    Wh,
+    as_float,
+    as_int,
+    format_error,
+    read_json,
+    truth_image,
+)
+from cvdetect.annotations.types import (
+    AnnotationFormat,
+    ExportInfo,
+    GroundTruth,
+    GroundTruthReader,
+    ImageRecord,
+    Match,
+    Records,
+    Results,
+)
+from cvdetect.annotations.writing import Classes, spool
 from cvdetect.core.boxes import xyxy_to_xywh
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.masks import Region, encode_rle, regions
 from cvdetect.core.record import as_line
 
-__all__ = ["image_ids", "polygons", "read_coco", "read_results", "write_coco"]
-
+__all__ = ["COCO", "image_ids", "polygons", "read_coco", "read_results", "write_coco"]
 
 _LARGEST_ID = 2**63 - 1  # what other tools' integers hold
 
 
-def write_coco(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
+def write_coco(out: Path, records: Records, labels: LabelSet, info: ExportInfo) -> None:
     """Write ``instances.json`` and ``results.json`` into `out`, in one pass over the records.
 
     Raises:
@@ -39,11 +58,11 @@ def write_coco(out: Path, records: Records, labels: LabelSet, facts: ExportInfo)
     """
     classes = Classes(labels)
     with (
-        facts.file(out / "instances.json") as instances,
-        facts.file(out / "results.json") as results,
+        info.file(out / "instances.json") as instances,
+        info.file(out / "results.json") as results,
         spool(out) as annotations,
     ):
-        instances.write('{"info":' + as_line({"description": f"Detections of {facts.model}"}) + ',"licenses":[],\n')
+        instances.write('{"info":' + as_line({"description": f"Detections of {info.model}"}) + ',"licenses":[],\n')
         images = _List(instances, '"images":[')
         annotated = _List(annotations, '"annotations":[')
         detected = _List(results, "[")
@@ -115,9 +134,6 @@ def _annotation(number: int, result: dict[str, Any], mask: Region | None) -> dic
     return {"id": number, **result, "segmentation": [], "area": area, "iscrowd": 0}
 
 
-# COCO's JSON files: ground truth (images, annotations, categories) and results (a list of detections).
-
-
 def read_coco(path: Path) -> GroundTruth:
     """Ground truth from a COCO annotation file; ``bbox`` (x, y, width, height) becomes edges.
 
@@ -128,35 +144,37 @@ def read_coco(path: Path) -> GroundTruth:
     labels = _categories(path, categories)
     sizes = _images(path, images)
     index = {category_id: i for i, category_id in enumerate(labels)}
-    things: dict[int, list[GroundTruthObject]] = {image_id: [] for image_id in sizes}
+    objects: dict[int, list[GroundTruthObject]] = {image_id: [] for image_id in sizes}
     notes = Notes()
     for i, entry in enumerate(annotations):
         where = _where("annotation", i, entry)
-        image_id = _known(path, where, entry, "image_id", things, "images")
+        image_id = _known(path, where, entry, "image_id", objects, "images")
         category_id = _known(path, where, entry, "category_id", index, "categories")
-        thing = _thing(path, where, entry, index[category_id])
-        if not notes.left_out(thing.box, f"{path}: {where}"):
-            things[image_id].append(thing)
+        one = _object(path, where, entry, index[category_id])
+        if not notes.skips(one.box, f"{path}: {where}"):
+            objects[image_id].append(one)
     return GroundTruth(
         tuple(labels.values()),
         tuple(labels),
-        tuple(truth_image(name, wh, things[i], i) for i, (name, wh) in sizes.items()),
-        notes.told(),
+        tuple(truth_image(name, wh, objects[i], i) for i, (name, wh) in sizes.items()),
+        notes.messages(),
     )
 
 
 def _parts(path: Path, data: Any) -> tuple[list[Any], list[Any], list[Any]]:
     if isinstance(data, list):
-        raise wrong(path, "", "is a list, as COCO results are; ground truth is an object with images and annotations")
+        raise format_error(
+            path, "", "is a list, as COCO results are; ground truth is an object with images and annotations"
+        )
     if not isinstance(data, dict):
-        raise wrong(path, "", "is not a COCO annotation file: expected an object with images and annotations")
+        raise format_error(path, "", "is not a COCO annotation file: expected an object with images and annotations")
     parts = [data.get(key) for key in ("images", "annotations", "categories")]
     for key, part in zip(("images", "annotations", "categories"), parts, strict=True):
         if not isinstance(part, list):
-            raise wrong(path, "", f"is not a COCO annotation file: it has no list {key!r}")
+            raise format_error(path, "", f"is not a COCO annotation file: it has no list {key!r}")
         for i, entry in enumerate(part):
             if not isinstance(entry, dict):
-                raise wrong(path, f"{key}[{i}]", "is not an object")
+                raise format_error(path, f"{key}[{i}]", "is not an object")
     return parts[0] or [], parts[1] or [], parts[2] or []
 
 
@@ -167,7 +185,7 @@ def _categories(path: Path, entries: Sequence[dict[str, Any]]) -> dict[int, str]
         category_id = _own_id(path, f"categories[{i}]", entry, labels)
         name = entry.get("name")
         if not isinstance(name, str):
-            raise wrong(path, f"categories[{i}]", f"name is no text: {name!r}")
+            raise format_error(path, f"categories[{i}]", f"name is not text: {name!r}")
         labels[category_id] = name
     return labels
 
@@ -180,7 +198,7 @@ def _images(path: Path, entries: Sequence[dict[str, Any]]) -> dict[int, tuple[st
         image_id = _own_id(path, where, entry, images)
         name = entry.get("file_name")
         if not isinstance(name, str) or not name:
-            raise wrong(path, f"{where} (id {image_id})", f"file_name is no text: {name!r}")
+            raise format_error(path, f"{where} (id {image_id})", f"file_name is not text: {name!r}")
         images[image_id] = (name, _size(path, f"{where} (id {image_id})", entry))
     return images
 
@@ -188,18 +206,20 @@ def _images(path: Path, entries: Sequence[dict[str, Any]]) -> dict[int, tuple[st
 def _size(path: Path, where: str, entry: dict[str, Any]) -> Wh | None:
     if entry.get("width") is None or entry.get("height") is None:
         return None
-    width, height = whole(entry["width"]), whole(entry["height"])
+    width, height = as_int(entry["width"]), as_int(entry["height"])
     if width is None or height is None or width < 1 or height < 1:
-        raise wrong(path, where, f"width and height are {entry['width']!r} and {entry['height']!r}, not whole pixels")
+        raise format_error(
+            path, where, f"width and height are {entry['width']!r} and {entry['height']!r}, not whole pixels"
+        )
     return width, height
 
 
 def _own_id(path: Path, where: str, entry: dict[str, Any], taken: dict[int, Any]) -> int:
-    number = whole(entry.get("id"))
+    number = as_int(entry.get("id"))
     if number is None:
-        raise wrong(path, where, f"id is not a whole number: {entry.get('id')!r}")
+        raise format_error(path, where, f"id is not a whole number: {entry.get('id')!r}")
     if number in taken:
-        raise wrong(path, where, f"id {number} is there twice")
+        raise format_error(path, where, f"id {number} appears twice")
     return number
 
 
@@ -208,28 +228,28 @@ def _where(kind: str, i: int, entry: dict[str, Any]) -> str:
 
 
 def _known(path: Path, where: str, entry: dict[str, Any], key: str, known: dict[int, Any], among: str) -> int:
-    number = whole(entry.get(key))
+    number = as_int(entry.get(key))
     if number is None or number not in known:
-        raise wrong(path, where, f"{key} {entry.get(key)!r} is not among the {among}")
+        raise format_error(path, where, f"{key} {entry.get(key)!r} is not among the {among}")
     return number
 
 
-def _thing(path: Path, where: str, entry: dict[str, Any], label: int) -> GroundTruthObject:
+def _object(path: Path, where: str, entry: dict[str, Any], label: int) -> GroundTruthObject:
     crowd = entry.get("iscrowd", 0)
     if crowd not in (0, 1):
-        raise wrong(path, where, f"iscrowd is {crowd!r}, expected 0 or 1")
-    area = None if entry.get("area") is None else finite(entry["area"])
+        raise format_error(path, where, f"iscrowd is {crowd!r}, expected 0 or 1")
+    area = None if entry.get("area") is None else as_float(entry["area"])
     if entry.get("area") is not None and (area is None or area < 0):
-        raise wrong(path, where, f"area is not a number from 0: {entry['area']!r}")
+        raise format_error(path, where, f"area is not a number from 0: {entry['area']!r}")
     return GroundTruthObject(_box(path, where, entry), label, crowd=bool(crowd), area=area)
 
 
 def _box(path: Path, where: str, entry: dict[str, Any]) -> Box:
     """``bbox`` as edges."""
     bbox = entry.get("bbox")
-    numbers = [v for v in map(finite, bbox) if v is not None] if isinstance(bbox, list) else []
+    numbers = [v for v in map(as_float, bbox) if v is not None] if isinstance(bbox, list) else []
     if len(numbers) != 4 or len(bbox or []) != 4:
-        raise wrong(path, where, f"bbox is not four finite numbers (x, y, width, height): {bbox!r}")
+        raise format_error(path, where, f"bbox is not four finite numbers (x, y, width, height): {bbox!r}")
     x, y, width, height = numbers
     return x, y, x + width, y + height
 
@@ -243,7 +263,7 @@ def read_results(path: Path) -> Results:
     data = read_json(path)
     if not isinstance(data, list):
         what = "a COCO annotation file" if isinstance(data, dict) and "annotations" in data else "no list"
-        raise wrong(path, "", f"is {what}; COCO results are a list of image_id, category_id, bbox and score")
+        raise format_error(path, "", f"is {what}; COCO results are a list of image_id, category_id, bbox and score")
     rows = [_result(path, f"[{i}]", entry) for i, entry in enumerate(data)]
     return Results(
         np.array([row[0] for row in rows], np.int64),
@@ -255,25 +275,37 @@ def read_results(path: Path) -> Results:
 
 def _result(path: Path, where: str, entry: Any) -> tuple[int, int, Box, float]:
     if not isinstance(entry, dict):
-        raise wrong(path, where, "is not an object")
+        raise format_error(path, where, "is not an object")
     image_id, category_id = _number(path, where, entry, "image_id"), _number(path, where, entry, "category_id")
     box = _box(path, where, entry)
     if box[2] < box[0] or box[3] < box[1]:
-        raise wrong(path, where, f"bbox has a negative size: {entry['bbox']!r}")
-    score = finite(entry.get("score"))
+        raise format_error(path, where, f"bbox has a negative size: {entry['bbox']!r}")
+    score = as_float(entry.get("score"))
     if score is None:
-        raise wrong(path, where, f"score is not a finite number: {entry.get('score')!r}")
+        raise format_error(path, where, f"score is not a finite number: {entry.get('score')!r}")
     return image_id, category_id, box, score
 
 
 def _number(path: Path, where: str, entry: dict[str, Any], key: str) -> int:
-    number = whole(entry.get(key))
+    number = as_int(entry.get(key))
     if number is None:
-        raise wrong(path, where, f"{key} is not a whole number: {entry.get(key)!r}")
+        raise format_error(path, where, f"{key} is not a whole number: {entry.get(key)!r}")
     return number
 
 
-# Regions of pixels as polygons along the pixels' edges: COCO's ``segmentation`` of an object.
+COCO = AnnotationFormat(
+    name="coco",
+    write=write_coco,
+    reader=GroundTruthReader(
+        reads="a COCO JSON file",
+        match=lambda path: Match.NONE if path.is_dir() else Match.POSSIBLE,
+        files=lambda path: [path],
+        read=lambda path, _: read_coco(path),
+    ),
+)
+
+
+# Masks as polygons along the pixels' edges.
 
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: each a turn to the right of the one before
 
@@ -284,7 +316,7 @@ def polygons(found: Region) -> list[list[int]] | None:
     """The outlines of a region, one for each part that hangs together by edges: x1, y1, x2, y2, … in image pixels.
 
     They enclose exactly the region's pixels, pixel (x, y) being the square from x, y to x + 1, y + 1. None where
-    polygons cannot say what the region is: where it has a hole, or no pixel.
+    polygons cannot express the region: where it has a hole, or no pixel.
     """
     outlines = list(_outlines(found))
     if not outlines or any(_is_hole(corners) for corners in outlines):
@@ -296,12 +328,12 @@ def _outlines(found: Region) -> Iterator[list[Corner]]:
     """Every closed line between inside and outside, its corners in order, with the inside on its right."""
     edges = _edges(found)
     for start in sorted(edges[0]):  # every closed line goes right somewhere
-        if start in edges[0]:  # and is not gone along yet
+        if start in edges[0]:  # that is not followed yet
             yield _follow(edges, start)
 
 
 def _edges(found: Region) -> list[set[Corner]]:
-    """For each direction of _STEPS the pixel edges to go along, by where they begin."""
+    """For each direction of _STEPS the pixel edges to follow, by where they begin."""
     around = np.pad(found.inside, 1)
     inside = around[1:-1, 1:-1]
     outside = ~around[:-2, 1:-1], ~around[1:-1, 2:], ~around[2:, 1:-1], ~around[1:-1, :-2]  # above, right, below, left
@@ -328,6 +360,6 @@ def _follow(edges: list[set[Corner]], start: Corner) -> list[Corner]:
 
 
 def _is_hole(corners: list[Corner]) -> bool:
-    """Whether a closed line goes round against the clock, as seen on the picture."""
+    """Whether a closed line goes round against the clock, as seen on the image."""
     following = [*corners[1:], corners[0]]
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, following, strict=True)) < 0

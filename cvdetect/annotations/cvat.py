@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cvdetect.annotations.types import Classes, ExportInfo, ImageRecord, Records, escape_xml, fixed, spool
+from cvdetect.annotations.types import AnnotationFormat, ExportInfo, ImageRecord, Records
+from cvdetect.annotations.writing import Classes, escape_xml, fixed, spool
 from cvdetect.core.labels import LabelSet
 
-__all__ = ["write_cvat"]
+__all__ = ["CVAT", "write_cvat"]
 
 _SCORE = (
     "<attributes><attribute><name>score</name><mutable>False</mutable><input_type>text</input_type>"
@@ -20,7 +21,7 @@ _SCORE = (
 )
 
 
-def write_cvat(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
+def write_cvat(out: Path, records: Records, labels: LabelSet, info: ExportInfo) -> None:
     """Write ``annotations.xml`` into `out`, in one pass over the records.
 
     Raises:
@@ -28,11 +29,11 @@ def write_cvat(out: Path, records: Records, labels: LabelSet, facts: ExportInfo)
     """
     classes = Classes(labels)
     count = 0
-    with facts.file(out / "annotations.xml") as stream, spool(out) as images:
+    with info.file(out / "annotations.xml") as stream, spool(out) as images:
         for record in records:
             images.writelines(line + "\n" for line in _image(count, record, labels, classes))
             count += 1
-        stream.writelines(line + "\n" for line in _head(count, facts.model, classes.names()))
+        stream.writelines(line + "\n" for line in _head(count, info.model, classes.names()))
         images.seek(0)
         shutil.copyfileobj(images, stream)
         stream.write("</annotations>\n")
@@ -63,3 +64,6 @@ def _image(number: int, record: ImageRecord, labels: LabelSet, classes: Classes)
         yield f'      <attribute name="score">{fixed(float(score), 6)}</attribute>'
         yield "    </box>"
     yield "  </image>"
+
+
+CVAT = AnnotationFormat(name="cvat", write=write_cvat)

@@ -1,57 +1,47 @@
-"""Which formats there are: name → what writes it."""
+"""The table of annotation formats, and the one function that reads ground truth of any of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from cvdetect.annotations.coco import read_coco, read_results, write_coco
-from cvdetect.annotations.cvat import write_cvat
-from cvdetect.annotations.parsing import label_files
-from cvdetect.annotations.tables import write_csv, write_jsonl, write_openimages
-from cvdetect.annotations.types import ExportInfo, GroundTruth, Records
-from cvdetect.annotations.voc import VOC_IMAGES, read_voc, write_voc
-from cvdetect.annotations.yolo import DARKNET_IMAGES, SizeOf, read_yolo, write_yolo, write_yolo_darknet, yolo_labels
+from cvdetect.annotations.coco import COCO
+from cvdetect.annotations.cvat import CVAT
+from cvdetect.annotations.tables import CSV, JSONL, OPENIMAGES
+from cvdetect.annotations.types import AnnotationFormat, GroundTruth, GroundTruthReader, Match, SizeOf
+from cvdetect.annotations.voc import VOC
+from cvdetect.annotations.yolo import YOLO, YOLO_DARKNET
 from cvdetect.core.errors import SourceError, SourceNotFound
-from cvdetect.core.labels import LabelSet
 
-__all__ = [
-    "IMAGE_FOLDERS",
-    "WRITERS",
-    "SizeOf",
-    "Writer",
-    "read_coco",
-    "read_results",
-    "read_truth",
-    "read_voc",
-    "read_yolo",
-]
+__all__ = ["FORMATS", "list_formats", "list_readers", "read_truth", "truth_files"]
 
-
-# (the format's folder, records, labels, facts): every file is whole or not there; the same records give the same bytes
-Writer = Callable[[Path, Records, LabelSet, ExportInfo], None]
-
-WRITERS: Mapping[str, Writer] = MappingProxyType(
-    {
-        "coco": write_coco,
-        "voc": write_voc,
-        "yolo": write_yolo,
-        "yolo-darknet": write_yolo_darknet,
-        "openimages": write_openimages,
-        "jsonl": write_jsonl,
-        "csv": write_csv,
-        "cvat": write_cvat,
-    }
-)
-
-# Formats whose data sets may hold their images → the folder of these in the format's own; paths as `placed_name` says
-IMAGE_FOLDERS: Mapping[str, str] = MappingProxyType(
-    {"voc": VOC_IMAGES, "yolo": "images", "yolo-darknet": DARKNET_IMAGES}
-)
+_FORMATS = {
+    one.name: one
+    for one in (
+        COCO,
+        VOC,
+        YOLO,
+        YOLO_DARKNET,
+        OPENIMAGES,
+        JSONL,
+        CSV,
+        CVAT,
+    )
+}
+FORMATS: Mapping[str, AnnotationFormat] = MappingProxyType(_FORMATS)
 
 
-# Ground truth from whatever a path holds: COCO JSON, a folder of VOC XML, a folder of YOLO text files.
+def list_formats(with_images: bool = False) -> str:
+    """The names of all formats, for help; `with_images`: of those whose data sets can hold their images."""
+    wanted = [one for one in FORMATS.values() if one.images or not with_images]
+    return ", ".join(one.name + (f" ({one.help})" if one.help and not with_images else "") for one in wanted)
+
+
+def list_readers() -> str:
+    """What `read_truth` takes, for help and messages."""
+    *first, last = (reader.reads for reader in _readers())
+    return f"{', '.join(first)}, or {last}"
 
 
 def read_truth(path: Path, size_of: SizeOf | None = None) -> GroundTruth:
@@ -61,32 +51,39 @@ def read_truth(path: Path, size_of: SizeOf | None = None) -> GroundTruth:
 
     Args:
         path: file or folder.
-        size_of: needed for YOLO, whose files do not say how large the images are; see `read_yolo`.
+        size_of: needed for YOLO, whose files do not state the sizes of the images; see `read_yolo`.
 
     Raises:
-        SourceError: it is of no such format, or something in it is wrong; the message says where and what.
+        SourceError: it is of no such format, or something in it is wrong; the message names the file and the entry.
     """
     if not path.exists():
         raise SourceNotFound(f"{path}: no such file or folder")
-    if not path.is_dir():
-        return read_coco(path)
-    if _is_voc(path):
-        return read_voc(path / "Annotations" if (path / "Annotations").is_dir() else path)
-    if size_of is None:
-        raise SourceError(f"{path}: YOLO files do not say how large the images are; the images are needed too")
-    return read_yolo(path, size_of)
+    reader = _reader_of(path)
+    if reader is None:
+        found = sorted(file.name for file in path.glob("*.json"))
+        hint = f"; for COCO give the file, e.g. {path / found[0]}" if found else ""
+        raise SourceError(f"{path}: is not ground truth: expected {list_readers()}{hint}")
+    return reader.read(path, size_of)
 
 
-def _is_voc(folder: Path) -> bool:
-    """Whether a folder is VOC's and not YOLO's."""
-    if yolo_labels(folder) is not None:
-        return False
-    if (folder / "Annotations").is_dir():
-        return True
-    if label_files(folder, ".xml"):  # labelImg writes classes.txt beside them, other tools a readme.txt
-        return True
-    if not label_files(folder, ".txt"):
-        found = sorted(path.name for path in folder.glob("*.json"))
-        hint = f"; for COCO give the file, e.g. {folder / found[0]}" if found else ""
-        raise SourceError(f"{folder}: holds neither VOC .xml nor YOLO .txt files{hint}")
-    return False
+def truth_files(path: Path) -> Iterator[Path]:
+    """Every file that `read_truth` reads; only `path` itself where it is not there or of no format.
+
+    Raises:
+        SourceError: a folder cannot be read.
+    """
+    reader = _reader_of(path) if path.exists() else None
+    yield from [path] if reader is None else reader.files(path)
+
+
+def _reader_of(path: Path) -> GroundTruthReader | None:
+    """The reader that matches best; of equals, the first in the table."""
+    best, match = None, Match.NONE
+    for reader in _readers():
+        if (own := reader.match(path)) > match:
+            best, match = reader, own
+    return best
+
+
+def _readers() -> list[GroundTruthReader]:
+    return [one.reader for one in FORMATS.values() if one.reader is not None]

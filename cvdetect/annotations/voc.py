@@ -1,7 +1,7 @@
 """PASCAL VOC XML, one file an image; pixels are counted from 1 and both corners belong to the box.
 
-Format: the VOC2012 development kit, section "Annotations". Besides, each object has its ``confidence``, which VOC's
-readers pass over. ``labelmap.txt`` and ``ImageSets/Main/default.txt`` are what CVAT and datumaro look for.
+Format: the VOC2012 development kit, section "Annotations". Each object also has its ``confidence``, which VOC's readers
+ignore. ``labelmap.txt`` and ``ImageSets/Main/default.txt`` are what CVAT and datumaro look for.
 """
 
 from __future__ import annotations
@@ -19,36 +19,34 @@ from cvdetect.annotations.parsing import (
     GroundTruthObject,
     Notes,
     Wh,
+    format_error,
+    holds_files,
     label_files,
-    parse_finite,
+    parse_float,
     read_bytes,
     truth_image,
-    wrong,
 )
 from cvdetect.annotations.types import (
-    Classes,
+    AnnotationFormat,
     ExportInfo,
     GroundTruth,
+    GroundTruthReader,
     ImageRecord,
+    Match,
     Records,
-    escape_xml,
-    fixed,
-    one_line,
-    output_stems,
-    placed_name,
 )
+from cvdetect.annotations.writing import Classes, escape_xml, fixed, one_line, output_stems, placed_name
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
 
-__all__ = ["VOC_IMAGES", "read_voc", "voc_pixels", "write_voc"]
+__all__ = ["VOC", "read_voc", "voc_pixels", "write_voc"]
 
-
-VOC_IMAGES = "JPEGImages"
+_IMAGES, _LABELS = "JPEGImages", "Annotations"  # folders of VOC's own data
 
 Pixels = tuple[int, int, int, int]
 
 
-def write_voc(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) -> None:
+def write_voc(out: Path, records: Records, labels: LabelSet, info: ExportInfo) -> None:
     """Write one ``.xml`` an image, in the tree of the images, and the lists of images and labels into `out`.
 
     Where the images are put into `out` too, it is laid out as VOC's own data: the ``.xml`` lie in ``Annotations/``, and
@@ -60,21 +58,21 @@ def write_voc(out: Path, records: Records, labels: LabelSet, facts: ExportInfo) 
     """
     stems = output_stems(records.names())
     classes = Classes(labels)
-    whole_set = facts.images == "placed"
-    folder = out / "Annotations" if whole_set else out
+    whole_set = info.images == "placed"
+    folder = out / _LABELS if whole_set else out
     for record in records:
         stem = stems[record.name]
         for class_id in record.found.class_id:
             classes.index(int(class_id))
-        where = (VOC_IMAGES, placed_name(record.name, stem)) if whole_set else posixpath.split(record.name)
-        with facts.file_of(record.name, safe_join(folder, stem + ".xml")) as stream:
-            stream.writelines(line + "\n" for line in _annotation(record, where, labels, facts.model))
-    _write_list(out / "ImageSets" / "Main" / "default.txt", stems.values(), facts)
-    _write_list(out / "labelmap.txt", _label_map(classes.names()), facts)
+        where = (_IMAGES, placed_name(record.name, stem)) if whole_set else posixpath.split(record.name)
+        with info.file_of(record.name, safe_join(folder, stem + ".xml")) as stream:
+            stream.writelines(line + "\n" for line in _annotation(record, where, labels, info.model))
+    _write_list(out / "ImageSets" / "Main" / "default.txt", stems.values(), info)
+    _write_list(out / "labelmap.txt", _label_map(classes.names()), info)
 
 
-def _write_list(path: Path, entries: Iterable[str], facts: ExportInfo) -> None:
-    with facts.file(path) as stream:
+def _write_list(path: Path, entries: Iterable[str], info: ExportInfo) -> None:
+    with info.file(path) as stream:
         stream.writelines(one_line(entry) + "\n" for entry in entries)
 
 
@@ -128,8 +126,6 @@ def voc_pixels(box: NDArray[np.float32], wh: tuple[int, int]) -> Pixels:
     return xmin, ymin, xmax, ymax
 
 
-# A folder of PASCAL VOC XML files as ground truth.
-
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -145,14 +141,14 @@ def read_voc(folder: Path) -> GroundTruth:
     notes = Notes()
     files = [(name, *_read(path, notes)) for name, path in label_files(folder, ".xml")]
     if not files:
-        raise wrong(folder, "", "holds no .xml file")
+        raise format_error(folder, "", "holds no .xml file")
     labels = sorted({label for _, _, objects in files for label, _ in objects})
     index = {label: i for i, label in enumerate(labels)}
     images = tuple(
-        truth_image(name, wh, [thing._replace(label=index[label]) for label, thing in objects], i)
+        truth_image(name, wh, [one._replace(label=index[label]) for label, one in objects], i)
         for i, (name, wh, objects) in enumerate(files, start=1)
     )
-    return GroundTruth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.told())
+    return GroundTruth(tuple(labels), tuple(range(1, len(labels) + 1)), images, notes.messages())
 
 
 def _read(path: Path, notes: Notes) -> tuple[Wh | None, list[tuple[str, GroundTruthObject]]]:
@@ -160,21 +156,21 @@ def _read(path: Path, notes: Notes) -> tuple[Wh | None, list[tuple[str, GroundTr
         root = ElementTree.fromstring(read_bytes(path))
     except ElementTree.ParseError as error:
         line, column = error.position
-        raise wrong(path, f"line {line}, column {column}", f"is not XML: {error}") from error
+        raise format_error(path, f"line {line}, column {column}", f"is not XML: {error}") from error
     except (ValueError, LookupError) as error:  # an encoding that Python does not have
-        raise wrong(path, "", f"cannot be read as XML: {error}") from error
+        raise format_error(path, "", f"cannot be read as XML: {error}") from error
     if root.tag != "annotation":
-        raise wrong(path, "", f"is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
+        raise format_error(path, "", f"is not a VOC annotation: its root element is <{root.tag}>, not <annotation>")
     return _size(path, root), list(_objects(path, root, notes))
 
 
 def _size(path: Path, root: ElementTree.Element) -> Wh | None:
     """Width and height; None where they are not there or 0, as some tools write them."""
     texts = [root.findtext(f"size/{side}", "").strip() or "0" for side in ("width", "height")]
-    numbers = [parse_finite(text) for text in texts]
+    numbers = [parse_float(text) for text in texts]
     for text, number in zip(texts, numbers, strict=True):
         if number is None or number < 0 or number != int(number):
-            raise wrong(path, "size", f"is not in whole pixels: {text!r}")
+            raise format_error(path, "size", f"is not in whole pixels: {text!r}")
     width, height = (int(number or 0) for number in numbers)
     return (width, height) if width and height else None
 
@@ -184,12 +180,12 @@ def _objects(path: Path, root: ElementTree.Element, notes: Notes) -> Iterator[tu
         where = f"object {i}"
         label = element.findtext("name", "").strip()
         if not label:
-            raise wrong(path, where, "has no name")
+            raise format_error(path, where, "has no name")
         pixels = _corners(path, f"{where} ({label})", element)
         box = (pixels[0] - 1, pixels[1] - 1, pixels[2], pixels[3])
         if pixels[0] < 1 or pixels[1] < 1:
             notes.add("reach beyond the image's first pixel, which is 1 in VOC, and are kept", f"{path}: {where}")
-        if not notes.left_out(box, f"{path}: {where}"):
+        if not notes.skips(box, f"{path}: {where}"):
             yield label, GroundTruthObject(box, 0, difficult=_difficult(path, where, element))
 
 
@@ -197,9 +193,10 @@ def _corners(path: Path, where: str, element: ElementTree.Element) -> Box:
     values = []
     for corner in _CORNERS:
         text = element.findtext(f"bndbox/{corner}")
-        value = parse_finite(text)
+        value = parse_float(text)
         if value is None:
-            raise wrong(path, where, f"{corner} is missing" if text is None else f"{corner} is not a number: {text!r}")
+            why = "is missing" if text is None else f"is not a number: {text!r}"
+            raise format_error(path, where, f"{corner} {why}")
         values.append(value)
     return values[0], values[1], values[2], values[3]
 
@@ -207,5 +204,29 @@ def _corners(path: Path, where: str, element: ElementTree.Element) -> Box:
 def _difficult(path: Path, where: str, element: ElementTree.Element) -> bool:
     text = element.findtext("difficult", "").strip() or "0"
     if text not in ("0", "1"):
-        raise wrong(path, where, f"difficult is {text!r}, expected 0 or 1")
+        raise format_error(path, where, f"difficult is {text!r}, expected 0 or 1")
     return text == "1"
+
+
+def _labels_in(path: Path) -> Path:
+    """The folder of label files in a VOC data set, or the folder itself."""
+    return path / _LABELS if (path / _LABELS).is_dir() else path
+
+
+def _match(path: Path) -> Match:
+    """By the suffix of files: labelImg writes classes.txt beside them, other tools a readme.txt."""
+    is_voc = path.is_dir() and (_labels_in(path) != path or holds_files(path, ".xml"))
+    return Match.LIKELY if is_voc else Match.NONE
+
+
+VOC = AnnotationFormat(
+    name="voc",
+    write=write_voc,
+    images=_IMAGES,
+    reader=GroundTruthReader(
+        reads="a folder of VOC XML files",
+        match=_match,
+        files=lambda path: [file for _, file in label_files(_labels_in(path), ".xml")],
+        read=lambda path, _: read_voc(_labels_in(path)),
+    ),
+)

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import detecting, drawing, max_pixels, split
+from cvdetect.cli.options import LazyHelp, detecting, drawing, max_pixels, split
 from cvdetect.storage.urls import is_url
 
 __all__ = ["command"]
@@ -36,14 +36,25 @@ def _given(settings: Settings) -> frozenset[str]:
     return frozenset(given | ({"registry"} if settings.models else set()))
 
 
+def _formats_help() -> str:
+    from cvdetect.annotations.formats import list_formats
+
+    return f"{list_formats()}: one, or several with a folder each."
+
+
+def _link_images_help() -> str:
+    from cvdetect.annotations.formats import list_formats
+
+    return f"Put links to the images into OUT, for a whole data set ({list_formats(with_images=True)})."
+
+
 @click.command("annotate", short_help="Write annotation files for a folder of images.")
 @click.argument("images", metavar="DIR")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
 @click.option(
     "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
     envvar="CVDETECT_ANNOTATE_FORMAT",  # as of other options: by the option's name
-    help="coco, voc, yolo, yolo-darknet (CVAT's YOLO 1.1), openimages, jsonl, csv, cvat: one, or several with a folder "
-    "each.",
+    cls=LazyHelp, make_help=_formats_help,
 )  # fmt: skip
 @click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
 @click.option("--root", type=FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
@@ -51,9 +62,7 @@ def _given(settings: Settings) -> frozenset[str]:
 @click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for a picture of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
 @click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of yolo's label files.")
-@click.option(
-    "--link-images", is_flag=True, help="Put links to the images into OUT: a whole yolo, yolo-darknet or voc set."
-)
+@click.option("--link-images", is_flag=True, cls=LazyHelp, make_help=_link_images_help)
 @click.option("--copy-images", is_flag=True, help="Put copies of the images into OUT instead.")
 @click.option(
     "--resume", is_flag=True,

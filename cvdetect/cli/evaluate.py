@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, detecting, drawing, max_pixels
+from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, LazyHelp, detecting, drawing, max_pixels
 from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import json_text
 
@@ -28,9 +28,15 @@ _WITH_PREDICTIONS = _FOR_WORST | frozenset(
 _NARROW = 12  # columns of a confusion matrix in the terminal
 
 
+def _truth_help() -> str:
+    from cvdetect.annotations.formats import list_readers
+
+    return f"The ground truth: {list_readers()}."
+
+
 @click.command("eval", short_help="Measure a model against ground truth.")
 @click.option("--images", type=PATH, metavar="DIR", help="The folder that the ground truth's images are in.")
-@click.option("--truth", type=PATH, required=True, help="COCO JSON, a folder of VOC XML, or a folder of YOLO txt.")
+@click.option("--truth", type=PATH, required=True, cls=LazyHelp, make_help=_truth_help)
 @click.option("--predictions", type=PATH, help="A COCO results file to score instead of running a model.")
 @click.option(
     "--at", type=float, metavar="X", help="Score threshold of precision, recall and counts.  [default: best F1]"

@@ -17,7 +17,35 @@ from cvdetect.cli.parsing import parse_conf, parse_scale, parse_size, parse_trip
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.targets import is_standard_output
 
-__all__ = ["OUT_EITHER", "OUT_FILE", "OUT_FOLDER", "PATH", "comparing", "detecting", "drawing", "max_pixels", "split"]
+__all__ = [
+    "OUT_EITHER",
+    "OUT_FILE",
+    "OUT_FOLDER",
+    "PATH",
+    "LazyHelp",
+    "comparing",
+    "detecting",
+    "drawing",
+    "max_pixels",
+    "split",
+]
+
+
+class LazyHelp(click.Option):
+    """An option whose help is made when it is shown, because what it lists takes long to import.
+
+    Args:
+        make_help: gives the help.
+    """
+
+    def __init__(self, *args: Any, make_help: Callable[[], str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._make_help = make_help
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As of other options."""
+        self.help = self._make_help()
+        return super().get_help_record(ctx)
 
 
 class _Output(click.Path):

@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.types import ImageRecord
 from cvdetect.core.masks import regions
 from tests.annotations.conftest import COCO80, FACTS, Listed
@@ -34,7 +34,7 @@ def scene() -> ImageRecord:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    WRITERS["coco"](tmp_path, Listed([scene()]), COCO80, FACTS)
+    FORMATS["coco"].write(tmp_path, Listed([scene()]), COCO80, FACTS)
     return tmp_path
 
 
@@ -65,7 +65,7 @@ def test_the_files_evaluated_against_each_other_are_perfect(files: Path) -> None
 
 def test_detections_without_masks_have_an_empty_segmentation_as_importers_want_one(tmp_path: Path) -> None:
     record = scene()
-    WRITERS["coco"](tmp_path, Listed([replace(record, found=replace(record.found, masks=None))]), COCO80, FACTS)
+    FORMATS["coco"].write(tmp_path, Listed([replace(record, found=replace(record.found, masks=None))]), COCO80, FACTS)
     for one in json.loads((tmp_path / "instances.json").read_text())["annotations"]:
         assert one["segmentation"] == []
         assert one["area"] == pytest.approx(one["bbox"][2] * one["bbox"][3])

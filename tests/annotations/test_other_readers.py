@@ -17,7 +17,7 @@ import supervision
 from globox import AnnotationSet
 from pycocotools.coco import COCO
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.core.labels import LabelSet
 from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, save_pictures, some
@@ -46,7 +46,7 @@ def pictures(case: Case, tmp_path: Path) -> Path:
 
 
 def write(name: str, case: Case, folder: Path) -> Path:
-    WRITERS[name](folder, *case, FACTS)
+    FORMATS[name].write(folder, *case, FACTS)
     return folder
 
 
@@ -150,7 +150,7 @@ def test_supervision_and_this_package_write_the_same_voc_corners(coco_mini: Case
 def test_supervision_reads_yolo(case: Case, pictures: Path, tmp_path: Path, with_score: bool) -> None:
     from dataclasses import replace
 
-    WRITERS["yolo"](tmp_path / "out", *case, replace(FACTS, yolo_conf=with_score))
+    FORMATS["yolo"].write(tmp_path / "out", *case, replace(FACTS, yolo_conf=with_score))
     dataset = supervision.DetectionDataset.from_yolo(
         str(pictures), str(tmp_path / "out/labels"), str(tmp_path / "out/data.yaml")
     )

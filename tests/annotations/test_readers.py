@@ -13,7 +13,10 @@ import pytest
 import supervision
 from pycocotools.coco import COCO
 
-from cvdetect.annotations.formats import WRITERS, read_coco, read_results, read_truth, read_voc, read_yolo
+from cvdetect.annotations.coco import read_coco, read_results
+from cvdetect.annotations.formats import FORMATS, read_truth
+from cvdetect.annotations.voc import read_voc
+from cvdetect.annotations.yolo import read_yolo
 from cvdetect.core.errors import SourceError, SourceNotFound
 from tests.annotations.conftest import COCO80, FACTS, save_pictures, some
 
@@ -91,7 +94,7 @@ def test_no_results_are_results_too(tmp_path: Path) -> None:
 
 def as_supervision(tmp_path: Path) -> supervision.DetectionDataset:
     """What we wrote as COCO, in the hands of supervision."""
-    WRITERS["coco"](tmp_path / "ours", some(), COCO80, FACTS)
+    FORMATS["coco"].write(tmp_path / "ours", some(), COCO80, FACTS)
     pictures = save_pictures(tmp_path / "images", some())
     return supervision.DetectionDataset.from_coco(str(pictures), str(tmp_path / "ours" / "instances.json"))
 
@@ -236,12 +239,12 @@ COCO_FAULTS = {
     "image id text": (coco(images=[{"id": "7", "file_name": "a"}]), r"images\[0\]: id is not a whole number: '7'"),
     "image id true": (coco(images=[{"id": True, "file_name": "a"}]), "id is not a whole number: True"),
     "image id huge": (coco(images=[{"id": 2**70, "file_name": "a"}]), "id is not a whole number"),
-    "image twice": (coco(images=coco()["images"] * 2), r"images\[1\]: id 7 is there twice"),
-    "no file name": (coco(images=[{"id": 7}]), r"images\[0\] \(id 7\): file_name is no text: None"),
+    "image twice": (coco(images=coco()["images"] * 2), r"images\[1\]: id 7 appears twice"),
+    "no file name": (coco(images=[{"id": 7}]), r"images\[0\] \(id 7\): file_name is not text: None"),
     "bad size": (coco(images=[{"id": 7, "file_name": "a", "width": 0, "height": 5}]), "width and height are 0 and 5"),
     "size NaN": (coco(images=[{"id": 7, "file_name": "a", "width": float("nan"), "height": 5}]), "are nan and 5"),
-    "category twice": (coco(categories=coco()["categories"] * 2), r"categories\[2\]: id 1 is there twice"),
-    "category no name": (coco(categories=[{"id": 18}]), "name is no text: None"),
+    "category twice": (coco(categories=coco()["categories"] * 2), r"categories\[2\]: id 1 appears twice"),
+    "category no name": (coco(categories=[{"id": 18}]), "name is not text: None"),
     "unknown category": (annotation(category_id=19), r"annotations\[0\] \(id 1\): category_id 19 is not among the cat"),
     "unknown image": (annotation(image_id=8), "image_id 8 is not among the images"),
     "no image": (annotation(image_id=None), "image_id None is not among the images"),
@@ -377,7 +380,10 @@ def test_what_is_wrong_with_a_data_yaml_is_told(text: str, told: str, tmp_path: 
 def test_folders_that_hold_no_truth_are_told(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="no such file or folder"):
         read_truth(tmp_path / "x")
-    with pytest.raises(SourceError, match=r"holds neither VOC \.xml nor YOLO \.txt files$"):
+    with pytest.raises(
+        SourceError,
+        match=r"is not ground truth: expected .* or a folder of YOLO text files$",
+    ):
         read_truth(tmp_path)
     write_json(tmp_path / "instances.json", coco())
     with pytest.raises(SourceError, match=r"for COCO give the file, e\.g\. .*instances\.json"):

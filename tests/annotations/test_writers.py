@@ -21,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.annotations.coco import image_ids
-from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.types import Classes, ImagePlace, ImageRecord, escape_xml, fixed, output_stems
+from cvdetect.annotations.formats import FORMATS
+from cvdetect.annotations.types import ImagePlace, ImageRecord
 from cvdetect.annotations.voc import voc_pixels
+from cvdetect.annotations.writing import Classes, escape_xml, fixed, output_stems
 from cvdetect.core.errors import SinkError, SourceError
 from cvdetect.core.files import safe_join
 from cvdetect.core.frame import Frame
@@ -48,41 +49,41 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_formats_have_the_names_of_the_command_line() -> None:
-    assert list(WRITERS) == ["coco", "voc", "yolo", "yolo-darknet", "openimages", "jsonl", "csv", "cvat"]
+def test_the_formats_have_the_names_that_scripts_rely_on() -> None:
+    assert {"coco", "voc", "yolo", "yolo-darknet", "openimages", "jsonl", "csv", "cvat"} <= set(FORMATS)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_format_writes_its_files_and_no_others(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path / "out", some(), COCO80, FACTS)
+    FORMATS[name].write(tmp_path / "out", some(), COCO80, FACTS)
     assert set(tree(tmp_path / "out")) == FILES[name]
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_writing_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path / "x", some(), COCO80, FACTS)
+    FORMATS[name].write(tmp_path / "x", some(), COCO80, FACTS)
     first = tree(tmp_path / "x")
-    WRITERS[name](tmp_path / "x", some(), COCO80, FACTS)
-    WRITERS[name](tmp_path / "y", some(), COCO80, FACTS)
+    FORMATS[name].write(tmp_path / "x", some(), COCO80, FACTS)
+    FORMATS[name].write(tmp_path / "y", some(), COCO80, FACTS)
     assert tree(tmp_path / "x") == tree(tmp_path / "y") == first
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_format_opens_all_its_files_by_the_facts_and_says_whose_they_are(name: str, tmp_path: Path) -> None:
     def opens(path: Path, image: str | None) -> AbstractContextManager[IO[str]]:
         opened[path.relative_to(tmp_path).as_posix()] = image
         return nullcontext(StringIO())
 
     opened: dict[str, str | None] = {}
-    WRITERS[name](tmp_path, some(), COCO80, replace(FACTS, opens=opens))
+    FORMATS[name].write(tmp_path, some(), COCO80, replace(FACTS, opens=opens))
     own = {path: f"{Path(path).stem}.png" for path in FILES[name] if Path(path).stem in ("a", "b", "c")}
     assert opened == dict.fromkeys(FILES[name]) | own
     assert not tree(tmp_path)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_no_output_says_where_it_lies(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path, some(), COCO80, FACTS)
+    FORMATS[name].write(tmp_path, some(), COCO80, FACTS)
     assert not any(str(tmp_path).encode() in data for data in tree(tmp_path).values())
 
 
@@ -94,18 +95,18 @@ class Breaking(Listed):
         raise SourceError("gone")
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_run_that_breaks_leaves_no_part_of_a_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gone"):
-        WRITERS[name](tmp_path, Breaking(some().records), COCO80, FACTS)
+        FORMATS[name].write(tmp_path, Breaking(some().records), COCO80, FACTS)
     assert set(tree(tmp_path)) <= {"a.xml", "labels/a.txt", "obj_train_data/a.txt"}  # an image's own file is whole
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_output_that_cannot_be_written_is_told(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="file"):
-        WRITERS[name](tmp_path / "file", some(), COCO80, FACTS)
+        FORMATS[name].write(tmp_path / "file", some(), COCO80, FACTS)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -119,14 +120,14 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(files, "temporary_beside", on_the_full_disk)
     with pytest.raises(SinkError, match=r"detections\.csv: cannot be written: No space left"):
-        WRITERS["csv"](tmp_path, some(), COCO80, FACTS)
+        FORMATS["csv"].write(tmp_path, some(), COCO80, FACTS)
     assert not tree(tmp_path)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_records_are_never_all_in_memory(name: str, tmp_path: Path) -> None:
     alive = Counting()
-    WRITERS[name](tmp_path, alive, COCO80, FACTS)
+    FORMATS[name].write(tmp_path, alive, COCO80, FACTS)
     assert alive.most <= 2
 
 
@@ -150,9 +151,9 @@ class Counting:
             self.most = max(self.most, sum(ref() is not None for ref in made))
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_empty_set_gives_files_that_say_so(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path, Listed([]), COCO80, FACTS)
+    FORMATS[name].write(tmp_path, Listed([]), COCO80, FACTS)
     files = tree(tmp_path)
     if name == "coco":
         assert json.loads(files["results.json"]) == []
@@ -189,7 +190,7 @@ def test_no_two_images_share_an_output(names: set[str]) -> None:
 @pytest.mark.parametrize("fmt", ["voc", "yolo", "yolo-darknet"])
 def test_a_name_that_leads_out_of_the_folder_is_refused(fmt: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="leads out"):
-        WRITERS[fmt](tmp_path, Listed([record(name)]), COCO80, FACTS)
+        FORMATS[fmt].write(tmp_path, Listed([record(name)]), COCO80, FACTS)
     assert safe_join(tmp_path, "a/b.xml") == tmp_path / "a" / "b.xml"
 
 
@@ -210,7 +211,7 @@ def test_coco_image_ids_are_the_stems_numbers_where_all_are_different_numbers(na
 
 
 def test_coco_category_ids_are_the_official_ones(tmp_path: Path) -> None:
-    WRITERS["coco"](tmp_path, some(), COCO80, FACTS)
+    FORMATS["coco"].write(tmp_path, some(), COCO80, FACTS)
     data = json.loads((tmp_path / "instances.json").read_text())
     assert [a["category_id"] for a in data["annotations"]] == [18, 3, 1]  # dog, car, person
     assert len(data["categories"]) == 80
@@ -223,7 +224,7 @@ def test_coco_category_ids_are_the_official_ones(tmp_path: Path) -> None:
 
 def test_other_label_sets_count_categories_from_1(tmp_path: Path) -> None:
     labels = LabelSet.from_names(["dog", "cat"], offset=-1)  # a model whose class 0 is the background
-    WRITERS["coco"](tmp_path, Listed([record("a.png", [[0, 0, 1, 1]], [2])]), labels, FACTS)
+    FORMATS["coco"].write(tmp_path, Listed([record("a.png", [[0, 0, 1, 1]], [2])]), labels, FACTS)
     data = json.loads((tmp_path / "instances.json").read_text())
     assert [(c["id"], c["name"]) for c in data["categories"]] == [(1, "dog"), (2, "cat")]
     assert data["annotations"][0]["category_id"] == 2
@@ -261,7 +262,7 @@ def test_voc_pixels_are_inclusive_and_counted_from_1(box: tuple[float, ...], pix
 
 
 def test_voc_has_what_its_readers_look_for(tmp_path: Path) -> None:
-    WRITERS["voc"](tmp_path, Listed([record("x/a.png", [[5, 5, 9, 9], [5, 5, 64, 9]], [16, 0])]), COCO80, FACTS)
+    FORMATS["voc"].write(tmp_path, Listed([record("x/a.png", [[5, 5, 9, 9], [5, 5, 64, 9]], [16, 0])]), COCO80, FACTS)
     root = ElementTree.parse(tmp_path / "x" / "a.xml").getroot()
     paths = ("folder", "filename", "size/width", "size/height", "size/depth", "segmented")
     assert [root.findtext(path) for path in paths] == ["x", "a.png", "64", "48", "3", "0"]
@@ -277,12 +278,12 @@ def test_voc_has_what_its_readers_look_for(tmp_path: Path) -> None:
 
 
 def test_yolo_lines_have_six_decimals_and_the_score_when_asked(tmp_path: Path) -> None:
-    WRITERS["yolo"](tmp_path, some(), COCO80, FACTS)
+    FORMATS["yolo"].write(tmp_path, some(), COCO80, FACTS)
     assert (tmp_path / "labels/a.txt").read_text() == (
         "16 0.250000 0.443750 0.460938 0.783333\n2 0.500000 0.500000 1.000000 1.000000\n"
     )
     assert (tmp_path / "labels/b.txt").read_text() == ""
-    WRITERS["yolo"](tmp_path, some(), COCO80, replace(FACTS, yolo_conf=True))
+    FORMATS["yolo"].write(tmp_path, some(), COCO80, replace(FACTS, yolo_conf=True))
     assert (tmp_path / "labels/c.txt").read_text().split()[-1] == "0.123456"
 
 
@@ -295,17 +296,17 @@ def data_yaml(folder: Path) -> dict[str, object]:
 def test_data_yaml_names_the_images_in_its_own_folder_and_nothing_that_importers_stumble_over(
     images: ImagePlace, tmp_path: Path
 ) -> None:
-    WRITERS["yolo"](tmp_path, some(), COCO80, replace(FACTS, images=images))
+    FORMATS["yolo"].write(tmp_path, some(), COCO80, replace(FACTS, images=images))
     names = dict(enumerate((tmp_path / "classes.txt").read_text().splitlines()))
     assert data_yaml(tmp_path) == {"train": "images", "val": "images", "names": names}
     assert len(names) == 80
 
 
 def test_data_yaml_names_no_images_that_lie_elsewhere_or_whose_labels_would_not_be_found(tmp_path: Path) -> None:
-    WRITERS["yolo"](tmp_path / "elsewhere", some(), COCO80, FACTS)
+    FORMATS["yolo"].write(tmp_path / "elsewhere", some(), COCO80, FACTS)
     clash = Listed([record("a.png"), record("a.jpg")])  # labels/a.png.txt: not where readers look for that of a.png
-    WRITERS["yolo"](tmp_path / "clash", clash, COCO80, replace(FACTS, images="there"))
-    WRITERS["yolo"](tmp_path / "placed", clash, COCO80, replace(FACTS, images="placed"))
+    FORMATS["yolo"].write(tmp_path / "clash", clash, COCO80, replace(FACTS, images="there"))
+    FORMATS["yolo"].write(tmp_path / "placed", clash, COCO80, replace(FACTS, images="placed"))
     assert [list(data_yaml(tmp_path / name)) for name in ("elsewhere", "clash", "placed")] == [
         ["names"], ["names"], ["train", "val", "names"],
     ]  # fmt: skip
@@ -314,7 +315,7 @@ def test_data_yaml_names_no_images_that_lie_elsewhere_or_whose_labels_would_not_
 @given(st.lists(st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=20), unique=True))
 def test_every_label_comes_back_from_data_yaml_as_the_text_it_is(labels: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        WRITERS["yolo"](Path(folder), Listed([]), LabelSet.from_names(labels), FACTS)
+        FORMATS["yolo"].write(Path(folder), Listed([]), LabelSet.from_names(labels), FACTS)
         assert data_yaml(Path(folder)) == {"names": dict(enumerate(labels))}
 
 
@@ -322,13 +323,13 @@ def test_every_label_comes_back_from_data_yaml_as_the_text_it_is(labels: list[st
     "label", ["yes", "no", "on", "y", "n", "null", "~", "1", "1.0", "1e3", "0x1f", "1:30", "=", "<<"]
 )
 def test_labels_stay_text_whatever_the_yaml_parser(label: str, tmp_path: Path) -> None:
-    WRITERS["yolo"](tmp_path, Listed([]), LabelSet.from_names([label]), FACTS)
+    FORMATS["yolo"].write(tmp_path, Listed([]), LabelSet.from_names([label]), FACTS)
     assert f'  0: "{label}"' in (tmp_path / "data.yaml").read_text().splitlines()
 
 
 def test_darknets_lists_name_every_image_and_class_relative_to_their_folder(tmp_path: Path) -> None:
     records = Listed([record("a.png", [[0, 0, 32, 24]], [16]), record("sub/b c.jpg"), record("a.jpg")])
-    WRITERS["yolo-darknet"](tmp_path, records, COCO80, replace(FACTS, yolo_conf=True))
+    FORMATS["yolo-darknet"].write(tmp_path, records, COCO80, replace(FACTS, yolo_conf=True))
     assert (tmp_path / "train.txt").read_text().splitlines() == [
         "obj_train_data/a.png.png", "obj_train_data/sub/b c.jpg", "obj_train_data/a.jpg.jpg",
     ]  # fmt: skip
@@ -343,7 +344,7 @@ def test_darknets_lists_name_every_image_and_class_relative_to_their_folder(tmp_
 def test_voc_lists_its_images_and_the_labels_that_a_label_map_can_hold(tmp_path: Path) -> None:
     labels = LabelSet.from_names(["dog", "a: b", "cat"])
     records = Listed([record("x/a.png", [[1, 1, 9, 9]], [7]), record("b.jpg")])
-    WRITERS["voc"](tmp_path, records, labels, FACTS)
+    FORMATS["voc"].write(tmp_path, records, labels, FACTS)
     assert (tmp_path / "ImageSets/Main/default.txt").read_text() == "x/a\nb\n"
     lines = (tmp_path / "labelmap.txt").read_text().splitlines()
     assert lines == ["# label:color_rgb:parts:actions", "dog:::", "cat:::", "class_7:::"]
@@ -351,7 +352,7 @@ def test_voc_lists_its_images_and_the_labels_that_a_label_map_can_hold(tmp_path:
 
 def test_voc_with_its_images_is_laid_out_as_vocs_own_data(tmp_path: Path) -> None:
     records = Listed([record("x/a.png"), record("x/a.jpg")])
-    WRITERS["voc"](tmp_path, records, COCO80, replace(FACTS, images="placed"))
+    FORMATS["voc"].write(tmp_path, records, COCO80, replace(FACTS, images="placed"))
     root = ElementTree.parse(tmp_path / "Annotations/x/a.png.xml").getroot()
     assert [root.findtext(tag) for tag in ("folder", "filename")] == ["JPEGImages", "x/a.png.png"]
     assert not list(tmp_path.glob("x"))
@@ -375,7 +376,7 @@ def test_numbers_are_plain(value: float, digits: int, text: str) -> None:
 
 
 def test_open_images_rows_are_those_of_the_official_file(tmp_path: Path) -> None:
-    WRITERS["openimages"](tmp_path, some(), COCO80, FACTS)
+    FORMATS["openimages"].write(tmp_path, some(), COCO80, FACTS)
     with (tmp_path / "openimages.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
     assert ",".join(rows[0]) == (
@@ -386,7 +387,7 @@ def test_open_images_rows_are_those_of_the_official_file(tmp_path: Path) -> None
 
 
 def test_csv_keeps_images_without_detections(tmp_path: Path) -> None:
-    WRITERS["csv"](tmp_path, some(), COCO80, FACTS)
+    FORMATS["csv"].write(tmp_path, some(), COCO80, FACTS)
     assert (tmp_path / "detections.csv").read_bytes().decode().split("\r\n") == [
         "source,width,height,class_id,label,category_id,score,x1,y1,x2,y2",
         "a.png,64,48,16,dog,18,0.9,1.25,2.5,30.75,40.1",
@@ -398,7 +399,7 @@ def test_csv_keeps_images_without_detections(tmp_path: Path) -> None:
 
 
 def test_json_lines_have_the_shape_of_json_of_the_image_command(tmp_path: Path) -> None:
-    WRITERS["jsonl"](tmp_path, some(), COCO80, FACTS)
+    FORMATS["jsonl"].write(tmp_path, some(), COCO80, FACTS)
     lines = (tmp_path / "detections.jsonl").read_text().splitlines()
     for line, one in zip(lines, some(), strict=True):
         frame = Frame(np.zeros((one.wh[1], one.wh[0], 3), np.uint8), one.name)
@@ -424,16 +425,16 @@ def names_in(name: str, out: Path) -> list[str]:
         return [row[column] for row in csv.DictReader(stream)]
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_name_that_a_file_can_have_comes_through(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path, Listed([record(n, [[1, 2, 3, 4]]) for n in NASTY]), COCO80, FACTS)
+    FORMATS[name].write(tmp_path, Listed([record(n, [[1, 2, 3, 4]]) for n in NASTY]), COCO80, FACTS)
     assert sorted(names_in(name, tmp_path)) == sorted(NASTY)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_names_that_are_not_utf_8_or_have_control_characters_do_not_stop_a_run(name: str, tmp_path: Path) -> None:
     odd = [os.fsdecode(b"latin-\xe9.png"), "bell\x07.png"]
-    WRITERS[name](tmp_path, Listed([record(n, [[1, 2, 3, 4]]) for n in odd]), COCO80, FACTS)
+    FORMATS[name].write(tmp_path, Listed([record(n, [[1, 2, 3, 4]]) for n in odd]), COCO80, FACTS)
     exact = {"coco": odd, "jsonl": odd, "yolo": odd, "yolo-darknet": odd, "csv": ["latin-\\udce9.png", odd[1]]}
     exact["openimages"] = exact["csv"]
     assert sorted(names_in(name, tmp_path)) == sorted(exact.get(name, ["latin-\\udce9.png", "bell\\x07.png"]))

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from tests.conftest import ROOT, Cli
 
 MAIN_FILES = {
@@ -40,7 +40,7 @@ def last_line(text: str) -> str:
 
 
 def test_every_format_says_the_same_of_every_image(cli: Cli, xl: list[str], photos: Path) -> None:
-    done = cli("annotate", photos, "--out", "out", "--format", ",".join(WRITERS), *xl)
+    done = cli("annotate", photos, "--out", "out", "--format", ",".join(FORMATS), *xl)
     assert done.code == 0, done
     assert done.out == ""
     assert "2 images annotated" in done.err and "→ out/voc/" in done.err

@@ -35,7 +35,8 @@ def test_every_command_has_help_and_stands_in_the_readme(name: str, command: cli
     assert f"cvdetect {name}" in README
     for option in command.params:
         if isinstance(option, click.Option) and option.name not in ("precision",):
-            assert option.help, f"{name} {option.opts}"
+            record = option.get_help_record(click.Context(command))
+            assert record and record[1], f"{name} {option.opts}"
 
 
 def test_the_groups_list_says_what_the_commands_say_of_themselves() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations, islice
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.types import ImageRecord
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UsageError
@@ -33,12 +33,12 @@ def check_job(job: AnnotateJob, inputs: Inputs) -> None:
     if job.resume and job.overwrite:
         raise UsageError(f"{arg('resume')} and {arg('overwrite')} contradict each other: give one")
     for name in job.formats:
-        if name not in WRITERS:
-            near = difflib.get_close_matches(name, WRITERS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(WRITERS)}"
+        if name not in FORMATS:
+            near = difflib.get_close_matches(name, FORMATS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"
             raise UsageError(f"{arg('formats')} {name}: no such format; {hint}")
     if not job.formats:
-        raise UsageError(f"{arg('formats')}: give one or more of {', '.join(WRITERS)}")
+        raise UsageError(f"{arg('formats')}: give one or more of {', '.join(FORMATS)}")
     for option, value in (("workers", job.workers), ("batch", job.batch), ("max_pixels", job.max_pixels)):
         if value is not None and value < 1:
             raise UsageError(f"{arg(option)} {value}: at least 1 is needed")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.types import ExportInfo, ImageRecord, Records
 from cvdetect.core.errors import Occupied, UnwritableName
 from cvdetect.core.files import whole_file
@@ -80,7 +80,7 @@ def _write(
     facts = ExportInfo(model=about.model, ran=about.ran, yolo_conf=bool(job.yolo_conf), opens=opens, unfit=told)
     for name, folder in export_folders(job).items():
         placed = replace(facts, images=image_place(job, name, root))
-        WRITERS[name](staging / folder, manifest, about.labels, placed)
+        FORMATS[name].write(staging / folder, manifest, about.labels, placed)
     unfit |= stage_images(job, root, manifest.names(), staging)
     if job.review:
         shared.add(_PAGE)
@@ -113,7 +113,7 @@ def write_files(
 
         facts = ExportInfo(model="", yolo_conf=bool(job.yolo_conf), opens=opens)
         for name, sub in export_folders(job).items():
-            WRITERS[name](folder / sub, records, labels, replace(facts, images=image_place(job, name, root)))
+            FORMATS[name].write(folder / sub, records, labels, replace(facts, images=image_place(job, name, root)))
     if job.review:
         take(_PAGE, None)
     take(FAILURES, None)

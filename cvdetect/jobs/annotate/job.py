@@ -23,14 +23,14 @@ class AnnotateJob:
     Attributes:
         images: a folder, a pattern, a picture, ``@FILE`` or ``-`` (standard input) for a list of paths; or addresses.
         out: the folder for annotation files; the manifest lies in its sub-folder ``.cvdetect``.
-        formats: keys of `WRITERS`; one goes into `out` itself, several each into a folder of its name.
+        formats: keys of `FORMATS`; one goes into `out` itself, several each into a folder of its name.
         root: what names are relative to, for a list or a single picture; None: the current folder, the picture's.
         recursive: go into sub-folders.
         draw, crops: folders for annotated copies and for a picture of each detection.
         blur: classes (names or ids, or "all") to pixelate in every picture that is written.
         review: write an HTML page to look through.
         yolo_conf: write the score as a sixth column of YOLO's label files.
-        link_images, copy_images: make `out` a whole data set, in formats with a folder for images (`IMAGE_FOLDERS`).
+        link_images, copy_images: make `out` a whole data set, in formats with a folder for images.
         resume: go on in an `out` that has a manifest: what decides about outputs and is not given is taken from it,
             what is given and contradicts is an error. Without a manifest, a run begins.
         overwrite: delete what an earlier run has written into `out`, and start again; files of a user in the places of

@@ -9,8 +9,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cvdetect.annotations.formats import IMAGE_FOLDERS
-from cvdetect.annotations.types import ImagePlace, output_stems, placed_name
+from cvdetect.annotations.formats import FORMATS, list_formats
+from cvdetect.annotations.types import ImagePlace
+from cvdetect.annotations.writing import output_stems, placed_name
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UnwritableName, UsageError
 from cvdetect.core.files import not_written, safe_join
@@ -33,8 +34,8 @@ def check_images(job: AnnotateJob, root: Folder) -> None:
     option = arg("link_images" if job.link_images else "copy_images")
     if job.link_images and job.copy_images:
         raise UsageError(f"{arg('link_images')} and {arg('copy_images')} contradict each other: give one")
-    if not set(job.formats) & set(IMAGE_FOLDERS):
-        raise UsageError(f"{option}: goes with {arg('formats')} {', '.join(IMAGE_FOLDERS)}")
+    if not _image_folders(job):
+        raise UsageError(f"{option}: goes with {arg('formats')} {list_formats(with_images=True)}")
     if job.blur:
         raise UsageError(
             f"{option}: would put in the images without {arg('blur')}; {arg('draw')} writes blurred copies"
@@ -180,5 +181,5 @@ def _copy(source: Path, staged: Path) -> None:
 
 def _image_folders(job: AnnotateJob) -> list[tuple[str, str]]:
     """Each format that has a folder for images, and that folder relative to `out`."""
-    folders = export_folders(job)
-    return [(name, posixpath.join(folders[name], IMAGE_FOLDERS[name])) for name in job.formats if name in IMAGE_FOLDERS]
+    own = ((name, folder, FORMATS[name].images) for name, folder in export_folders(job).items())
+    return [(name, posixpath.join(folder, images)) for name, folder, images in own if images is not None]

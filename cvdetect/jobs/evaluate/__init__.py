@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cvdetect.annotations.formats import read_results, read_truth
+from cvdetect.annotations.coco import read_results
+from cvdetect.annotations.formats import read_truth, truth_files
 from cvdetect.annotations.types import GroundTruth
-from cvdetect.annotations.yolo import class_files
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.files import write_text
@@ -32,8 +32,6 @@ from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sources.images import check_max_pixels, is_image_file
 
 __all__ = ["EvalJob", "EvalReport", "evaluate"]
-
-_TRUTH_SUFFIXES = frozenset({".xml", ".txt", ".yaml", ".yml"})  # the files that a folder of ground truth is read from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +134,13 @@ def _outputs(job: EvalJob) -> Iterator[Output]:
 
 def _inputs(job: EvalJob) -> Iterator[Path]:
     """Every file that is read; the ground truth may be a folder of them."""
-    for path in (job.truth, job.predictions, job.images):
+    yield from truth_files(job.truth)
+    for path in (job.predictions, job.images):
         if path is not None and path.is_dir():
-            is_input = is_image_file if path == job.images else _is_truth_file
-            yield from (file for file in path.rglob("*") if is_input(file) and not _is_own(job, file))
+            yield from (file for file in path.rglob("*") if is_image_file(file) and not _is_own(job, file))
         elif path is not None:
             yield path
-    yield from class_files(job.truth) if job.truth.is_dir() else ()
     yield from model_inputs(job.model)
-
-
-def _is_truth_file(file: Path) -> bool:
-    return file.suffix.lower() in _TRUTH_SUFFIXES
 
 
 def _is_own(job: EvalJob, file: Path) -> bool:

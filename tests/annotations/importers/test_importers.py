@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.formats import WRITERS
-from cvdetect.annotations.types import output_stems, placed_name
+from cvdetect.annotations.formats import FORMATS
+from cvdetect.annotations.writing import output_stems, placed_name
 from cvdetect.core.detections import Detections
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.annotate import run as run_module
@@ -71,7 +71,7 @@ def written(base: Path, names: Sequence[str], **images: bool) -> dict[str, Any]:
     """Write all formats for pictures of these names → what they must say of each, in JSON's shape."""
     for number, name in enumerate(names):
         picture(base / "photos" / name, number)
-    job = AnnotateJob(images=str(base / "photos"), out=base / "out", formats=tuple(WRITERS), **images)
+    job = AnnotateJob(images=str(base / "photos"), out=base / "out", formats=tuple(FORMATS), **images)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run_module, "load_detectors", lambda *_, **__: [Detector()])
         patched.setattr(run_module, "model_digests", lambda *_: {"weights fake": (1, 1, "0" * 64)})

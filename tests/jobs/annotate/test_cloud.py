@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UsageError
 from cvdetect.core.options import DetectOptions
 from cvdetect.jobs.annotate.job import AnnotateJob, Report
@@ -26,7 +26,7 @@ from cvdetect.jobs.annotate.manifest import log as parts_module
 from cvdetect.jobs.annotate.run import annotate
 from tests.jobs.annotate.conftest import Annotate, FakeDetector, Tree, install, make_pictures, tree
 
-EVERYTHING = {"formats": tuple(WRITERS), "review": True}
+EVERYTHING = {"formats": tuple(FORMATS), "review": True}
 
 
 @pytest.fixture(autouse=True)

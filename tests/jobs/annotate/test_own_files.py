@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.jobs.annotate.job import AnnotateJob
@@ -45,7 +45,7 @@ def put(path: Path, text: str = MINE) -> Path:
 
 
 def everything(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    return {"formats": tuple(WRITERS), "review": True, "draw": tmp_path / "drawn", "crops": tmp_path / "crops", **more}
+    return {"formats": tuple(FORMATS), "review": True, "draw": tmp_path / "drawn", "crops": tmp_path / "crops", **more}
 
 
 def all_files(tmp_path: Path) -> dict[str, bytes]:

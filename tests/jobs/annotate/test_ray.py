@@ -20,7 +20,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import BackendError, SinkError, SourceError, UsageError
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.jobs.annotate import run as run_module
@@ -134,7 +134,7 @@ def _gif(folder: Path) -> bytes:
 
 def job_of(folder: Path, out: Path, **changes: Any) -> AnnotateJob:
     plain = AnnotateJob(
-        images=str(folder / "photos"), out=out / "out", formats=tuple(WRITERS), review=True, draw=out / "drawn",
+        images=str(folder / "photos"), out=out / "out", formats=tuple(FORMATS), review=True, draw=out / "drawn",
         crops=out / "crops", blur=("cat",), model=tiny_model(folder / "model"), detect=DetectOptions(conf=0.6),
     )  # fmt: skip
     return replace(plain, **changes)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvdetect.annotations.formats import WRITERS
+from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, SourceError, UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice
@@ -249,7 +249,7 @@ def test_names_that_no_format_is_made_for_go_through_all_of_them(
 ) -> None:
     names = ['it\'s "a"\n<b>&.png', "\udcff\udcfe.png", "sub dir/%41#?.png", "-.png", "ü/日本.png", " .png"]
     photos = make_pictures(tmp_path / "photos", names)
-    options: dict[str, Any] = {"images": str(photos), "formats": tuple(WRITERS), "review": True}
+    options: dict[str, Any] = {"images": str(photos), "formats": tuple(FORMATS), "review": True}
     report = annotate(AnnotateJob(**options, out=tmp_path / "out", **with_pictures(tmp_path)))
     assert (report.exit_code, report.done, fake.seen) == (0, len(names), len(names))
     assert len(tree(tmp_path / "drawn")) == len(names)

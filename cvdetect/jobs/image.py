@@ -27,12 +27,12 @@ from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.window import Window
 from cvdetect.sources import Failed
 from cvdetect.sources.images import (
-    Piped,
+    Images,
+    PipedImages,
     check_inputs,
     check_max_pixels,
     expand,
     file_name,
-    read_images,
     read_pipes,
     several_possible,
 )
@@ -124,7 +124,7 @@ def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: 
     progress.begin("detecting", len(names), "images")
     begin = time.perf_counter()
     try:
-        summary = run(read_images(names, piped, job.max_pixels), detectors, sinks, progress, controls=controls)
+        summary = run(Images(names, piped, job.max_pixels).items(), detectors, sinks, progress, controls=controls)
     finally:
         progress.end()
     seconds, objects = time.perf_counter() - begin, dict(results.objects.most_common())
@@ -132,7 +132,7 @@ def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: 
 
 
 def _report_failures(names: Sequence[str], progress: Progress) -> Summary:
-    summary = Summary(failed=[item for item in read_images(names) if isinstance(item, Failed)])
+    summary = Summary(failed=[item for item in Images(names).items() if isinstance(item, Failed)])
     for item in summary.failed:
         progress.error(str(item.error))
     return summary
@@ -142,7 +142,7 @@ def _quickest(options: RunOptions, names: Sequence[str]) -> RunOptions:
     return replace(options, winograd=len(names) > _FEW_IMAGES)
 
 
-def _output_paths(job: ImageJob, names: Sequence[str], piped: Piped) -> dict[str, Path]:
+def _output_paths(job: ImageJob, names: Sequence[str], piped: PipedImages) -> dict[str, Path]:
     """Each input → where its annotated copy goes."""
     if job.out is not None and not _into_folder(job):
         if job.save:
@@ -156,7 +156,7 @@ def _into_folder(job: ImageJob) -> bool:
     return several_possible(job.inputs) or (job.out is not None and names_a_folder(job.out))
 
 
-def _in_folder(names: Sequence[str], piped: Piped, folder: Path) -> dict[str, Path]:
+def _in_folder(names: Sequence[str], piped: PipedImages, folder: Path) -> dict[str, Path]:
     """Each input → ``<folder>/<stem>_detected<suffix>``."""
     called = {name: file_name(name, piped) for name in names}
     paths = output_names(list(called.values()), folder)
@@ -183,7 +183,9 @@ def _inputs(job: ImageJob, names: Sequence[str]) -> Iterator[str | Path]:
     yield from model_inputs(job.model)
 
 
-def _sinks(job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: Piped, guard: Guard) -> list[Sink]:
+def _sinks(
+    job: ImageJob, detector: Detector, paths: Mapping[str, Path], piped: PipedImages, guard: Guard
+) -> list[Sink]:
     renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
     sinks = json_sinks(job.json, detector)
     if job.save:

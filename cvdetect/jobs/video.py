@@ -31,7 +31,7 @@ from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import VideoFile, choose_codec
-from cvdetect.sources.video import VideoSource, every, files_of, open_video, usual_stem, with_end
+from cvdetect.sources.video import Video, every, files_of, usual_stem
 
 __all__ = ["VideoJob", "VideoReport", "detect_video"]
 
@@ -102,11 +102,11 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         SinkError: an output cannot be written.
     """
     out = _check(job)
-    with open_video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
+    with Video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
         for remark in source.info.remarks:
             progress.warn(f"{job.input}: {remark}")
-        for line in source.remarks:
-            progress.note(line)
+        for note in source.notes:
+            progress.note(f"{job.input}: {note}")
         controls = controls or Controls()
         detect = tracking_options(job.track, job.model, job.detect, controls)
         detectors = load_detectors(job.model, detect, job.run, progress)
@@ -119,10 +119,10 @@ def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: C
         progress.begin("detecting", _expected(job, source), "frames")
         begin = time.perf_counter()
         try:
-            frames = with_end(every(source, job.every), source, job.input)
+            items = every(source.items(), job.every)
             flow = PipelineOptions(batch=job.batch)
             filters = tracking_filters(job.track, float(source.info.rate) / job.every, controls)
-            summary = run(frames, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
+            summary = run(items, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
         finally:
             progress.end()
         seconds = time.perf_counter() - begin
@@ -169,7 +169,7 @@ def _default_name(job: VideoJob) -> str:
 
 
 def _sinks(
-    job: VideoJob, out: Path | None, detector: Detector, source: VideoSource, progress: Progress, controls: Controls
+    job: VideoJob, out: Path | None, detector: Detector, source: Video, progress: Progress, controls: Controls
 ) -> list[Sink]:
     renderer = Renderer(detector.labels, job.style, blurred_classes(job.blur, detector.labels))
     sinks = json_sinks(job.json, detector)
@@ -184,7 +184,7 @@ def _sinks(
     return sinks
 
 
-def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSource, progress: Progress) -> VideoFile:
+def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: Video, progress: Progress) -> VideoFile:
     info = source.info
     if info.sound and job.audio and not media.available():
         progress.warn(f"the sound is left out: {media.why_absent()}: {media.LOST}")
@@ -204,7 +204,7 @@ def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: VideoSourc
     )
 
 
-def _expected(job: VideoJob, source: VideoSource) -> int | None:
+def _expected(job: VideoJob, source: Video) -> int | None:
     """How many frames will come, None where that is not known."""
     info = source.info
     if info.frames is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,13 +15,11 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, NullProgress, Progress
-from cvdetect.core.redact import redact_name
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
 from cvdetect.inference.pipeline import PipelineOptions, Summary, run
 from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
-from cvdetect.media.inputs import is_pipe
 from cvdetect.models.load import model_inputs
 from cvdetect.models.resolve import resolve
 from cvdetect.sinks import Sink
@@ -33,7 +30,7 @@ from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sinks.video import choose_codec
 from cvdetect.sinks.window import LiveWindow, why_no_window
 from cvdetect.sources.camera import Camera
-from cvdetect.sources.live import device_name, device_opener, url_opener
+from cvdetect.sources.live import live_name, open_live
 from cvdetect.sources.video import files_of
 
 __all__ = ["WebcamJob", "WebcamReport", "detect_webcam"]
@@ -83,7 +80,7 @@ class WebcamJob:
     @property
     def name(self) -> str:
         """The source's name in messages and results; an address without its secrets."""
-        return redact_name(self.url) if self.url is not None else device_name(self.device or 0)
+        return live_name((self.device or 0) if self.url is None else self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,23 +200,15 @@ def _slider(job: WebcamJob) -> _Slider:
 
 
 def _camera(job: WebcamJob, controls: Controls, progress: Progress) -> Camera:
-    opener = device_opener(job.device or 0) if job.url is None else url_opener(job.url, job.timeout)
-    return Camera(
-        opener,
-        job.name,
+    return open_live(
+        (job.device or 0) if job.url is None else job.url,
         controls,
         progress,
         timeout_s=job.timeout,
         reconnect=job.reconnect,
         max_frames=job.max_frames,
         duration_s=job.duration,
-        ends=job.url is not None and _ends(job.url),
     )
-
-
-def _ends(url: str) -> bool:
-    """Whether the stream's end is no break: that of a pipe, or of a file, though it may not state its length."""
-    return is_pipe(url) or os.path.isfile(url.removeprefix("file://"))  # noqa: PTH113 - of any length
 
 
 class _LiveRun:
@@ -252,7 +241,7 @@ class _LiveRun:
         self._progress.begin("watching", self._job.max_frames, "frames")
         try:
             return run(
-                self._camera,
+                self._camera.items(),
                 [self._detector],
                 list(sinks),
                 self._progress,

@@ -14,6 +14,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
+from cvdetect.core.printable import counted
 from cvdetect.media.completeness import cut_short, missing_bytes, missing_seconds
 from cvdetect.media.conversion import FrameConverter
 from cvdetect.media.inputs import TIMEOUTS, Pipe, is_pipe, open_input
@@ -42,7 +43,7 @@ class AvReader:
 
     Attributes:
         sound: the packets of all audio tracks so far; None where there are none or none are wanted.
-        remarks: lines for the user: tracks that no output keeps.
+        notes: what of the file is left out, to follow its name and a colon: tracks that no output keeps.
 
     Raises (when entered):
         SourceNotFound: no such file.
@@ -65,7 +66,7 @@ class AvReader:
         self._with_sound = with_sound
         self.cut: str | None = None
         self.sound: Sound | None = None
-        self.remarks: list[str] = []
+        self.notes: tuple[str, ...] = ()
         self._damaged = 0
         self._index = 0  # of the next decoded frame
         self._counted = False  # whether frames before the start are in the number already
@@ -95,7 +96,7 @@ class AvReader:
         self._frame_times = FrameTimes(self._container.format.name, self._stream.time_base, self._zero, self._rate)
         if self._with_sound and (tracks := self._audio_tracks()):
             self.sound = Sound(tracks, self._zero, self._start, self._end)
-        self.remarks += self._other_tracks()
+        self.notes = self._other_tracks()
         self._packets = self._demux()
         self._decoded = self._in_range()
         self._pending = next(self._decoded, None)
@@ -136,13 +137,12 @@ class AvReader:
     def _audio_tracks(self) -> list[Any]:
         return [s for s in self._container.streams.audio if s.codec_context is not None]
 
-    def _other_tracks(self) -> list[str]:
+    def _other_tracks(self) -> tuple[str, ...]:
         others = [s for s in self._container.streams if s.type == "subtitle"]
         pictures = len(self._container.streams.video) - 1
-        parts = [f"{len(others)} subtitle track{'s' * (len(others) > 1)}"] if others else []
-        parts += [f"{pictures} further video track{'s' * (pictures > 1)}"] if pictures else []
-        left = " and ".join(parts)
-        return [f"{self._name}: {left} left out: only the first picture and its sound are taken"] if left else []
+        parts = [counted(len(others), "subtitle track")] if others else []
+        parts += [counted(pictures, "further video track")] if pictures else []
+        return (f"{' and '.join(parts)} left out: only the first picture and its sound are taken",) if parts else ()
 
     def _find_zero(self) -> Fraction:
         """Where the file begins on its clock, exactly: FFmpeg's own figure is rounded to microseconds."""

@@ -24,7 +24,7 @@ from cvdetect.sources.heif import NEEDED, heif_colours, heif_orientation, heif_p
 from cvdetect.sources.kinds import HEAD, RAW_SUFFIXES, VIDEO_SUFFIXES, kind_of, unreadable
 from cvdetect.sources.pixels import eight_bits, exif_orientation, expose, fraction_bits, opaque, sdr, upright
 
-__all__ = ["Picture", "count_images", "decode"]
+__all__ = ["DecodedImage", "count_images", "decode"]
 
 
 # These may be deeper than 8 bits or have an alpha channel.
@@ -41,7 +41,7 @@ _Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     Attributes:
@@ -72,7 +72,7 @@ class _Raw:
     colours: tuple[int, int] = (2, 2)  # primaries and transfer (ITU-T H.273)
 
 
-def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """The bytes of an image file, whatever its suffix → the image; `name` is used in errors.
 
     Raises:
@@ -98,7 +98,7 @@ def decode(data: _Bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     hdr = _hdr(raw)
     kept = Kept(b"" if hdr else _rgb_profile(raw.icc), harmless(raw.exif))
     remarks = (hdr_remark(raw.colours[1]),) if hdr else ()
-    return Picture(image, kept, remarks + _several(raw, whole, kind))
+    return DecodedImage(image, kept, remarks + _several(raw, whole, kind))
 
 
 class _Undecoded(Exception):

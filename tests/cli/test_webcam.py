@@ -158,7 +158,7 @@ def test_a_network_camera_killed_and_started_again_is_connected_again_and_json_k
         camera.wait()
         with network_camera(port, samples):
             assert f"warning: http://127.0.0.1:{port}/cam: ended; trying again in 0.5 s" in told_until(ours, "warning")
-            told_until(ours, "connected again")
+            told_until(ours, "reconnected")
             assert ours.wait(60) == 0
     found = records(out)
     assert [r["frame"] for r in found] == sorted({r["frame"] for r in found})
@@ -177,7 +177,7 @@ def test_a_camera_that_freezes_ends_the_run_with_what_was_there(
             growing(tmp_path, "x", 10)
             camera.send_signal(signal.SIGSTOP)
             begin = time.monotonic()
-            assert "gave no picture for 1 s; given up" in told_until(ours, "error")
+            assert "gave no frame for 1 s; given up" in told_until(ours, "error")
             assert ours.wait(60) == 1
         assert time.monotonic() - begin < 5
         camera.send_signal(signal.SIGCONT)
@@ -273,7 +273,7 @@ def test_blurred_classes_are_pixelated_in_the_video(cli: Cli, small: list[str], 
     [
         (["--device", 99], 2, ["no window", "no display", "--serve 127.0.0.1:8080"]),
         (["--device", 99, "--no-window"], 2, ["no window", "--json"]),
-        (["--device", 99, "--json", "-"], 4, ["--device 99: no such camera"]),
+        (["--device", 99, "--json", "-"], 4, ["camera 99: no such camera"]),
         (["--device", -1, "--json", "-"], 2, ["--device -1"]),
         (["--device", 0, "--url", "x", "--json", "-"], 2, ["--device and --url"]),
         (["--url", "missing.mp4", "--json", "-"], 4, ["missing.mp4: no such file"]),

@@ -15,7 +15,8 @@ import pytest
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Image
 from cvdetect.sinks.video import VideoFile
-from cvdetect.sources.video import open_video
+from cvdetect.sources import Failed
+from cvdetect.sources.video import Video
 from tests.conftest import Told
 
 av = pytest.importorskip("av")
@@ -77,14 +78,16 @@ class Passed:
 def through(source: Path | str, out: Path, start: float = 0.0, end: float | None = None, **options: Any) -> Passed:
     """Read a video and write it, picture and sound, as `detect_video` does."""
     told, passed = Told(), Passed(out)
-    with open_video(str(source), start, end, with_sound=True) as video:
+    with Video(str(source), start, end, with_sound=True) as video:
         info = video.info
         renderer: Any = Plain()
         with VideoFile(
             out, renderer, info.rate, time_base=info.time_base, steady_rate=info.steady_rate, sound=video.sound,
             start=start, end=end, progress=told, **options,
         ) as file:  # fmt: skip
-            for frame in video:
+            for frame in video.items():
+                if isinstance(frame, Failed):
+                    break
                 passed.frames.append((frame.index, frame.time_s or 0.0))
                 file.write(frame, Detections.empty())
         passed.cut = video.cut

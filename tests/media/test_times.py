@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cvdetect.media.timing import steady_rate
-from cvdetect.sources.video import open_video
+from cvdetect.sources.video import Video
 from tests.media.conftest import Make, av, beeps, decoded, flashes, offsets, through
 
 X264 = ["-c:v", "libx264", "-preset", "ultrafast"]
@@ -87,10 +87,10 @@ def test_start_and_end_are_exact_and_keep_numbers(name: str, clip: Make, tmp_pat
 def test_an_open_group_of_pictures_is_cut_exactly(remux: Make, tmp_path: Path) -> None:
     options = ["-c:v", "libx264", "-x264-params", "open-gop=1:keyint=12:bframes=4", "-t", "3"]
     source = remux("open.mkv", "-f", "lavfi", "-i", "testsrc=s=96x64:r=25", *options)
-    with open_video(str(source)) as video:
+    with Video(str(source)) as video:
         whole = [(f.index, f.image.copy()) for f in video]
     for start in (0.5, 1.0, 1.44, 2.02):
-        with open_video(str(source), start, start + 0.3) as video:
+        with Video(str(source), start, start + 0.3) as video:
             part = [(f.index, f.image.copy()) for f in video]
         assert [n for n, _ in part] == [n for n in range(75) if start - 1e-6 <= n / 25 < start + 0.3 - 1e-6]
         assert all(np.array_equal(image, whole[n][1]) for n, image in part)
@@ -238,5 +238,5 @@ def test_a_time_in_thousandths_means_the_frame_there(
 ) -> None:
     """Frames 1, 2 and 3 of 24000/1001 a second are at 0.0417, 0.0834 and 0.1251 s."""
     source = remux("film.mp4", "-f", "lavfi", "-i", "testsrc=s=64x48:r=24000/1001:d=1", *X264)
-    with open_video(str(source), start, end) as video:
+    with Video(str(source), start, end) as video:
         assert [frame.index for frame in video] == frames

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.media.inputs import index_at_end, missing_bytes
+from cvdetect.core.frame import Frame
+from cvdetect.media.completeness import index_at_end, missing_bytes
 from cvdetect.media.reader import AvReader
-from cvdetect.sources.video import open_video
+from cvdetect.sources.video import Video
 from tests.media.conftest import Make, through
 
 PICTURE = ["-f", "lavfi", "-i", "testsrc=s=96x64:r=25:d=3", "-f", "lavfi", "-i", "sine=d=3"]
@@ -39,8 +40,8 @@ def counted(path: Path) -> int:
 
 
 def read(path: Path) -> tuple[int, str | None]:
-    with open_video(str(path)) as video:
-        return sum(1 for _ in video), video.cut
+    with Video(str(path)) as video:
+        return sum(isinstance(item, Frame) for item in video.items()), video.cut
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -89,8 +90,8 @@ def test_longer_sound_and_other_tracks_are_whole(suffix: str, remux: Make, tmp_p
 def test_subtitles_are_whole_and_said_to_be_left_out(remux: Make, tmp_path: Path) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:30,000\nlong\n")
     source = remux("s.mkv", *PICTURE, "-i", tmp_path / "s.srt", "-c:v", "libx264")
-    with open_video(str(source)) as video:
-        assert "1 subtitle track left out" in video.remarks[0]
+    with Video(str(source)) as video:
+        assert "1 subtitle track left out" in video.notes[0]
         assert sum(1 for _ in video) == 75 and video.cut is None
 
 
@@ -99,7 +100,7 @@ def test_a_cover_picture_is_no_video(remux: Make, tmp_path: Path) -> None:
     source = remux("c.mp4", *PICTURE, "-i", cover, "-map", "0", "-map", "1", "-map", "2", "-c:v:0", "libx264",
                    "-c:v:1", "png", "-disposition:v:1", "attached_pic")  # fmt: skip
     assert read(source) == (75, None)
-    with open_video(str(source)) as video:
+    with Video(str(source)) as video:
         assert video.info.wh == (96, 64)
 
 
@@ -115,7 +116,7 @@ def test_an_mp4_without_its_index_is_said_to_be_cut(remux: Make, tmp_path: Path)
     whole = remux("a.mp4", *PICTURE, "-c:v", "libx264").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match=r"is cut short \(.* bytes are missing at its end\)"):
-        open_video(str(tmp_path / "cut.mp4")).__enter__()
+        Video(str(tmp_path / "cut.mp4")).__enter__()
 
 
 def test_damage_in_the_middle_is_passed_over(remux: Make, tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def with_duration(flv: bytes, seconds: float) -> bytes:
 def test_a_length_that_no_clock_of_the_file_can_reach_is_none(remux: Make, tmp_path: Path) -> None:
     data = remux("a.flv", *PICTURE, "-c:v", "libx264").read_bytes()
     (tmp_path / "absurd.flv").write_bytes(with_duration(data, 107374182.4))
-    with open_video(str(tmp_path / "absurd.flv")) as video:
+    with Video(str(tmp_path / "absurd.flv")) as video:
         assert video.info.frames is None
         assert (sum(1 for _ in video), video.cut) == (75, None)
     assert piped(with_duration(data, 107374182.4)) == (75, None)
@@ -163,7 +164,7 @@ def test_a_length_that_ffmpeg_estimates_by_the_bit_rate_is_no_claim(remux: Make,
     while (at := data.find(b"\0\0\1\xb3", at + 1)) >= 0:
         data[at + 8 : at + 11] = bytes([0, 0, 0x40 | data[at + 10] & 0x3F])
     (tmp_path / "low.m1v").write_bytes(data)
-    with open_video(str(tmp_path / "low.m1v")) as video:
+    with Video(str(tmp_path / "low.m1v")) as video:
         assert (video.info.frames or 0) > 10 * 75  # FFmpeg's estimate, which only a progress bar uses
         assert (sum(1 for _ in video), video.cut) == (75, None)
 

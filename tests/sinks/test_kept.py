@@ -15,7 +15,7 @@ from PIL import ImageCms, TiffImagePlugin
 from cvdetect.core.frame import Kept
 from cvdetect.core.tags import directories, harmless, with_tags
 from cvdetect.sinks.images import JPEG_SUFFIXES, encode_image, output_names
-from cvdetect.sources.images import read_picture_file
+from cvdetect.sources.images import read_image_file
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -46,7 +46,7 @@ def test_copies_are_upright_and_keep_profile_camera_and_date_but_no_place_and_no
     path = tmp_path / f"a{source}"
     extra = {"tiffinfo": camera_exif()} if source == ".tiff" else {"exif": camera_exif().tobytes()}
     Pil.fromarray(IMAGE).save(path, FORMATS[source], icc_profile=PROFILE, **extra)
-    picture = read_picture_file(path)
+    picture = read_image_file(path)
     copy = encode_image(Path(f"o{target}"), picture.image, kept=picture.kept)
     with Pil.open(io.BytesIO(copy)) as shown:
         assert shown.size == (20, 30) and shown.info["icc_profile"] == PROFILE

@@ -22,8 +22,9 @@ from cvdetect.core.redact import redact_name
 from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.sources import Failed, live
 from cvdetect.sources import camera as capture
-from cvdetect.sources.camera import Camera, pauses
-from cvdetect.sources.live import device_opener, url_opener, why_unreachable
+from cvdetect.sources.addresses import why_unreachable
+from cvdetect.sources.camera import Camera, backoff
+from cvdetect.sources.live import device_opener, url_opener
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
@@ -80,7 +81,9 @@ def opening(*streams: Fake | SourceError) -> Callable[[], Fake]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses and grace of milliseconds."""
-    monkeypatch.setattr("cvdetect.sources.camera.pauses", lambda tries: iter([0.01 * (n + 1) for n in range(tries)]))
+    monkeypatch.setattr(
+        "cvdetect.sources.camera.backoff", lambda attempts: iter([0.01 * (n + 1) for n in range(attempts)])
+    )
     monkeypatch.setattr(capture, "_GRACE_S", 0.1)
 
 
@@ -108,7 +111,9 @@ def test_shown_frames_are_never_older_than_two_passes_of_a_slow_network() -> Non
             ages.append(camera.age_s(frame))
 
     with Camera(opening(Fake(30)), "cam", controls, max_frames=12) as camera:
-        summary = run(camera, [Slow()], [Shows()], NullProgress(), flow=PipelineOptions(live=True), controls=controls)
+        summary = run(
+            camera.items(), [Slow()], [Shows()], NullProgress(), flow=PipelineOptions(live=True), controls=controls
+        )
     assert summary.done == 12
     assert max(ages) <= 2 * pass_s
     assert min(ages) >= pass_s, "the age counts from the capture"
@@ -119,12 +124,12 @@ def test_late_pictures_are_dropped_and_counted_and_the_index_counts_them() -> No
     with Camera(opening(Fake(200)), "cam", Controls(), max_frames=5) as camera:
         time.sleep(0.05)  # before any are wanted, nothing counts
         frames = []
-        for frame in camera:
+        for frame in camera.items():
             frames.append(frame)
             time.sleep(0.04)
     good, failed = split(frames)
     assert not failed and good[0].index == 0 and good[0].time_s == 0
-    assert camera.handed == 5
+    assert camera.delivered == 5
     assert camera.dropped == good[-1].index + 1 - 5
     assert all(b.index - a.index >= 4 for a, b in pairwise(good))
 
@@ -133,7 +138,7 @@ def test_after_a_break_index_and_time_go_on_and_each_try_is_told() -> None:
     streams = [Fake(100, 5), SourceError("cam: connection refused"), Fake(100, 5), Fake(100)]
     told = Tells()
     with Camera(opening(*streams), "cam", Controls(), told, max_frames=14, reconnect=3) as camera:
-        frames, failed = split(list(camera))
+        frames, failed = split(list(camera.items()))
     assert not failed and len(frames) == 14
     assert [f.index for f in frames] == sorted({f.index for f in frames})
     assert all(b.time_s > a.time_s for a, b in pairwise(frames))  # type: ignore[operator]
@@ -141,20 +146,20 @@ def test_after_a_break_index_and_time_go_on_and_each_try_is_told() -> None:
     assert [t.split(": ", 1)[1] for t in told.told] == [
         "ended; trying again in 0.01 s",
         "connection refused; trying again in 0.02 s",
-        "connected again",
+        "reconnected",
         "ended; trying again in 0.03 s",
-        "connected again",
+        "reconnected",
     ]
     assert all(s.closed.is_set() for s in streams if isinstance(s, Fake))
 
 
 def test_a_stream_that_stays_away_fails_after_so_many_tries() -> None:
     with Camera(opening(Fake(100, 3)), "cam", Controls(), reconnect=2) as camera:
-        frames, failed = split(list(camera))
+        frames, failed = split(list(camera.items()))
     assert frames
-    assert str(failed[0].error) == "cam: connection refused; given up after 2 tries"
+    assert str(failed[0].error) == "cam: connection refused; given up after 2 attempts"
     with Camera(opening(Fake(100, 3), Fake(100)), "cam", Controls(), reconnect=0) as camera:
-        _, failed = split(list(camera))
+        _, failed = split(list(camera.items()))
     assert str(failed[0].error) == "cam: ended; given up"
 
 
@@ -163,9 +168,9 @@ def test_a_read_that_hangs_is_left_behind_and_the_stream_opened_again() -> None:
     told = Tells()
     begin = time.monotonic()
     with Camera(opening(hanging, Fake(100)), "cam", Controls(), told, timeout_s=0.2, max_frames=6) as camera:
-        frames, failed = split(list(camera))
+        frames, failed = split(list(camera.items()))
     assert not failed and len(frames) == 6
-    assert told.told[0] == "cam: gave no picture for 0.2 s; trying again in 0.01 s"
+    assert told.told[0] == "cam: gave no frame for 0.2 s; trying again in 0.01 s"
     assert time.monotonic() - begin < 0.95, "before the hanging read came back"
     assert hanging.closed.wait(2), "it is closed when it does"
 
@@ -178,7 +183,7 @@ def test_an_opening_that_hangs_is_an_error_in_time() -> None:
         raise SourceError("late")
 
     begin = time.monotonic()
-    with pytest.raises(SourceError, match=r"cam: gives no picture within 0\.2 s"):
+    with pytest.raises(SourceError, match=r"cam: gives no frame within 0\.2 s"):
         Camera(hangs, "cam", Controls(), timeout_s=0.2).__enter__()
     assert time.monotonic() - begin < 1
     let_go.set()
@@ -190,7 +195,7 @@ def test_the_end_is_heard_while_nothing_comes_and_while_the_connection_is_away()
         threading.Timer(0.15, controls.stop).start()
         begin = time.monotonic()
         with Camera(opening(*streams), "cam", controls, reconnect=10_000) as camera:
-            _, failed = split(list(camera))
+            _, failed = split(list(camera.items()))
         assert not failed
         assert time.monotonic() - begin < 1.2
 
@@ -198,7 +203,7 @@ def test_the_end_is_heard_while_nothing_comes_and_while_the_connection_is_away()
 def test_a_duration_ends_it() -> None:
     begin = time.monotonic()
     with Camera(opening(Fake(100)), "cam", Controls(), duration_s=0.3) as camera:
-        frames = list(camera)
+        frames = list(camera.items())
     assert 0.3 <= time.monotonic() - begin < 3
     assert 2 <= len(frames) < 60
 
@@ -208,7 +213,7 @@ def test_a_file_plays_at_its_own_rate_and_its_end_is_the_end() -> None:
     with Camera(opening(Fake(40, 20, claims=20), Fake(40)), "clip", Controls()) as camera:
         time.sleep(0.1)  # nothing is lost while a model is loaded
         begin = time.monotonic()
-        frames, failed = split(list(camera))
+        frames, failed = split(list(camera.items()))
     assert not failed
     assert 19 / 40 <= time.monotonic() - begin < 1.5
     assert [f.index for f in frames if f.index in (0, 19)] == [0, 19]
@@ -219,7 +224,7 @@ def test_a_file_plays_at_its_own_rate_and_its_end_is_the_end() -> None:
 def test_a_pause_holds_a_file() -> None:
     controls = Controls()
     with Camera(opening(Fake(100, 30, claims=30)), "clip", controls) as camera:
-        frames = iter(camera)
+        frames = camera.items()
         first = next(frames)
         controls.toggle_pause()
         time.sleep(0.3)
@@ -233,20 +238,20 @@ def test_a_file_that_is_cut_short_is_told_after_what_could_be_read() -> None:
     short = Fake(500, 10, claims=50)
     short.cut = "is cut short: 10 of 50 frames could be read"
     with Camera(opening(short), "clip", Controls()) as camera:
-        frames, failed = split(list(camera))
+        frames, failed = split(list(camera.items()))
     assert frames
     assert str(failed[0].error) == "clip: is cut short: 10 of 50 frames could be read"
 
 
 def test_a_stream_without_a_picture_is_an_error() -> None:
     for stream in (Fake(30, 0), Fake(30, 0, claims=5)):
-        with pytest.raises(SourceError, match="clip: holds or gives no picture"):
+        with pytest.raises(SourceError, match="clip: gives no frame"):
             Camera(opening(stream), "clip", Controls()).__enter__()
 
 
-def test_pauses_grow_up_to_half_a_minute() -> None:
-    assert list(pauses(8)) == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert list(pauses(0)) == []
+def test_waits_grow_up_to_half_a_minute() -> None:
+    assert list(backoff(8)) == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert list(backoff(0)) == []
 
 
 @pytest.mark.parametrize(
@@ -331,7 +336,7 @@ def test_a_refused_connection_names_host_and_port() -> None:
 
 def test_a_camera_that_is_not_there_names_those_that_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "cameras_that_open", lambda: [0, 2])
-    with pytest.raises(SourceError, match=r"device 99: .*these open: 0, 2"):
+    with pytest.raises(SourceError, match=r"camera 99: .*these open: 0, 2"):
         device_opener(99)()
 
 

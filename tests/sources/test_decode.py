@@ -18,7 +18,7 @@ from PIL import ImageCms, ImageOps
 
 from cvdetect.core.errors import SourceError
 from cvdetect.media.tone import tone_map
-from cvdetect.sources.decode import Picture, decode
+from cvdetect.sources.decode import DecodedImage, decode
 from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
 
 RGB = np.zeros((24, 36, 3), np.uint8)
@@ -31,7 +31,7 @@ def saved(kind: str, image: Pil.Image | None = None, **options: object) -> bytes
     return buffer.getvalue()
 
 
-def read(data: bytes, name: str = "x") -> Picture:
+def read(data: bytes, name: str = "x") -> DecodedImage:
     return decode(np.frombuffer(data, np.uint8), name)
 
 

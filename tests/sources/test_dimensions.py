@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cvdetect.core.errors import SourceError
 from cvdetect.jobs.annotate.local import read_picture
 from cvdetect.sources.dimensions import stated_wh
-from cvdetect.sources.images import read_picture_file
+from cvdetect.sources.images import read_image_file
 from cvdetect.storage import LocalFolder
 
 
@@ -92,6 +92,6 @@ def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Pa
 def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
-    assert read_picture_file(path, 53 * 37).image.shape == (37, 53, 3)
+    assert read_image_file(path, 53 * 37).image.shape == (37, 53, 3)
     with pytest.raises(SourceError, match=r"a\.png: says it has 53x37 pixels, over the limit of 1,960 .*max_pixels"):
-        read_picture_file(path, 53 * 37 - 1)
+        read_image_file(path, 53 * 37 - 1)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
+from cvdetect.core.printable import natural_key
 from cvdetect.sources import Failed
-from cvdetect.sources.images import expand, natural_key, read_image, read_images
+from cvdetect.sources.images import Images, expand, read_image
 
 
 def test_a_picture_is_read_as_bgr_bytes(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
 
 def test_failed_inputs_come_in_their_place(tmp_path: Path, samples: Path) -> None:
     names = [str(tmp_path / "no.jpg"), str(samples / "dog.jpg")]
-    first, second = read_images(names)
+    first, second = Images(names).items()
     assert isinstance(first, Failed) and first.name == names[0]
     assert not isinstance(second, Failed) and (second.name, second.index) == (names[1], 1)
 

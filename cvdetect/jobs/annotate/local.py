@@ -25,9 +25,9 @@ from cvdetect.jobs.annotate.manifest.images import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.own import FileTally, OwnFiles
 from cvdetect.sources import Failed
-from cvdetect.sources.decode import Picture, decode
+from cvdetect.sources.decode import DecodedImage, decode
 from cvdetect.sources.dimensions import check_wh, stated_wh
-from cvdetect.sources.images import read_picture_file
+from cvdetect.sources.images import read_image_file
 from cvdetect.storage import Folder, LocalFolder
 
 __all__ = ["PictureSink", "Recorder", "detect_waiting", "read_picture", "read_pictures", "reason_of"]
@@ -176,7 +176,7 @@ def read_pictures(root: Folder, names: Iterable[str], max_pixels: int) -> Iterat
             yield Failed(name, error)
 
 
-def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = None) -> Picture:
+def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = None) -> DecodedImage:
     """A picture, unless it has more than `max_pixels`: it is not decoded then. `data`: its bytes, where they are here.
 
     Raises:
@@ -188,7 +188,7 @@ def read_picture(root: Folder, name: str, max_pixels: int, data: bytes | None = 
         size, wh = _look_at(path)
         check_wh(shown, wh, max_pixels)
         _check_size(shown, size, max_pixels)
-        return read_picture_file(path, max_pixels)
+        return read_image_file(path, max_pixels)
     data = _fetched(root, name, max_pixels) if data is None else data
     return decode(np.frombuffer(data, np.uint8), shown, max_pixels)
 

@@ -14,7 +14,7 @@ from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet, canonical
 from cvdetect.core.printable import natural_key
 from cvdetect.core.progress import Progress
-from cvdetect.sources.images import is_image_file, read_picture_file
+from cvdetect.sources.images import is_image_file, read_image_file
 
 __all__ = ["ClassMapping", "ImageFolder", "examples", "map_classes", "pair_images"]
 
@@ -72,7 +72,7 @@ class ImageFolder:
         """
         path = self.find(name)
         try:
-            height, width = read_picture_file(path, self._max_pixels).image.shape[:2] if path else (1, 1)
+            height, width = read_image_file(path, self._max_pixels).image.shape[:2] if path else (1, 1)
         except SourceError:
             return 1, 1  # reported when detection reaches it
         return width, height

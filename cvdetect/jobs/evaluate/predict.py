@@ -24,7 +24,7 @@ from cvdetect.inference.pipeline import run
 from cvdetect.jobs.evaluate.arrays import DetectionArrays, Ints, concat_detections
 from cvdetect.jobs.evaluate.pairing import ClassMapping, examples, map_classes
 from cvdetect.sinks import PlainSink
-from cvdetect.sources.images import read_images
+from cvdetect.sources.images import Images
 
 __all__ = ["ArraySink", "Predictions", "from_results", "predict"]
 
@@ -81,8 +81,8 @@ def predict(
     sink = ArraySink(truth.images, order, mapping, first.labels)
     progress.begin("detecting", len(order), "images")
     try:
-        frames = read_images([str(path) for path in paths.values()], max_pixels=max_pixels)
-        summary = run(frames, detectors, [sink], progress, controls=controls)
+        images = Images([str(path) for path in paths.values()], max_pixels=max_pixels)
+        summary = run(images.items(), detectors, [sink], progress, controls=controls)
     finally:
         progress.end()
     if not sink.done:

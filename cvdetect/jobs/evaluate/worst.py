@@ -19,7 +19,7 @@ from cvdetect.jobs.evaluate.report import EvalReport
 from cvdetect.jobs.evaluate.score import RIGHT, Scored, unmatched
 from cvdetect.sinks.draw import DrawStyle, draw, pixelate
 from cvdetect.sinks.images import write_image
-from cvdetect.sources.images import read_picture_file
+from cvdetect.sources.images import read_image_file
 
 __all__ = ["Gallery", "check_worst", "worst_images", "write_worst"]
 
@@ -69,7 +69,7 @@ def write_worst(gallery: Gallery, report: EvalReport, paths: Mapping[int, Path])
     blur = _blurred(gallery.blur, report.labels)
     worst = worst_images(report.scored, report.at, sorted(paths))[: gallery.count]
     for place, index in enumerate(worst, start=1):
-        image = read_picture_file(paths[index], gallery.max_pixels).image
+        image = read_image_file(paths[index], gallery.max_pixels).image
         path = gallery.folder / f"{place:0{digits}d}_{paths[index].stem}.jpg"
         write_image(path, _draw_misses(report, index, image, blur, gallery.style))
 

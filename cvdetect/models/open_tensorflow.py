@@ -19,7 +19,7 @@ from cvdetect.core.spec import InputSpec, ModelSpec, Role
 from cvdetect.families.mask_rcnn import MASK_RCNN_OUTPUTS
 from cvdetect.formats.tensorflow import textgraph
 from cvdetect.formats.tensorflow.graphdef import Graph, read_graph_def
-from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, input_sides, input_size, make_text_graph
+from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, input_size, make_text_graph, min_max_input_size
 from cvdetect.models.opened import Opened, just_below, read_bytes, read_text
 from cvdetect.runtime.backends import check_two_stage, choose
 from cvdetect.runtime.opencv import read_tensorflow
@@ -100,7 +100,7 @@ def _input(spec: ModelSpec, facts: textgraph.TextGraph, frozen: Callable[[], Gra
     graph = frozen()
     if known := input_size(graph):
         return replace(fed, wh=known)
-    sides = input_sides(graph) if facts.two_stage else None
+    sides = min_max_input_size(graph) if facts.two_stage else None
     if sides:
         progress.note(
             f"{spec.name}: brings each picture's shorter side to {sides[0]} pixels, the longer one to at most "

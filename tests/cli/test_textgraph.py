@@ -34,7 +34,7 @@ def assert_fails(outcome: Outcome, code: int, *words: str) -> None:
         assert word in outcome.err
 
 
-def test_the_text_graph_is_written_and_what_was_found_is_told(cli: Cli, graph: Path, tmp_path: Path) -> None:
+def test_the_text_graph_is_written_and_what_was_found_is_reported(cli: Cli, graph: Path, tmp_path: Path) -> None:
     outcome = cli("textgraph", graph, "-o", tmp_path / "made.pbtxt")
     assert outcome.code == 0
     assert outcome.out == f"SSD → {tmp_path / 'made.pbtxt'}\n"
@@ -56,10 +56,10 @@ def test_a_pipeline_config_is_checked_against_the_graph(cli: Cli, tmp_path: Path
     assert outcome.code == 0
     assert "number of classes: 3 (the graph, pipeline.config)" in outcome.err
     config.write_text(CONFIG.replace("num_classes: 3", "num_classes: 7"))
-    assert_fails(cli("textgraph", graph, "--pipeline", config), 3, "number of classes 3", "pipeline.config says 7")
+    assert_fails(cli("textgraph", graph, "--pipeline", config), 3, "number of classes 3", "pipeline.config states 7")
 
 
-def test_what_the_graph_does_not_say_is_asked_for_and_taken(cli: Cli, tmp_path: Path) -> None:
+def test_what_the_graph_does_not_state_is_asked_for_and_taken(cli: Cli, tmp_path: Path) -> None:
     graph, config = tmp_path / "g.pb", tmp_path / "pipeline.config"
     graph.write_bytes(configured(postprocessor=False).writer.bytes())
     config.write_text(
@@ -71,8 +71,8 @@ def test_what_the_graph_does_not_say_is_asked_for_and_taken(cli: Cli, tmp_path: 
     assert_fails(cli(*given), 3, "--box-scales")
     given += ["--box-scales", "10,10,5,5"]
     assert cli(*given).code == 0
-    assert_fails(cli(*given, "--num-classes", 9), 3, "--num-classes says 9")
-    assert_fails(cli(*given, "--input-size", "64x64"), 3, "--input-size says 64 64")
+    assert_fails(cli(*given, "--num-classes", 9), 3, "--num-classes states 9")
+    assert_fails(cli(*given, "--input-size", "64x64"), 3, "--input-size states 64 64")
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,16 @@ def test_the_graph_is_never_written_over(cli: Cli, graph: Path) -> None:
         (wire(1, wire(1, b"v1")) + wire(2, b""), "not a checkpoint"),
     ],
 )
-def test_a_file_that_is_no_frozen_detection_graph_is_told(cli: Cli, tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_without_a_frozen_detection_graph_is_refused(
+    cli: Cli, tmp_path: Path, content: bytes, words: str
+) -> None:
     path = tmp_path / "bad.pb"
     path.write_bytes(content)
     assert_fails(cli("textgraph", path, "-o", "made.pbtxt"), 3, str(path), words)
     assert not Path("made.pbtxt").exists()
 
 
-def test_a_file_that_is_not_there_is_told(cli: Cli, graph: Path) -> None:
+def test_a_file_that_does_not_exist_is_reported(cli: Cli, graph: Path) -> None:
     assert_fails(cli("textgraph", "absent.pb"), 3, "absent.pb")
     assert_fails(cli("textgraph", graph, "--pipeline", "absent.config"), 3, "absent.config")
 
@@ -129,7 +131,7 @@ def test_a_file_that_is_not_there_is_told(cli: Cli, graph: Path) -> None:
 
 
 def image_of(folder: Path) -> Path:
-    """A small picture, by way of the one format that needs no library."""
+    """A small image, by way of the one format that needs no library."""
     path = folder / "noise.ppm"
     pixels = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     path.write_bytes(b"P6 80 60 255\n" + pixels.tobytes())

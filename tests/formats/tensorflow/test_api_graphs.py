@@ -54,7 +54,7 @@ def test_all_that_tensorflow_finds_is_found_and_nothing_else(name: str, samples:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_pipeline_config_says_the_same(name: str) -> None:
+def test_its_pipeline_config_has_the_same_numbers(name: str) -> None:
     config = read_pipeline((FOLDER / f"{name}.config").read_text(), name)
     with_config = make_text_graph(parsed(name), TextGraphOptions(pipeline=config))
     for what in ("input size", "anchor sizes of layer 5", "score converter", "number of classes", "IoU threshold"):

@@ -152,7 +152,7 @@ def test_a_damaged_constant_is_named(graph: Graph) -> None:
         graph.constant("n")
 
 
-def test_a_graph_cut_short_is_told_wherever_it_is_cut() -> None:
+def test_a_graph_cut_short_is_refused_wherever_it_is_cut() -> None:
     content = ssd().writer.bytes()
     for size in range(1, len(content), len(content) // 50):
         try:

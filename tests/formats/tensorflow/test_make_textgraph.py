@@ -144,7 +144,7 @@ def test_opencv_finds_what_numpy_computes_of_the_graph(build: Callable[[], Detec
 
 
 @pytest.mark.smoke
-def test_the_text_graph_says_what_the_graph_says() -> None:
+def test_the_text_graph_has_the_numbers_of_the_graph() -> None:
     made = make_text_graph(parsed(ssd()))
     facts = read_graph(made.text, "made")
     assert (made.kind, facts.input_wh, facts.classes, facts.keep_top_k) == ("SSD", (64, 48), 3, 100)
@@ -167,7 +167,7 @@ def test_batches_of_two_are_two_batches_of_one() -> None:
         np.testing.assert_allclose(both[(both[:, 0] == index) & (both[:, 2] > 0), 1:], alone, atol=1e-5)
 
 
-# ---- what the graph does not say ----
+# ---- what the graph does not state ----
 
 CONFIG = """
 model { ssd {
@@ -219,17 +219,17 @@ def test_options_say_what_the_graph_does_not() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("num_classes: 3", "num_classes: 90"), "number of classes 3, but pipeline.config says 90"),
-        (("width: 64", "width: 300"), "input size 64 48, but pipeline.config says 300 48"),
+        (("num_classes: 3", "num_classes: 90"), "number of classes 3, but pipeline.config states 90"),
+        (("width: 64", "width: 300"), "input size 64 48, but pipeline.config states 300 48"),
         (("scales: 0.25", "scales: 0.2"), "anchor sizes of layer 1"),
         (("scales: 0.5 aspect", "aspect"), "anchors are given for 1 layers, but the graph has 2"),
         (("x_scale: 10.0", "x_scale: 8.0"), "box coder scales"),
-        (("SIGMOID", "SOFTMAX"), "score converter SIGMOID, but pipeline.config says SOFTMAX"),
-        (("iou_threshold: 0.6", "iou_threshold: 0.5"), "IoU threshold 0.6, but pipeline.config says 0.5"),
+        (("SIGMOID", "SOFTMAX"), "score converter SIGMOID, but pipeline.config states SOFTMAX"),
+        (("iou_threshold: 0.6", "iou_threshold: 0.5"), "IoU threshold 0.6, but pipeline.config states 0.5"),
         (("ssd {", "faster_rcnn {"), "the graph is of kind SSD"),
     ],
 )
-def test_a_pipeline_config_that_contradicts_the_graph_is_told(change: tuple[str, str], words: str) -> None:
+def test_a_pipeline_config_that_contradicts_the_graph_is_refused(change: tuple[str, str], words: str) -> None:
     assert change[0] in CONFIG
     config = read_pipeline(CONFIG.replace(*change), "pipeline.config")
     with pytest.raises(ModelFileError, match=re.escape(words)):
@@ -244,7 +244,7 @@ def test_a_pipeline_config_that_contradicts_the_graph_is_told(change: tuple[str,
         ({"anchors": True, "box_scales": (10.0, 10.0, 5.0, 5.0)}, "num_classes"),
     ],
 )
-def test_what_nobody_says_is_asked_for_by_the_name_of_its_option(options: dict[str, Any], asked: str) -> None:
+def test_what_no_source_states_is_asked_for_by_the_name_of_its_argument(options: dict[str, Any], asked: str) -> None:
     if options.pop("anchors", False):
         options |= {"anchor_scales": (0.25, 0.5), "aspect_ratios": (1.0, 2.0, 0.5)}
     with pytest.raises(ModelFileError, match=f"give {asked} or pipeline"):
@@ -255,11 +255,11 @@ def test_an_input_of_any_size_is_asked_for() -> None:
     b = SsdBuilder((64, 48))
     detector = finished(b, layers_of(b))
     detector.writer.nodes = [node for node in detector.writer.nodes if node[0] not in ("Preprocessor/map/while/stack",)]
-    with pytest.raises(ModelFileError, match="does not say its input size: give input_wh or pipeline"):
+    with pytest.raises(ModelFileError, match="does not state its input size: give input_wh or pipeline"):
         make_text_graph(parsed(detector))
 
 
-def test_the_placeholder_says_the_size_where_nothing_resizes() -> None:
+def test_the_placeholder_has_the_size_where_nothing_resizes() -> None:
     b = SsdBuilder((64, 48), resizer=False)
     assert_finds_what_numpy_finds(finished(b, layers_of(b)))
 
@@ -267,8 +267,8 @@ def test_the_placeholder_says_the_size_where_nothing_resizes() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("model { centernet { } }", "no pipeline.config of an SSD"),
-        ("item { id: 1 }", "no pipeline.config"),
+        ("model { centernet { } }", "is not the pipeline.config of an SSD"),
+        ("item { id: 1 }", "is not the pipeline.config"),
         ("model { ssd { } }", "num_classes is missing"),
         ("model { ssd { num_classes: many } }", "not the number"),
         (
@@ -278,7 +278,7 @@ def test_the_placeholder_says_the_size_where_nothing_resizes() -> None:
         ("<html></html>", "an HTML page"),
     ],
 )
-def test_a_config_that_is_none_is_told(text: str, words: str) -> None:
+def test_what_is_not_a_pipeline_config_is_refused(text: str, words: str) -> None:
     with pytest.raises(ModelFileError, match=re.escape(words)):
         read_pipeline(text, "pipeline.config")
 
@@ -309,7 +309,7 @@ def writer(*nodes: tuple[str, str]) -> Graph:
         ),
     ],
 )
-def test_a_graph_of_another_kind_is_told(nodes: list[tuple[str, str]], words: str) -> None:
+def test_a_graph_of_another_kind_is_refused(nodes: list[tuple[str, str]], words: str) -> None:
     with pytest.raises(ModelFileError, match=re.escape(words)):
         make_text_graph(writer(*nodes))
 
@@ -323,15 +323,15 @@ def test_an_operation_that_opencv_cannot_run_is_named() -> None:
         make_text_graph(parsed(finished(b, ("FeatureExtractor/odd", y))))
 
 
-def test_anchors_off_every_grid_are_told() -> None:
+def test_anchors_off_every_grid_are_refused() -> None:
     detector = ssd()
     anchors = next(node for node in detector.writer.nodes if node[0] == "Concatenate/concat")
     anchors[3]["value"][5] += 0.01
-    with pytest.raises(ModelFileError, match="OpenCV cannot lay these anchors: some anchors lie"):
+    with pytest.raises(ModelFileError, match="OpenCV cannot lay out these anchors: some anchors lie"):
         make_text_graph(parsed(detector))
 
 
-def test_a_graph_that_bites_its_tail_is_told() -> None:
+def test_a_graph_with_a_cycle_is_refused() -> None:
     detector = ssd()
     nodes = detector.writer.nodes
     place = next(i for i, node in enumerate(nodes) if node[0] == "FeatureExtractor/c1/Conv2D")
@@ -340,7 +340,7 @@ def test_a_graph_that_bites_its_tail_is_told() -> None:
         make_text_graph(parsed(detector))
 
 
-def test_a_missing_node_is_told() -> None:
+def test_a_missing_node_is_refused() -> None:
     detector = ssd()
     detector.writer.nodes = [node for node in detector.writer.nodes if node[0] != "FeatureExtractor/d1/depthwise"]
     with pytest.raises(ModelFileError, match="node FeatureExtractor/d1/depthwise is missing"):
@@ -360,7 +360,7 @@ IDS = [row[1] for row in REAL]
 
 
 class Real:
-    """One of the reference graphs, with TensorFlow's detections on pictures."""
+    """One of the reference graphs, with TensorFlow's detections on images."""
 
     def __init__(self, shared: Path, name: str, truth: str, wh: tuple[int, int], conf: float, offset: int) -> None:
         self.folder = shared / "data" / "reference"
@@ -378,7 +378,7 @@ class Real:
         return np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR))
 
     def found(self, text: str) -> dict[str, Rows]:
-        """Detections of each picture by OpenCV, boxes in shares of it, clipped."""
+        """Detections of each image by OpenCV, boxes normalized and clipped."""
         output = "detection_out" if self.offset == 0 else "detection_out_final"
         net = cv2.dnn.readNetFromTensorflow(np.frombuffer(self.graph, np.uint8), np.frombuffer(text.encode(), np.uint8))
         found = {}

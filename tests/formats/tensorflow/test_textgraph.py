@@ -99,7 +99,7 @@ def test_the_text_format_is_understood(text: str, expected: Message) -> None:
         ("\n\x0c\x0ba\x12", "a binary file"),
     ],
 )
-def test_broken_text_is_told_with_file_and_line(text: str, error: str | None) -> None:
+def test_broken_text_is_reported_with_file_and_line(text: str, error: str | None) -> None:
     if error is None:
         assert parse(text, "g.pbtxt") == message(a="-x")
         return
@@ -153,7 +153,7 @@ def test_real_graphs_survive_parsing_and_writing(graph: Callable[[str], str], na
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_graph_says_its_input_classes_and_thresholds(graph: Callable[[str], str]) -> None:
+def test_a_graph_has_its_input_classes_and_thresholds(graph: Callable[[str], str]) -> None:
     facts = read_graph(graph("pedestrian"), "p.pbtxt")
     assert facts == TextGraph(
         name="p.pbtxt",
@@ -206,7 +206,7 @@ def test_width_comes_before_height() -> None:
         ("<html>", "an HTML page"),
     ],
 )
-def test_what_is_no_text_graph_is_told(text: str, error: str) -> None:
+def test_what_is_not_a_text_graph_is_refused(text: str, error: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         read_graph(text, "g.pbtxt")
     assert error in str(caught.value)
@@ -313,7 +313,7 @@ def test_a_label_map_gives_display_names_else_names() -> None:
         ("item: 3", "has no place in a label map"),
     ],
 )
-def test_what_is_no_label_map_is_told(text: str, error: str) -> None:
+def test_what_is_not_a_label_map_is_refused(text: str, error: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         read_label_map(text, "l.pbtxt")
     assert error in str(caught.value)

@@ -83,7 +83,7 @@ class GraphWriter:
         return out + b"".join(wire(5, wire(1, key) + wire(2, value)) for key, value in pairs)
 
     def run(self, image: np.ndarray, wanted: list[str]) -> list[np.ndarray]:
-        """The values of nodes for one picture, (1, H, W, 3) RGB."""
+        """The values of nodes for one image, (1, H, W, 3) RGB."""
         known: dict[str, Value] = {}
         for name, op, inputs, attributes in self.nodes:
             if op in ("NonMaxSuppressionV3", "Greater", "Minimum"):
@@ -177,7 +177,7 @@ class Detector:
     iou: float = 0.6
 
     def detect(self, image: np.ndarray) -> np.ndarray:
-        """Rows of class, score, x1, y1, x2, y2 in shares of the picture, classes as OpenCV numbers them."""
+        """Rows of class, score, x1, y1, x2, y2 normalized, classes as OpenCV numbers them."""
         codes, scores = self.writer.run(image, ["Squeeze", "scores"])
         boxes = decode(codes[0], self.anchors, self.scales)[:, [1, 0, 3, 2]] / np.array([*self.wh, *self.wh])
         rows = []

@@ -1,4 +1,4 @@
-"""Anchors: the grids that a graph's own arithmetic gives, and the formulas of pipeline.config."""
+"""Anchors: the grids that a graph computes itself, and the formulas of pipeline.config."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["AnchorGrid", "GridError", "fit_grids", "grid_sizes", "multiscale_siz
 Sizes = tuple[tuple[float, float], ...]
 """Width and height in pixels of each anchor of a cell."""
 
-_OFF_GRID = 0.01  # pixels; float32 arithmetic of normalised anchors stays a hundred times below
+_OFF_GRID = 0.01  # pixels; float32 arithmetic of normalized anchors stays a hundred times below
 
 
 class GridError(Exception):
-    """Anchors that are no grid as OpenCV's PriorBox lays it; the message says why."""
+    """Anchors that do not form a grid as OpenCV's PriorBox lays it out; the message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class AnchorGrid:
 
     Attributes:
         sizes: width and height of each anchor of a cell, in pixels.
-        step: pixels from cell to cell; None: as many cells as the feature map has share the picture evenly.
+        step: pixels from cell to cell; None: the feature map's cells divide the image evenly.
         offset: where in its cell an anchor's centre is, in cells; 0.5 is the middle.
     """
 
@@ -41,21 +41,21 @@ class AnchorGrid:
 def fit_grids(
     boxes: NDArray[np.floating], layers: Sequence[tuple[int, int, int]], wh: tuple[int, int]
 ) -> list[AnchorGrid]:
-    """The grids that `boxes` lie on, each checked anchor by anchor.
+    """The grids that `boxes` form, each checked anchor by anchor.
 
     Args:
-        boxes: (N, 4) ymin, xmin, ymax, xmax, in pixels or in shares of the picture.
+        boxes: (N, 4) ymin, xmin, ymax, xmax, in pixels or normalized.
         layers: rows, columns and anchors of a cell for each feature map, in the order of `boxes`.
-        wh: the picture's width and height in pixels.
+        wh: the image's width and height in pixels.
 
     Raises:
-        GridError: their number is not the layers', or some lie off the grid.
+        GridError: their number does not fit the layers, or some lie off the grid.
     """
     total = sum(rows * columns * each for rows, columns, each in layers)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) != total or not np.isfinite(boxes).all():
         raise GridError(f"there are {boxes.size / 4:g} anchors, but the feature maps have {total}")
     pixels: NDArray[np.float64] = boxes.astype(np.float64)
-    if np.abs(pixels[:, :2] + pixels[:, 2:]).max() / 2 <= 2:  # centres in shares of the picture
+    if np.abs(pixels[:, :2] + pixels[:, 2:]).max() / 2 <= 2:  # normalized centres
         pixels = pixels * [wh[1], wh[0], wh[1], wh[0]]
     grids, at = [], 0
     for rows, columns, each in layers:
@@ -89,7 +89,7 @@ def _fit(boxes: NDArray[np.float64], wh: tuple[int, int]) -> AnchorGrid:
 
 
 def _line(centres: NDArray[np.float64], side: int) -> tuple[float, float]:
-    """Step in pixels and offset in steps of centres along one side; an even share where that is what they are."""
+    """Step in pixels and offset in steps of centres along one side, exactly even where they are nearly so."""
     count = len(centres)
     even = side / count
     step = (centres[-1] - centres[0]) / (count - 1) if count > 1 else even
@@ -116,7 +116,7 @@ def ssd_sizes(anchors: SsdAnchors, wh: tuple[int, int]) -> list[Sizes]:
             pairs = [(scale, ratio) for ratio in anchors.aspect_ratios]
             if anchors.interpolated > 0:
                 pairs.append((math.sqrt(scale * after), anchors.interpolated))
-        layers.append(tuple(_sized(side * each, ratio) for each, ratio in pairs))
+        layers.append(tuple(_width_height(side * each, ratio) for each, ratio in pairs))
     return layers
 
 
@@ -125,7 +125,7 @@ def multiscale_sizes(anchors: MultiscaleAnchors) -> list[Sizes]:
     octave = [2 ** (k / anchors.octave) for k in range(anchors.octave)]
     return [
         tuple(
-            _sized(anchors.anchor_scale * 2**level * scale, ratio)
+            _width_height(anchors.anchor_scale * 2**level * scale, ratio)
             for ratio in anchors.aspect_ratios
             for scale in octave
         )
@@ -143,6 +143,6 @@ def grid_sizes(anchors: GridAnchors) -> Sizes:
     )
 
 
-def _sized(size: float, ratio: float) -> tuple[float, float]:
-    """Width and height of the area size², width / height = ratio."""
+def _width_height(size: float, ratio: float) -> tuple[float, float]:
+    """Width and height with the area size² and width / height = ratio."""
     return size * math.sqrt(ratio), size / math.sqrt(ratio)

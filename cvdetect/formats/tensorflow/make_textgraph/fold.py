@@ -1,4 +1,4 @@
-"""Constant folding: the value of a node whose value does not depend on the picture, computed with numpy.
+"""Constant folding: the value of a node whose value does not depend on the image, computed with numpy.
 
 A detection graph of TensorFlow's Object Detection API computes its anchors from constants and from the shapes of its
 feature maps. Given those shapes, the anchors are numbers.
@@ -18,21 +18,21 @@ from cvdetect.formats.tensorflow.graphdef import NUMPY, DType, Graph, Node
 __all__ = ["PASSED_THROUGH", "ConstantFolder", "NotConstantError"]
 
 PASSED_THROUGH = frozenset({"Identity", "IdentityN", "StopGradient", "CheckNumerics", "PreventGradient", "Snapshot"})
-"""Operations that give their first input unchanged."""
+"""Operations that pass on their first input unchanged."""
 
 Array: TypeAlias = NDArray[Any]
-_MOST_VALUES = 1 << 24  # anchors of the largest pictures are some hundred thousand
+_MOST_VALUES = 1 << 24  # the largest images have some hundred thousand anchors
 
 
 class NotConstantError(Exception):
-    """A value depends on the picture, or on an operation that is not known here; the message says on which."""
+    """A value depends on the image, or on an operation that is not known here; the message names it."""
 
 
 class ConstantFolder:
     """Computes values of `graph`.
 
     Args:
-        shapes: shapes of nodes that depend on the picture, (1, height, width, channels), as far as they are known.
+        shapes: shapes of nodes that depend on the image, (1, height, width, channels), as far as they are known.
     """
 
     def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -44,7 +44,7 @@ class ConstantFolder:
         """The value of the node `name` ("a:1": output 1 of a).
 
         Raises:
-            NotConstantError: it depends on the picture, or cannot be computed here.
+            NotConstantError: it depends on the image, or cannot be computed here.
         """
         waiting = [_base(name)]
         while waiting:  # depth first, without recursion: files may nest as deeply as they like
@@ -110,7 +110,7 @@ def _number(node: Node, key: str, default: int = 0) -> int:
     return value if isinstance(value, int) else default
 
 
-def _limited(count: float) -> None:
+def _check_count(count: float) -> None:
     if not 0 <= count <= _MOST_VALUES:
         raise ValueError(f"{count} values")
 
@@ -122,17 +122,17 @@ def _cast(node: Node, inputs: list[Array]) -> Array:
 
 def _range(_node: Node, inputs: list[Array]) -> Array:
     start, limit, delta = (each.item() for each in inputs)
-    _limited((limit - start) / delta)
+    _check_count((limit - start) / delta)
     return np.arange(start, limit, delta, dtype=inputs[0].dtype)
 
 
 def _tile(_node: Node, inputs: list[Array]) -> Array:
-    _limited(inputs[0].size * float(np.prod(inputs[1], dtype=np.float64)))
+    _check_count(inputs[0].size * float(np.prod(inputs[1], dtype=np.float64)))
     return np.tile(inputs[0], inputs[1])
 
 
 def _fill(_node: Node, inputs: list[Array]) -> Array:
-    _limited(float(np.prod(inputs[0], dtype=np.float64)))
+    _check_count(float(np.prod(inputs[0], dtype=np.float64)))
     return np.full(inputs[0], inputs[1])
 
 

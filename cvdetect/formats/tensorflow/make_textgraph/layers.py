@@ -1,4 +1,7 @@
-"""The layers of a detection network: from its heads back to the picture, as OpenCV's importer can read them."""
+"""The layers of a detection network, from its heads back to the image, as OpenCV's importer can read them.
+
+Groups of TensorFlow nodes that are one layer to OpenCV become one node.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from cvdetect.formats.tensorflow.graphdef import Graph, Node
 from cvdetect.formats.tensorflow.make_textgraph.fold import PASSED_THROUGH, ConstantFolder, NotConstantError
 from cvdetect.formats.tensorflow.make_textgraph.nodes import OWN
 
-__all__ = ["Body", "Constants", "rewritten", "source_of", "trace"]
+__all__ = ["Constants", "Layers", "trace_layers"]
 
+Constants: TypeAlias = "dict[str, list[int] | list[float]]"
 
 _LAYERS = frozenset(
     {
@@ -24,8 +28,8 @@ _LAYERS = frozenset(
     }
 )  # fmt: skip
 _QUANTIZERS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs"})
-_PICTURES = frozenset({"Placeholder", "Cast"})
-# What the resizer's loop over pictures puts together, and what it takes apart: TensorFlow's loops, old and new.
+_INPUTS = frozenset({"Placeholder", "Cast"})
+# Where the resizer's loop over images stacks its results and unstacks its input: TensorFlow's loops, old and new.
 _GATHERED = frozenset({"TensorArrayGatherV3", "TensorArrayGatherV2", "TensorListStack"})
 _SCATTERED = {"TensorArrayScatterV3": 2, "TensorArrayScatterV2": 2, "TensorListFromTensor": 0}
 _RESIZERS = frozenset({"ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea", "Squeeze"})
@@ -33,13 +37,13 @@ _SWAPPED = frozenset({"Add", "AddV2"})
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """The layers between the picture and the heads.
+class Layers:
+    """The layers between the image and the heads.
 
     Attributes:
         nodes: in the order of execution, inputs resolved to each other, to constants of the graph, or to `image`.
-        image: the name under which they take the picture.
-        constants: values that they need besides, by name.
+        image: the name of the node that they take the image from.
+        constants: values that they need in addition, by name.
         quantized: the graph imitates 8-bit arithmetic, which is left out.
     """
 
@@ -56,32 +60,32 @@ class _Trace:
     boxes: Mapping[str, str]
     nodes: dict[str, Node] = field(default_factory=dict)
     constants: Constants = field(default_factory=dict)
-    pictured: bool = False
+    reached_image: bool = False
 
 
-def trace(graph: Graph, heads: Iterable[str], image: str, boxes: Mapping[str, str] | None = None) -> Body:
-    """The layers that `heads` build upon.
+def trace_layers(graph: Graph, heads: Iterable[str], image: str, boxes: Mapping[str, str] | None = None) -> Layers:
+    """The layers that `heads` depend on.
 
     Args:
         image: the name of the placeholder.
-        boxes: for a CropAndResize node, the node of the text graph that gives its boxes.
+        boxes: for a CropAndResize node, the text graph's node with its boxes.
 
     Raises:
-        ModelFileError: an operation that OpenCV cannot run, which is named; or the heads do not see the picture.
+        ModelFileError: an operation that OpenCV cannot run, which is named; or the heads do not depend on the image.
     """
     state = _Trace(graph, image, boxes or {})
     for head in heads:
-        _follow(state, source_of(graph, head))
-    if not state.pictured:
+        _follow(state, _source_of(graph, head))
+    if not state.reached_image:
         raise ModelFileError(f"{graph.name}: its detection heads do not depend on the input {image}")
     quantized = any(node.op in _QUANTIZERS for node in graph.nodes.values())
-    return Body(tuple(state.nodes.values()), image, state.constants, quantized)
+    return Layers(tuple(state.nodes.values()), image, state.constants, quantized)
 
 
-def source_of(graph: Graph, name: str) -> str:
+def _source_of(graph: Graph, name: str) -> str:
     """The node whose value `name` really is: past copies, imitations of 8-bit arithmetic, and reshapes of crops.
 
-    Crops are five-dimensional for a moment (picture, box, …); to OpenCV they never are.
+    Crops are five-dimensional for a moment (image, box, …); to OpenCV they never are.
     """
     base, _, output = name.partition(":")
     if output not in ("", "0"):
@@ -89,7 +93,7 @@ def source_of(graph: Graph, name: str) -> str:
     for _ in range(len(graph.nodes)):
         node = graph.nodes.get(base)
         if node is None:
-            raise ModelFileError(f"{graph.name}: node {base} is missing: the graph is not whole")
+            raise ModelFileError(f"{graph.name}: node {base} is missing: the graph is incomplete")
         if node.op not in PASSED_THROUGH | _QUANTIZERS or not node.data:
             return _crop_below(graph, node) or base
         base = node.data[0]
@@ -113,7 +117,7 @@ def _follow(state: _Trace, head: str) -> None:
         name, ready = waiting.pop()
         if ready is not None:
             state.nodes[name] = ready
-        elif name not in state.nodes and not _is_picture(state, name):
+        elif name not in state.nodes and not _is_image(state, name):
             if name in opened:
                 raise ModelFileError(f"{state.graph.name}: node {name} depends on itself")
             opened.add(name)
@@ -122,24 +126,24 @@ def _follow(state: _Trace, head: str) -> None:
             waiting += [(each, None) for each in reversed(_followed(state, layer)) if each not in state.nodes]
 
 
-def _is_picture(state: _Trace, name: str) -> bool:
+def _is_image(state: _Trace, name: str) -> bool:
     node = state.graph.nodes[name]
-    found = node.op in _PICTURES | _GATHERED or (node.op in _RESIZERS and name.startswith("Preprocessor"))
-    state.pictured |= found
+    found = node.op in _INPUTS | _GATHERED or (node.op in _RESIZERS and name.startswith("Preprocessor"))
+    state.reached_image |= found
     return found
 
 
 def _before_resizer(graph: Graph, name: str) -> str:
-    """The node whose value the resizer takes, where `name` is what it gives; else `name`.
+    """The node whose value the resizer takes, where `name` is its output; else `name`.
 
-    Which comes first depends on the version of the API: pixels are resized and then normalised, or the other way. To
-    OpenCV the picture is resized already, and it is one or the other: a weighted mean of pixels goes through.
+    Which comes first depends on the version of the API: pixels are resized and then normalized, or the other way
+    round. OpenCV gets a resized image, and both orders give the same: a resized pixel is a weighted mean.
     """
     for _ in range(len(graph.nodes)):
         before = _one_before(graph, graph.nodes[name])
         if before is None:
             return name
-        name = source_of(graph, before)
+        name = _source_of(graph, before)
     raise ModelFileError(f"{graph.name}: node {name} depends on itself")
 
 
@@ -157,9 +161,9 @@ def _followed(state: _Trace, layer: Node) -> list[str]:
 
 
 def _layer(state: _Trace, node: Node) -> Node:
-    """The node as the text graph is to have it: a pattern of several nodes becomes one."""
+    """The node as the text graph has it: a pattern of several nodes becomes one."""
     graph = state.graph
-    changed, constants = rewritten(graph, node) or (node, {})
+    changed, constants = _rewrite(graph, node) or (node, {})
     state.constants |= constants
     if changed.op not in _LAYERS:
         raise ModelFileError(
@@ -169,32 +173,32 @@ def _layer(state: _Trace, node: Node) -> Node:
     if changed.op == "CropAndResize":
         return _crop(state, changed)
     inputs = tuple(each if each in constants else _input(state, each) for each in changed.inputs if each[:1] != "^")
-    return _checked(graph, replace(changed, inputs=_data_first(graph, changed.op, inputs)))
+    return _check_layer(graph, replace(changed, inputs=_data_first(graph, changed.op, inputs)))
 
 
 def _input(state: _Trace, name: str) -> str:
-    """The node's input as the text graph calls it."""
-    found = _before_resizer(state.graph, source_of(state.graph, name))
-    return state.image if _is_picture(state, found) else found
+    """The name that a node's input has in the text graph."""
+    found = _before_resizer(state.graph, _source_of(state.graph, name))
+    return state.image if _is_image(state, found) else found
 
 
 def _crop(state: _Trace, node: Node) -> Node:
-    size = source_of(state.graph, node.data[3])
+    size = _source_of(state.graph, node.data[3])
     if node.name not in state.boxes or state.graph.constant(size) is None:
         raise ModelFileError(
-            f"{state.graph.name}: crops at {node.name} are not those of a Faster or Mask R-CNN (R-FCN has such), "
+            f"{state.graph.name}: crops at {node.name} are not those of a Faster or Mask R-CNN (an R-FCN has such), "
             "which OpenCV cannot run"
         )
     return replace(node, inputs=(_input(state, node.data[0]), state.boxes[node.name], size))
 
 
 def _data_first(graph: Graph, op: str, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """OpenCV takes the first input of a sum for the layer and the second for the constant."""
+    """Swap a sum's inputs where needed: OpenCV takes the first for the layer, the second for the constant."""
     constant = [graph.nodes[each].op == "Const" if each in graph.nodes else False for each in inputs]
     return inputs[::-1] if op in _SWAPPED and constant == [True, False] else inputs
 
 
-def _checked(graph: Graph, node: Node) -> Node:
+def _check_layer(graph: Graph, node: Node) -> Node:
     if node.op.startswith("FusedBatchNorm"):
         if any(graph.nodes[each].op != "Const" for each in node.inputs[1:] if each in graph.nodes):
             raise ModelFileError(f"{graph.name}: {node.name} has no constant statistics: the graph is not frozen")
@@ -206,16 +210,15 @@ def _checked(graph: Graph, node: Node) -> Node:
     return node
 
 
-# Groups of TensorFlow nodes that are one layer to OpenCV.
+# Patterns of nodes that are one layer to OpenCV.
 
-Constants: TypeAlias = "dict[str, list[int] | list[float]]"
 Rewritten: TypeAlias = "tuple[Node, Constants] | None"
 _SUMS = ("Add", "AddV2")
 _WITH_BIAS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 
 
-def rewritten(graph: Graph, node: Node) -> Rewritten:
-    """The one layer that ends in `node`, and the constants it needs in the text graph; None for a layer as it is."""
+def _rewrite(graph: Graph, node: Node) -> Rewritten:
+    """The one layer that ends in `node`, and the constants it needs in the text graph; None: it stays as it is."""
     for pattern in _PATTERNS.get(node.op, ()):
         found = pattern(graph, node)
         if found:
@@ -224,7 +227,7 @@ def rewritten(graph: Graph, node: Node) -> Rewritten:
 
 
 def _input_of(graph: Graph, node: Node | None, index: int, *ops: str) -> Node | None:
-    """The node that gives input `index`, past copies, where it is one of `ops`."""
+    """The node of input `index`, past copies, where it is one of `ops`."""
     if node is None or index >= len(node.data):
         return None
     found = graph.nodes.get(node.data[index])
@@ -234,7 +237,7 @@ def _input_of(graph: Graph, node: Node | None, index: int, *ops: str) -> Node | 
 
 
 def _batch_norm(graph: Graph, node: Node) -> Rewritten:
-    """x·s + (beta − mean·s), s = gamma / √(variance + epsilon), gamma optional: batch normalisation unfused."""
+    """x·s + (beta − mean·s), s = gamma / √(variance + epsilon), gamma optional: batch normalization, not fused."""
     scaled, shift = _input_of(graph, node, 0, "Mul"), _input_of(graph, node, 1, "Sub")
     product = _input_of(graph, shift, 1, "Mul")
     factor = _input_of(graph, scaled, 1, "Mul", "Rsqrt")
@@ -260,9 +263,9 @@ def _float_attribute(value: float) -> memoryview:
 
 
 def _shift(graph: Graph, node: Node) -> Rewritten:
-    """A constant for each channel, taken off or put on, as a normalisation with that mean and a variance of 1.
+    """A constant for each channel, subtracted or added, as a normalization with that mean and a variance of 1.
 
-    OpenCV's own layer for it fails on batches of two (measured on 4.14). After a convolution it is part of that.
+    OpenCV's own layer for it fails on batches of two (measured on 4.14). After a convolution it is part of that layer.
     """
     value = graph.constant(node.data[1]) if len(node.data) == 2 else None
     if value is None or value.size < 2 or value.size != value.shape[-1] or _input_of(graph, node, 0, *_WITH_BIAS):
@@ -316,7 +319,7 @@ def _flatten(graph: Graph, node: Node) -> Rewritten:
 
 
 def _space_to_batch(graph: Graph, node: Node) -> Rewritten:
-    """The beginning of a dilated convolution: its padding as a constant, whatever the size of the picture."""
+    """The beginning of a dilated convolution: its padding as a constant, whatever the size of the image."""
     conv = next((each for each in graph.nodes.values() if each.data[:1] == (node.name,)), None)
     end = next((each for each in graph.nodes.values() if conv and each.data[:1] == (conv.name,)), None)
     if end is None or end.op != "BatchToSpaceND":

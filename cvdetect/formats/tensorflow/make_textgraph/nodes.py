@@ -1,4 +1,4 @@
-"""Nodes of a text graph as OpenCV's importer reads them (its tf_importer.cpp), made with a few words each."""
+"""Builders of a text graph's nodes as OpenCV's importer reads them (its tf_importer.cpp)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cvdetect.formats.tensorflow.graphdef import DType, Node, Shape
 
 __all__ = [
     "OWN", "attribute", "concat", "constant",
-    "converted", "flatten", "from_graph", "make", "placeholder", "reshape", "slice_from",
+    "convert_scores", "flatten", "from_graph", "make", "placeholder", "reshape", "slice_from",
 ]  # fmt: skip
 
 OWN = "cvdetect/"
 """The scope of constants that are not in the graph: OpenCV takes no two constants of one name."""
 
 Attributes = dict[str, "Message | bool | int | float | str | Sequence[float] | Sequence[int]"]
-# What OpenCV's importer looks at; the rest (types, counts) only makes the file longer.
+# What OpenCV's importer reads; the rest (types, counts) only makes the file longer.
 _KEPT = frozenset(
     {
         "align_corners", "alpha", "axis", "data_format", "dilations", "epsilon", "half_pixel_centers", "keep_dims",
@@ -55,7 +55,7 @@ def _value(value: object) -> Message:
 
 
 def _decimal(value: float) -> str:
-    """The shortest decimals that give the same float32."""
+    """The shortest decimal number with the same float32."""
     return str(np.float32(value))
 
 
@@ -89,7 +89,7 @@ def constant(name: str, values: Sequence[int] | Sequence[float]) -> Message:
 
 
 def placeholder(name: str, wh: tuple[int, int] | None) -> Message:
-    """The picture: (any, height, width, 3); None for any size."""
+    """The input for images, (any, height, width, 3); `wh` is None for any size."""
     width, height = wh or (-1, -1)
     dims = tuple(Field("dim", Message((Field("size", str(size)),))) for size in (-1, height, width, 3))
     shape = Message((Field("shape", Message(dims)),))
@@ -102,29 +102,29 @@ def flatten(name: str, source: str) -> Message:
 
 
 def reshape(name: str, source: str, shape: Sequence[int]) -> list[Message]:
-    """A reshape to constant sizes; 0 keeps a size, -1 takes what is left."""
+    """A reshape to constant sizes; 0 keeps a size, -1 takes the rest."""
     return [constant(f"{OWN}{name}/shape", shape), make(name, "Reshape", [source, f"{OWN}{name}/shape"])]
 
 
-def divided(name: str, source: str, by: float) -> list[Message]:
+def _divided(name: str, source: str, by: float) -> list[Message]:
     """The source divided by a number."""
     return [constant(f"{OWN}{name}/factor", [1 / by]), make(name, "Mul", [source, f"{OWN}{name}/factor"])]
 
 
-def converted(name: str, source: str, converter: str, scale: float) -> list[Message]:
-    """Scores of logits: divided by `scale`, then "SIGMOID", "SOFTMAX" (over the last axis) or "IDENTITY"."""
-    scaled = divided(f"{name}/scaled", source, scale) if scale != 1 else []
+def convert_scores(name: str, source: str, converter: str, scale: float) -> list[Message]:
+    """Logits to scores: divided by `scale`, then "SIGMOID", "SOFTMAX" (over the last axis) or "IDENTITY"."""
+    scaled = _divided(f"{name}/scaled", source, scale) if scale != 1 else []
     source = f"{name}/scaled" if scaled else source
     axis = {"axis": -1} if converter == "SOFTMAX" else {}
     return [*scaled, make(name, converter.capitalize(), [source], **axis)]
 
 
 def slice_from(name: str, source: str, begins: Sequence[int], sizes: Sequence[int]) -> list[Message]:
-    """A cut-out; size -1 goes to the end."""
+    """A slice; size -1 goes to the end."""
     first, second = f"{OWN}{name}/begin", f"{OWN}{name}/size"
     return [constant(first, begins), constant(second, sizes), make(name, "Slice", [source, first, second])]
 
 
 def concat(name: str, sources: Sequence[str]) -> list[Message]:
-    """The sources one after the other along their last axis."""
+    """The sources concatenated along their last axis."""
     return [constant(f"{OWN}{name}/axis", [-1]), make(name, "ConcatV2", [*sources, f"{OWN}{name}/axis"])]

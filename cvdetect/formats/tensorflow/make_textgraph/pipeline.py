@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from cvdetect.core.errors import ModelFileError
 from cvdetect.formats.prototext import Message, parse
 
-__all__ = ["GridAnchors", "MultiscaleAnchors", "Pipeline", "SsdAnchors", "Suppression", "read_pipeline"]
+__all__ = ["GridAnchors", "MultiscaleAnchors", "Nms", "Pipeline", "SsdAnchors", "read_pipeline"]
 
 
 @dataclass(frozen=True, slots=True)
-class Suppression:
+class Nms:
     """Non-maximum suppression: score and IoU thresholds, most detections of a class, most in all."""
 
     score: float = 0.0
@@ -27,7 +27,7 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True)
 class SsdAnchors:
-    """ssd_anchor_generator: `scales` has one for each layer, as shares of the picture's shorter side."""
+    """ssd_anchor_generator: `scales` has one for each layer, relative to the image's shorter side."""
 
     scales: tuple[float, ...]
     aspect_ratios: tuple[float, ...]
@@ -58,43 +58,43 @@ class GridAnchors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """What a pipeline.config says; None where it does not.
+    """The numbers of a pipeline.config; None where it has none.
 
     Attributes:
         two_stage: faster_rcnn, else ssd.
         wh: of fixed_shape_resizer.
-        sides: of keep_aspect_ratio_resizer: what the shorter side is brought to, and the most for the longer one.
+        min_max_size: of keep_aspect_ratio_resizer: the size of the shorter side in pixels, and the limit of the longer.
         box_scales: of the box coder: y, x, height, width.
-        first: suppression of the proposals (two stages).
-        last: suppression of the detections.
+        first: non-maximum suppression of the proposals (two stages).
+        last: that of the detections.
     """
 
     two_stage: bool
     num_classes: int | None
     wh: tuple[int, int] | None
-    sides: tuple[int, int] | None
+    min_max_size: tuple[int, int] | None
     anchors: SsdAnchors | MultiscaleAnchors | GridAnchors | None
     box_scales: tuple[float, float, float, float] | None
     score_converter: str | None
-    first: Suppression | None
-    last: Suppression | None
+    first: Nms | None
+    last: Nms | None
 
 
 def read_pipeline(text: str, name: str) -> Pipeline:
     """Read a pipeline.config; `name` is what errors call it.
 
     Raises:
-        ModelFileError: it is none, a number in it is none, or it is the config of another kind of model.
+        ModelFileError: it is not a pipeline.config, a value in it is not a number, or the model is of another kind.
     """
     models = list(parse(text, name).messages("model"))
     kinds = [(kind, each) for model in models for kind in ("ssd", "faster_rcnn") for each in model.messages(kind)]
     if not kinds:
-        raise ModelFileError(f"{name}: no pipeline.config of an SSD, Faster R-CNN or Mask R-CNN (no model {{ ssd }})")
+        raise ModelFileError(f"{name}: is not the pipeline.config of an SSD, Faster R-CNN or Mask R-CNN (no model)")
     kind, model = kinds[0]
     try:
         return _two_stage(model) if kind == "faster_rcnn" else _ssd(model)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise ModelFileError(f"{name}: a value in it is not the number it should be: {error}") from error
+        raise ModelFileError(f"{name}: a value is not the number it should be: {error}") from error
 
 
 def _ssd(model: Message) -> Pipeline:
@@ -109,7 +109,7 @@ def _ssd(model: Message) -> Pipeline:
         box_scales=(scales[0], scales[1], scales[2], scales[3]) if coder.fields else None,
         score_converter=(processing.word("score_converter") or "IDENTITY") if processing.fields else None,
         first=None,
-        last=_suppression(processing),
+        last=_nms(processing),
     )
 
 
@@ -124,13 +124,13 @@ def _two_stage(model: Message) -> Pipeline:
         anchors=_grid(grid) if grid.fields else None,
         box_scales=_CODER,  # the API's model_builder.py sets them for every Faster R-CNN
         score_converter=(processing.word("score_converter") or "IDENTITY") if processing.fields else None,
-        first=Suppression(
+        first=Nms(
             _number(model, "first_stage_nms_score_threshold", 0.0),
             _number(model, "first_stage_nms_iou_threshold", 0.7),
             most,
             most,
         ),
-        last=_suppression(processing),
+        last=_nms(processing),
     )
 
 
@@ -164,17 +164,17 @@ def _resizer(model: Message) -> dict[str, tuple[int, int] | None]:
     resizer = _child(model, "image_resizer")
     fixed, kept = _child(resizer, "fixed_shape_resizer"), _child(resizer, "keep_aspect_ratio_resizer")
     wh = (_integer(fixed, "width", 300), _integer(fixed, "height", 300)) if fixed.fields else None
-    sides = (_integer(kept, "min_dimension", 600), _integer(kept, "max_dimension", 1024)) if kept.fields else None
-    if sides and kept.word("pad_to_max_dimension") == "true":
-        wh = (sides[1], sides[1])
-    return {"wh": wh, "sides": sides}
+    min_max = (_integer(kept, "min_dimension", 600), _integer(kept, "max_dimension", 1024)) if kept.fields else None
+    if min_max and kept.word("pad_to_max_dimension") == "true":
+        wh = (min_max[1], min_max[1])
+    return {"wh": wh, "min_max_size": min_max}
 
 
-def _suppression(processing: Message) -> Suppression | None:
+def _nms(processing: Message) -> Nms | None:
     found = next(processing.messages("batch_non_max_suppression"), None)
     if found is None:
         return None
-    return Suppression(
+    return Nms(
         _number(found, "score_threshold", 0.0),
         _number(found, "iou_threshold", 0.6),
         _integer(found, "max_detections_per_class", 100),
@@ -204,7 +204,7 @@ def _anchors(generator: Message) -> SsdAnchors | MultiscaleAnchors | None:
 
 
 def _spread(ssd: Message) -> tuple[float, ...]:
-    """Scales evenly from the least to the greatest."""
+    """Scales at equal distances from the least to the greatest."""
     layers = _integer(ssd, "num_layers", 6)
     if not 1 <= layers <= 64:
         raise ValueError(f"num_layers: {layers}")

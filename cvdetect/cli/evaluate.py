@@ -52,15 +52,14 @@ def _truth_help() -> str:
 def command(context: click.Context, /, **job: Any) -> int:
     """Measure how good a model is on your images: COCO AP and VOC AP, precision, recall and F1 by class, confusions.
 
-    It detects with --conf 0.001 --multi-label --max-det 100, as the benchmarks do, unless told otherwise; graphs that
-    suppress boxes themselves have no --multi-label. Classes are matched by name, images by file name.
+    By default it detects with --conf 0.001 --multi-label --max-det 100, as the benchmarks do; graphs with their own
+    non-maximum suppression have no --multi-label. Classes are matched by name, images by file name.
 
     \b
     cvdetect eval --images photos/ --truth instances.json
     cvdetect eval --images photos/ --truth labels/ -m yolov4-tiny --plots plots/ --worst 20
     cvdetect eval --truth instances.json --predictions results.json --json figures.json
     """
-    from cvdetect.cli.console import ConsoleProgress
     from cvdetect.jobs.evaluate import EvalJob, evaluate
 
     given = _typed(context)
@@ -70,7 +69,7 @@ def command(context: click.Context, /, **job: Any) -> int:
         raise UsageError(f"--{min(given & _FOR_WORST).replace('_', '-')} goes with --worst N")
     asked = job["detect"].multi_label if "multi_label" in given else None
     settings: Settings = context.obj
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    progress = settings.progress()
     json = job.pop("json")
     file = None if json == "-" else json
     report = evaluate(EvalJob(multi_label=asked, json=file, **job), progress)

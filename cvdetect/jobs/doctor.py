@@ -205,7 +205,7 @@ def _codecs() -> Iterator[Finding]:
 
 
 class _silent_stderr:  # noqa: N801 - reads like contextlib's
-    """FFmpeg's C code prints to file descriptor 2 whatever Python says; what it says of failed tries is no news."""
+    """Discards file descriptor 2, to which FFmpeg's C code prints its messages about codecs that fail the test."""
 
     def __enter__(self) -> None:
         sys.stderr.flush()

@@ -23,8 +23,8 @@ class TextGraphJob:
     Attributes:
         graph: the frozen graph (.pb).
         out: the text graph to write; None: the graph's name with .pbtxt, in the current folder.
-        pipeline: the pipeline.config that came with the graph.
-        options: what the graph does not state; `pipeline` stands for their field of that name.
+        pipeline: the pipeline.config that came with the graph; None takes that of `options`.
+        options: what the graph does not state; `pipeline` above replaces their field of that name.
     """
 
     graph: Path
@@ -64,8 +64,10 @@ def write_text_graph(
     """
     _check(job)
     graph = read_graph_def(read_bytes(job.graph), str(job.graph))
-    config = read_pipeline(read_text(job.pipeline), str(job.pipeline)) if job.pipeline else None
-    made = make_text_graph(graph, replace(job.options, pipeline=config))
+    options = job.options
+    if job.pipeline:
+        options = replace(options, pipeline=read_pipeline(read_text(job.pipeline), str(job.pipeline)))
+    made = make_text_graph(graph, options)
     write_text(job.target, made.text)
     for fact in made.facts:
         progress.note(fact)

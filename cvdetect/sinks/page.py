@@ -1,4 +1,4 @@
-"""A page in the browser with the live picture: newest frame only, for any number of viewers."""
+"""A page in the browser with the live picture: the latest frame, for any number of viewers."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def need_server() -> None:
 
 
 def check_port(address: Address) -> None:
-    """Find out before any work whether the port is to be had.
+    """Check before any work that the port is free.
 
     Raises:
-        SinkError: it is in use, or the host is not this machine's.
+        SinkError: it is in use, or the host is not this machine.
     """
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
@@ -90,14 +90,14 @@ def _no_port(address: Address, error: OSError) -> SinkError:
 
 
 class Page:
-    """Serves the newest frame, drawn, and what `facts` says, from a thread of its own.
+    """Serves the latest frame, drawn, and the values of `facts`, from a thread of its own.
 
-    `write` only remembers the frame. It is drawn and encoded when a viewer wants it, once for all of them; a viewer
-    that is slow misses frames, and one that takes nothing is cut off.
+    `write` only keeps the frame. It is drawn and encoded when a viewer asks for it, once for all of them; a slow viewer
+    misses frames, and one that takes no data is disconnected.
 
     Args:
-        renderer: draws; used by the page's thread alone.
-        facts: what the page shows beside the picture, as JSON can hold it; called from the page's thread.
+        renderer: draws; only the page's thread uses it.
+        facts: the values that the page shows beside the picture, as JSON types; called from the page's thread.
 
     Attributes:
         url: the page's address, once it is entered.
@@ -120,11 +120,11 @@ class Page:
         self.url = ""
 
     def __enter__(self) -> Page:
-        """Begin to serve.
+        """Start to serve.
 
         Raises:
             MissingPackage: the extra is not installed.
-            SinkError: the port or host is not to be had.
+            SinkError: the port is in use, or the host is not this machine.
         """
         need_server()
         from cvdetect.sinks.page_server import PageServer
@@ -143,13 +143,13 @@ class Page:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send every viewer away and free the port."""
+        """Disconnect every viewer and free the port."""
         if self._server is not None:
             self._server.stop()
             self._thread.join(timeout=5)
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Make this the newest frame."""
+        """Make this the latest frame."""
         if self._server is not None:
             self._server.show(frame, found)
 

@@ -1,4 +1,4 @@
-"""The page's web server, on aiohttp: ``/`` is the page, ``/stream`` the picture, ``/facts`` the figures."""
+"""The page's web server, on aiohttp: ``/`` is the page, ``/stream`` the picture, ``/facts`` the values beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["PageServer"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BOUNDARY = "frame"
-_STALLED_S = 10.0  # a viewer that takes nothing for so long is cut off
-_SEND_BUFFER = 128 * 1024  # bytes the system holds back for a slow viewer: a frame or two
+_STALLED_S = 10.0  # a viewer that takes no data for so long is disconnected
+_SEND_BUFFER = 128 * 1024  # bytes that the system buffers for a slow viewer: a frame or two
 _MOST_VIEWERS = 100
-# The page runs nothing but its own inline script, and no other site may show or read the picture.
+# The page runs only its own inline script, and no other site may show or read the picture.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
@@ -33,7 +33,7 @@ _HEADERS = {
 
 
 class _Shown:
-    """One frame, and its JPEG as soon as somebody wants it."""
+    """One frame, and its JPEG once a viewer has asked for it."""
 
     def __init__(self, frame: Frame, found: Detections) -> None:
         self.frame = frame
@@ -42,13 +42,13 @@ class _Shown:
 
 
 class PageServer:
-    """What the viewers talk to. `show` and `stop` may be called from any thread, all else is the event loop's.
+    """The server. `show` and `stop` may be called from any thread, everything else runs in the event loop.
 
     Args:
-        encode: a frame and its detections → a JPEG; called on a thread of its own, once a frame that is looked at.
-        facts: what ``/facts`` answers.
-        local: only this machine is meant to look: a request that names another host is refused, as it comes from a
-            web site that has this machine's address stand for its own name (DNS rebinding).
+        encode: a frame and its detections → a JPEG; called on a thread of its own, once for each frame that is viewed.
+        facts: the answer of ``/facts``.
+        local: only this machine may view: a request that names another host is refused, as it comes from a web site
+            whose name resolves to this machine's address (DNS rebinding).
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PageServer:
         self._closing = False
 
     def show(self, frame: Frame, found: Detections) -> None:
-        """Make this the newest frame."""
+        """Make this the latest frame."""
         self._call(self._publish, _Shown(frame, found))
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class PageServer:
             self._loop.call_soon_threadsafe(function, *args)
 
     async def run(self, host: str, port: int, started: Future[int]) -> None:
-        """Serve until `stop`; `started` gets the port, or the OSError that kept it from being had."""
+        """Serve until `stop`; `started` gets the port, or the OSError that prevented it."""
         self._news = asyncio.Event()
         self._over = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, "page encoder")
@@ -96,7 +96,7 @@ class PageServer:
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         app.add_routes(
-            [web.get("/", self._page), web.get("/stream", self._stream), web.get("/facts", self._tell_facts)]
+            [web.get("/", self._page), web.get("/stream", self._stream), web.get("/facts", self._send_facts)]
         )
         return app
 
@@ -123,15 +123,15 @@ class PageServer:
         text = files("cvdetect.sinks").joinpath("page.html").read_text(encoding="utf-8")
         return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
-    async def _tell_facts(self, _request: web.Request) -> web.Response:
+    async def _send_facts(self, _request: web.Request) -> web.Response:
         return web.json_response({**self._facts(), "viewers": len(self._viewers)}, headers=_HEADERS)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        """One JPEG after another (multipart/x-mixed-replace), each time the newest."""
+        """One JPEG after another (multipart/x-mixed-replace), always the latest."""
         transport = request.transport
         if transport is None or len(self._viewers) >= _MOST_VIEWERS:
             raise web.HTTPServiceUnavailable(text="too many viewers")
-        _keep_little(transport)
+        _limit_buffers(transport)
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response = web.StreamResponse(headers={**_HEADERS, "Content-Type": kind})
         self._viewers.add(transport)
@@ -161,7 +161,7 @@ class PageServer:
         if shown.jpeg is None:
             loop = asyncio.get_running_loop()
             shown.jpeg = loop.run_in_executor(self._pool, self._encode, shown.frame, shown.found)
-        return await asyncio.shield(shown.jpeg)  # others wait for it too
+        return await asyncio.shield(shown.jpeg)  # other viewers wait for it too
 
 
 async def _within(seconds: float, work: Awaitable[None]) -> None:
@@ -177,8 +177,8 @@ def _part(jpeg: bytes) -> bytes:
     return head.encode() + jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
 
 
-def _keep_little(transport: asyncio.Transport) -> None:
-    """Small buffers: what a slow viewer gets is at most a few frames old."""
+def _limit_buffers(transport: asyncio.Transport) -> None:
+    """Small buffers, so that a slow viewer gets frames that are at most a few frames old."""
     transport.set_write_buffer_limits(0)
     connection = transport.get_extra_info("socket")
     if connection is not None:

@@ -39,7 +39,7 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-def test_every_format_says_the_same_of_every_image(cli: Cli, xl: list[str], photos: Path) -> None:
+def test_every_format_states_the_same_of_every_image(cli: Cli, xl: list[str], photos: Path) -> None:
     done = cli("annotate", photos, "--out", "out", "--format", ",".join(FORMATS), *xl)
     assert done.code == 0, done
     assert done.out == ""

@@ -39,7 +39,7 @@ def assert_fails(done, code: int, *words: str) -> None:
         ("folder", "", ["is a folder", "cvdetect annotate"]),
     ],
 )
-def test_an_input_that_is_no_picture(name: str, content: bytes | str | None, words: list[str], cli: Cli) -> None:
+def test_an_input_that_is_no_image(name: str, content: bytes | str | None, words: list[str], cli: Cli) -> None:
     if isinstance(content, bytes):
         Path(name).write_bytes(content)
     elif content is not None:
@@ -53,7 +53,7 @@ def test_a_jpeg_cut_short_is_refused_not_padded_with_grey(cli: Cli, xl: list[str
     assert_fails(cli("image", "cut.jpg", *xl), 4, "cut.jpg", "cut short")
 
 
-def test_a_pattern_without_matches_is_told_as_it_was_typed(cli: Cli) -> None:
+def test_a_pattern_without_matches_is_reported_as_it_was_typed(cli: Cli) -> None:
     assert_fails(cli("image", "nothing/*.jpg"), 4, "nothing/*.jpg: no such file")
 
 
@@ -100,7 +100,7 @@ def test_weights_that_do_not_fit_are_refused(weights, words, model, cli: Cli, sa
     ],
     ids=["broken line", "num", "unknown section", "html", "empty", "binary"],
 )
-def test_a_wrong_cfg_is_told_with_its_line(cfg, words, model, cli: Cli, samples: Path) -> None:
+def test_a_wrong_cfg_is_reported_with_its_line(cfg, words, model, cli: Cli, samples: Path) -> None:
     assert_fails(cli("image", samples / "dog.jpg", *model(cfg=cfg)), 3, *words)
 
 
@@ -156,12 +156,12 @@ def test_a_wrong_option(args, code, words, cli: Cli, xl: list[str], samples: Pat
         (["-m", "opencv-face-detector", "--multi-label"], ["--multi-label cannot act"]),
     ],
 )
-def test_options_that_contradict_are_told_before_anything_is_pulled(args, words, cli: Cli, samples: Path) -> None:
+def test_options_that_contradict_are_reported_before_anything_is_pulled(args, words, cli: Cli, samples: Path) -> None:
     assert_fails(cli("--cache-dir", "cache", "image", samples / "dog.jpg", *args), 2, *words)
     assert not Path("cache").exists()
 
 
-def test_a_backend_that_cannot_run_is_told_before_anything_is_pulled(cli: Cli, samples: Path) -> None:
+def test_a_backend_that_cannot_run_is_reported_before_anything_is_pulled(cli: Cli, samples: Path) -> None:
     from cvdetect.runtime.backends import offered
 
     if "fp32" in offered()["cuda"]:
@@ -171,7 +171,7 @@ def test_a_backend_that_cannot_run_is_told_before_anything_is_pulled(cli: Cli, s
     assert not Path("cache").exists()
 
 
-def test_an_input_that_is_missing_is_told_before_anything_is_pulled(cli: Cli) -> None:
+def test_an_input_that_is_missing_is_reported_before_anything_is_pulled(cli: Cli) -> None:
     assert_fails(cli("--cache-dir", "cache", "image", "missing.jpg"), 4, "missing.jpg")
     assert not Path("cache").exists()
 
@@ -212,7 +212,7 @@ def test_a_label_map_in_the_place_of_a_text_graph(cli: Cli, shared: Path, sample
     assert_fails(cli("image", samples / "dog.jpg", "--graph", "x.pb"), 3, "label map")
 
 
-def test_a_mask_rcnn_graph_runs_and_one_whose_detections_have_another_name_is_told(
+def test_a_mask_rcnn_graph_runs_and_one_whose_detections_have_another_name_is_reported(
     cli: Cli, shared: Path, samples: Path
 ) -> None:
     graph = shared / "data/reference/mask_rcnn_tiny.pb"
@@ -241,7 +241,7 @@ def test_an_output_below_a_file_cannot_be_written(option: str, cli: Cli, xl: lis
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("options", [["--json", "-"], []], ids=["json", "table"])
-def test_a_full_disk_is_told_for_standard_output(
+def test_a_full_disk_is_reported_for_standard_output(
     options: list[str], unbuffered: str, xl: list[str], samples: Path
 ) -> None:
     command = [sys.executable, "-m", "cvdetect", "-q", "image", str(samples / "eagle.jpg"), *xl, "--no-save", *options]
@@ -254,7 +254,7 @@ def test_a_full_disk_is_told_for_standard_output(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_is_told_by_every_command_that_prints(unbuffered: str) -> None:
+def test_a_full_disk_is_reported_by_every_command_that_prints(unbuffered: str) -> None:
     env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     for words in (["models", "list"], ["--version"], ["--help"]):
         with Path("/dev/full").open("w") as full:
@@ -266,7 +266,7 @@ def test_a_full_disk_is_told_by_every_command_that_prints(unbuffered: str) -> No
         assert "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_full_disk_leaves_no_half_written_picture(
+def test_a_full_disk_leaves_no_half_written_image(
     cli: Cli, xl: list[str], samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_self: Path, _data: bytes) -> int:

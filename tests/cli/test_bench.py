@@ -36,7 +36,7 @@ def test_json_holds_every_configuration_with_the_promised_keys(cli: Cli, xl: lis
     assert "timing 2 configurations: 3 rounds" in done.err
 
 
-def test_the_table_tells_the_times_and_markdown_has_a_line_a_configuration(cli: Cli, xl: list[str]) -> None:
+def test_the_table_shows_the_times_and_markdown_has_a_line_a_configuration(cli: Cli, xl: list[str]) -> None:
     table = cli("bench", *xl, *QUICK)
     assert table.code == 0, table
     for word in ("yolo-fastest-1.1-xl", "320x320", "warm-up", "end to end", "fps", "GFLOP/s", "of the peak", "memory"):

@@ -7,7 +7,7 @@ from cvdetect.jobs import doctor as diagnose
 from tests.conftest import Cli
 
 
-def test_doctor_tells_versions_backends_codecs_and_models(cli: Cli) -> None:
+def test_doctor_shows_versions_backends_codecs_and_models(cli: Cli) -> None:
     done = cli("doctor")
     assert done.code == 0, done
     for word in ("OpenCV", "backends", "cpu", "fp32", "auto takes", ".avi", "XVID", ".webm", "VP80", "cores", "cache"):

@@ -63,7 +63,7 @@ def by_hand(shared: Path, results: Path) -> list[float]:
     return [float(v) for v in evaluation.stats]
 
 
-def test_darknets_own_results_score_what_pycocotools_says_by_hand(cli: Cli, shared: Path, tmp_path: Path) -> None:
+def test_darknets_own_results_score_what_pycocotools_scores_by_hand(cli: Cli, shared: Path, tmp_path: Path) -> None:
     truth = shared / "data/coco-mini/instances.json"
     results = shared / "data/reference/darknet-yolov3-tiny-coco-mini.json"
     done = cli("eval", "--truth", truth, "--predictions", results, "--json", tmp_path / "out.json")
@@ -168,9 +168,7 @@ def test_a_threshold_on_results_leaves_detections_out(cli: Cli, tmp_path: Path) 
         assert json.loads(done.out)["AP50"] == pytest.approx(ap)
 
 
-def test_a_graph_that_suppresses_boxes_itself_is_measured_without_multi_label(
-    cli: Cli, shared: Path, tmp_path: Path
-) -> None:
+def test_a_graph_that_has_its_own_nms_is_measured_without_multi_label(cli: Cli, shared: Path, tmp_path: Path) -> None:
     reference = shared / "data/reference"
     names = tmp_path / "names"
     names.write_text("person\n")

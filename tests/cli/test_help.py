@@ -39,7 +39,7 @@ def test_every_command_has_help_and_stands_in_the_readme(name: str, command: cli
             assert record and record[1], f"{name} {option.opts}"
 
 
-def test_the_groups_list_says_what_the_commands_say_of_themselves() -> None:
+def test_the_groups_list_has_the_short_help_of_each_command() -> None:
     for name, command in commands():
         if " " not in name:
             assert command.short_help == COMMANDS[name][1]
@@ -80,13 +80,13 @@ def test_help_imports_neither_opencv_nor_numpy_nor_rich() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_version_is_told(cli: Cli) -> None:
+def test_the_version_is_reported(cli: Cli) -> None:
     import cvdetect
 
     assert cvdetect.__version__ in cli("--version").out
 
 
-def test_a_system_library_that_is_missing_becomes_one_sentence_with_the_cure(tmp_path: Path) -> None:
+def test_a_system_library_that_is_missing_becomes_one_sentence_with_a_hint(tmp_path: Path) -> None:
     fake = tmp_path / "cv2"
     fake.mkdir()
     (fake / "__init__.py").write_text(

@@ -85,7 +85,7 @@ def test_out_names_the_file_of_a_single_image(cli: Cli, xl: list[str], samples: 
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "sixteen-bit", "bmp", "webp", "unicode"])
-def test_pictures_of_every_kind_give_the_same_objects(kind: str, detect, samples: Path) -> None:
+def test_images_of_every_kind_give_the_same_objects(kind: str, detect, samples: Path) -> None:
     picture = cv2.imread(str(samples / "eagle.jpg"))
     name = {"bmp": "x.bmp", "webp": "x.webp", "unicode": "Bild äöü 鹰.png"}.get(kind, "x.png")
     if kind == "grey":
@@ -107,7 +107,7 @@ def exif_rotated(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
 
 
-def test_exif_rotation_is_applied_boxes_are_those_of_the_upright_picture(detect, samples: Path) -> None:
+def test_exif_rotation_is_applied_boxes_are_those_of_the_upright_image(detect, samples: Path) -> None:
     lying = cv2.rotate(cv2.imread(str(samples / "dog.jpg")), cv2.ROTATE_90_COUNTERCLOCKWISE)
     jpeg = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
     Path("turned.jpg").write_bytes(exif_rotated(jpeg, 6))
@@ -134,7 +134,7 @@ def test_max_det_keeps_the_best_and_multi_label_and_agnostic_nms_act(detect, sam
     assert len(multi["detections"]) > len(single["detections"]) > len(agnostic["detections"])
 
 
-def test_blurred_classes_are_pixelated_in_the_picture_and_in_crops(cli: Cli, xl: list[str], samples: Path) -> None:
+def test_blurred_classes_are_pixelated_in_the_image_and_in_crops(cli: Cli, xl: list[str], samples: Path) -> None:
     done = cli("image", samples / "dog.jpg", *xl, "--blur", "dog", "--crops", "crops", "-o", "x.png", "--hide-scores")
     assert done.code == 0
     picture, original = cv2.imread("x.png"), cv2.imread(str(samples / "dog.jpg"))
@@ -162,7 +162,7 @@ def test_options_come_from_the_environment_too(detect, samples: Path, monkeypatc
     assert labels(record) == ["dog"]
 
 
-def test_a_companion_file_of_the_same_stem_is_found_and_told(cli: Cli, shared: Path, samples: Path) -> None:
+def test_a_companion_file_of_the_same_stem_is_found_and_reported(cli: Cli, shared: Path, samples: Path) -> None:
     cfg = shared / "data/models/yolo-fastest-1.1-xl.cfg"
     done = cli("image", samples / "dog.jpg", "--cfg", cfg, "--no-save")
     assert done.code == 0
@@ -187,14 +187,14 @@ def test_voc_models_have_voc_labels_without_a_category_id(cli: Cli, shared: Path
     assert all("category_id" not in d for d in found)
 
 
-def test_quiet_says_nothing_but_results(cli: Cli, shared: Path, samples: Path) -> None:
+def test_quiet_prints_nothing_but_results(cli: Cli, shared: Path, samples: Path) -> None:
     cfg = shared / "data/models/yolo-fastest-1.1-xl.cfg"
     done = cli("-q", "image", samples / "dog.jpg", "--cfg", cfg, "--no-save")
     assert (done.code, done.err) == (0, "")
     assert "dog" in done.out
 
 
-def test_verbose_says_what_ran(cli: Cli, xl: list[str], samples: Path) -> None:
+def test_verbose_prints_what_ran(cli: Cli, xl: list[str], samples: Path) -> None:
     done = cli("-v", "image", samples / "dog.jpg", *xl, "--no-save")
     assert "runs on opencv, backend opencv, target cpu, fp32" in done.err
 
@@ -208,7 +208,7 @@ def test_the_good_images_are_done_when_others_fail(cli: Cli, xl: list[str], samp
     assert not Path("text_detected.jpg").exists()
 
 
-def test_show_opens_a_window_for_each_picture_and_q_ends(xl: list[str], samples: Path) -> None:
+def test_show_opens_a_window_for_each_image_and_q_ends(xl: list[str], samples: Path) -> None:
     with screen() as display:
         pictures = [str(samples / "dog.jpg"), str(samples / "eagle.jpg")]
         command = [sys.executable, "-m", "cvdetect", "image", *pictures, *xl, "--no-save", "--show"]

@@ -195,7 +195,7 @@ def test_what_is_no_plain_file_fails_alone_among_a_folder_of_images(place: Cli, 
     assert done.code == 1 and "b.png" in done.err, done
 
 
-def test_an_address_is_told_how(place: Cli) -> None:
+def test_an_address_is_refused_with_what_to_do(place: Cli) -> None:
     done = place("image", "https://example.org/a.png", *MODEL)
     assert done.code == 2 and "curl" in done.err
     assert place("image", "m", *MODEL).code == 4

@@ -54,7 +54,7 @@ def test_annotate_reads_every_image_and_counts_the_rest(cli: Cli, xl: list[str],
     assert drawn.dtype == np.uint8 and 80 < drawn.mean() < 160, "the copy is not black"
 
 
-def test_an_animation_is_told_and_its_first_frame_taken(cli: Cli, xl: list[str], samples: Path) -> None:
+def test_an_animation_is_reported_and_its_first_frame_taken(cli: Cli, xl: list[str], samples: Path) -> None:
     with Pil.open(samples / "dog.jpg") as dog:
         dog.save("a.gif", save_all=True, append_images=[dog.rotate(90), dog.rotate(180)])
     done = cli("image", "a.gif", *xl, "--no-save", "--json", "-")
@@ -88,7 +88,7 @@ def squeezed(path: Path, picture: np.ndarray, shape: Fraction) -> None:
         container.mux([*stream.encode(frame), *stream.encode(None)])
 
 
-def test_boxes_of_a_squeezed_video_are_those_of_the_picture_as_it_is_shown(
+def test_boxes_of_a_squeezed_video_are_those_of_the_image_as_it_is_shown(
     cli: Cli, xl: list[str], samples: Path
 ) -> None:
     dog = cv2.imread(str(samples / "dog.jpg"))
@@ -111,12 +111,12 @@ def test_the_video_of_a_squeezed_video_is_squeezed_the_same(cli: Cli, xl: list[s
         assert (stream.width, stream.height, stream.sample_aspect_ratio) == (384, 576, 2)
 
 
-def test_hdr_is_told_in_a_line(cli: Cli, xl: list[str], shared: Path) -> None:
+def test_hdr_is_reported_in_a_line(cli: Cli, xl: list[str], shared: Path) -> None:
     done = cli("video", shared / "data/cases/media/hdr_smpte2084.mp4", "--out", "o.mp4", *xl)
     assert done.code == 0 and done.err.count("is HDR (PQ): it is tone-mapped") == 1
 
 
-def test_a_heic_image_that_cannot_be_read_is_a_failure_with_the_cure(
+def test_a_heic_image_that_cannot_be_read_is_a_failure_with_a_hint(
     cli: Cli, xl: list[str], shared: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("photos").mkdir()

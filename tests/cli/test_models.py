@@ -80,7 +80,7 @@ def test_verify_exits_3_where_a_digest_is_wrong(cli: Cli, zoo: Path) -> None:
     assert done.code == 3 and "wrong" in done.out
 
 
-def test_pull_tells_each_source_that_failed_and_goes_on_with_the_next_model(cli: Cli, zoo: Path) -> None:
+def test_pull_shows_each_source_that_failed_and_goes_on_with_the_next_model(cli: Cli, zoo: Path) -> None:
     done = cli("--models", zoo, "--cache-dir", "cache", "models", "pull", "lost", "mine")
     assert done.code == 3
     assert "127.0.0.1:9" in done.err and "mine: ready" in done.err
@@ -92,7 +92,7 @@ def test_rm_never_touches_files_outside_the_cache(cli: Cli, zoo: Path, shared: P
     assert (shared / "data/models/yolo-fastest-1.1.cfg").is_file()
 
 
-def test_show_tells_licence_digest_and_sources(cli: Cli) -> None:
+def test_show_shows_licence_digest_and_sources(cli: Cli) -> None:
     done = cli("models", "show", "yolov3-tiny")
     assert done.code == 0
     assert "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c" in done.out
@@ -105,7 +105,7 @@ def test_an_unknown_model_is_answered_with_the_nearest(command: str, cli: Cli) -
     assert done.code == 2 and "yolov3-tiny" in done.err
 
 
-def test_a_wrong_models_yaml_is_told_with_file_model_and_key(cli: Cli, zoo: Path) -> None:
+def test_a_wrong_models_yaml_is_reported_with_file_model_and_key(cli: Cli, zoo: Path) -> None:
     zoo.write_text(zoo.read_text().replace("family: yolo", "familly: yolo", 1))
     done = cli("--models", zoo, "models", "list")
     assert done.code == 3
@@ -113,6 +113,6 @@ def test_a_wrong_models_yaml_is_told_with_file_model_and_key(cli: Cli, zoo: Path
         assert word in done.err
 
 
-def test_a_models_yaml_that_is_not_there_is_told(cli: Cli) -> None:
+def test_a_models_yaml_that_is_not_there_is_reported(cli: Cli) -> None:
     done = cli("--models", "absent.yaml", "models", "list")
     assert done.code in (2, 3) and "absent.yaml" in done.err

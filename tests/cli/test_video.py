@@ -267,7 +267,7 @@ def test_the_closing_table_counts_frames_that_were_looked_at(cli: Cli, fast: lis
     assert [cell.strip() for cell in dogs.strip("│\n").split("│")] == ["dog", "6", "1.00", "1"], done.out
 
 
-def test_a_video_cut_short_is_done_as_far_as_it_goes_and_told(cli: Cli, fast: list[str]) -> None:
+def test_a_video_cut_short_is_done_as_far_as_it_goes_and_reported(cli: Cli, fast: list[str]) -> None:
     Path("cut.mp4").write_bytes(STREET.read_bytes()[: STREET.stat().st_size // 2])
     done = cli("video", "cut.mp4", *fast, "--out", "out.mp4")
     assert done.code == 1, done
@@ -299,18 +299,18 @@ def test_an_input_that_is_no_video(name, content, words, with_av, cli: Cli, monk
     assert not Path("out.avi").exists() and not Path("cache").exists()
 
 
-def test_a_picture_given_by_mistake_gets_a_hint(cli: Cli, samples: Path) -> None:
+def test_a_image_given_by_mistake_gets_a_hint(cli: Cli, samples: Path) -> None:
     done = cli("video", samples / "dog.jpg")
     assert done.code == 4 and "cvdetect image" in done.err
 
 
-def test_a_video_without_frames_is_told(cli: Cli, fast: list[str]) -> None:
+def test_a_video_without_frames_is_reported(cli: Cli, fast: list[str]) -> None:
     done = cli("video", STREET, *fast, "--start", "100", "--out", "out.avi")
     assert done.code == 4 and "no frames between --start and --end" in done.err
     assert not list(Path().iterdir())
 
 
-def test_a_change_of_frame_size_is_told_and_every_frame_is_written(cli: Cli, fast: list[str]) -> None:
+def test_a_change_of_frame_size_is_reported_and_every_frame_is_written(cli: Cli, fast: list[str]) -> None:
     small, large = make_video(Path("a.ts"), 8, (160, 120)), make_video(Path("b.ts"), 8, (320, 240))
     Path("both.ts").write_bytes(small.read_bytes() + large.read_bytes())
     done = cli("video", "both.ts", *fast, "--out", "out.avi", "--json", "o.jsonl")
@@ -351,7 +351,7 @@ def test_an_output_that_is_the_input(cli: Cli, fast: list[str]) -> None:
     assert Path("in.mp4").read_bytes() == STREET.read_bytes()
 
 
-def test_without_pyav_opencv_serves_and_what_is_lost_is_told(
+def test_without_pyav_opencv_serves_and_what_is_lost_is_reported(
     cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media, "available", lambda: False)
@@ -365,7 +365,9 @@ def test_without_pyav_opencv_serves_and_what_is_lost_is_told(
     assert done.code == 2 and "mp4v" in done.err and "pip install 'av>=17'" in done.err
 
 
-def test_track_without_its_extra_is_told_before_anything_is_pulled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_track_without_its_extra_is_reported_before_anything_is_pulled(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cvdetect.inference import tracking
 
     monkeypatch.setattr(tracking, "available", lambda: False)
@@ -414,7 +416,7 @@ def test_a_signal_leaves_a_playable_file_with_the_frames_so_far(
     assert len(times(tmp_path / "out.mp4")) == written
 
 
-def test_a_disk_that_takes_no_more_is_told(fast: list[str], tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_is_reported(fast: list[str], tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 

@@ -224,7 +224,7 @@ def test_times_that_are_none(option: list[str], cli: Cli, fast: list[str]) -> No
 
 
 @pytest.mark.parametrize("suffix", ["gif", "apng", "mjpeg"])
-def test_pictures_that_move(suffix: str, cli: Cli, fast: list[str]) -> None:
+def test_images_that_move(suffix: str, cli: Cli, fast: list[str]) -> None:
     source = remux(f"moves.{suffix}", "-t", "1", "-r", "10", "-s", "160x120")
     assert len(cli("video", source, *fast, "--json", "-").out.splitlines()) == 10
 
@@ -275,9 +275,7 @@ def test_webcam_ends_with_a_file_that_states_no_length(name: str, cli: Cli, fast
     assert "trying again" not in done.err
 
 
-def test_without_pyav_a_pipe_is_refused_with_the_cure(
-    cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pyav_a_pipe_is_refused_with_a_hint(cli: Cli, fast: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "available", lambda: False)
     os.mkfifo("in.ts")
     done = cli("video", "in.ts", *fast, "--json", "-")

@@ -200,7 +200,7 @@ def test_a_signal_closes_the_files(number: int, code: int, small: list[str], sam
     assert not list(tmp_path.glob(".x*"))
 
 
-def test_the_page_tells_what_goes_on(small: list[str], samples: Path, tmp_path: Path) -> None:
+def test_the_page_shows_what_goes_on(small: list[str], samples: Path, tmp_path: Path) -> None:
     pytest.importorskip("aiohttp", reason="the extra [serve] is not installed")
     with webcam("--url", samples / "street.mp4", *small, "--no-window", "--serve", "127.0.0.1:0") as ours:
         port = int(re.findall(r"http://127.0.0.1:(\d+)/", told_until(ours, "live page"))[0])
@@ -305,7 +305,7 @@ def test_bad_input_is_one_clear_sentence(args: Sequence[object], code: int, word
     assert {p.name for p in Path().iterdir()} == before
 
 
-def test_a_stream_that_is_refused_and_one_that_is_silent_are_told_within_the_time_out(cli: Cli) -> None:
+def test_a_stream_that_is_refused_and_one_that_is_silent_are_reported_within_the_time_out(cli: Cli) -> None:
     for backlog, why in ((None, "connection refused"), (5, "sends nothing")):
         with socket.create_server(("127.0.0.1", 0), backlog=backlog) as silent:
             port = silent.getsockname()[1]
@@ -317,7 +317,7 @@ def test_a_stream_that_is_refused_and_one_that_is_silent_are_told_within_the_tim
         assert f"http://127.0.0.1:{port}/cam: " in done.err and why in done.err
 
 
-def test_a_port_in_use_is_told_before_anything_is_opened(cli: Cli) -> None:
+def test_a_port_in_use_is_reported_before_anything_is_opened(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = cli("webcam", "--serve", f"127.0.0.1:{port}", "--url", "missing.mp4")
@@ -344,7 +344,9 @@ def test_tracking_numbers_objects_and_keeps_to_the_threshold(cli: Cli, samples: 
     assert all(d["score"] >= 0.3 for line in found for d in line)
 
 
-def test_track_without_its_extra_is_told_before_the_camera_is_opened(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_track_without_its_extra_is_reported_before_the_camera_is_opened(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cvdetect.inference import tracking
 
     monkeypatch.setattr(tracking, "available", lambda: False)

@@ -244,13 +244,13 @@ def test_each_of_the_eight_display_matrices_is_undone(tmp_path: Path, matrix: tu
     assert np.abs(seen.astype(int) - MATRICES[matrix](CORNERS)).max() < 8
 
 
-def test_a_matrix_of_another_angle_is_told(tmp_path: Path) -> None:
+def test_a_matrix_of_another_angle_is_reported(tmp_path: Path) -> None:
     with AvReader(str(turned(tmp_path / "a.mp4", (0.866, 0.5, -0.5, 0.866)))) as reader:
         remark = "is to be rotated by an angle that is not a multiple of 90°; it is shown 30° off"
         assert reader.info.remarks == (remark,)
 
 
-def test_an_interlaced_video_is_told(tmp_path: Path) -> None:
+def test_an_interlaced_video_is_reported(tmp_path: Path) -> None:
     clip = make(tmp_path / "a.mp4", coded(RGB, 5, False), flags="+ildct+ilme", x264opts="tff=1")
     with AvReader(str(clip)) as reader:
         assert len(reader.info.remarks) == 1 and reader.info.remarks[0].startswith("is interlaced")
@@ -276,7 +276,7 @@ def test_tone_mapping_keeps_black_and_greys_and_brings_the_peak_to_white() -> No
 
 
 @pytest.mark.parametrize(("transfer", "name", "code"), [(16, "PQ", pq(100.0)), (18, "HLG", 0.6)])
-def test_an_hdr_video_is_tone_mapped_told_and_written_as_sdr(
+def test_an_hdr_video_is_tone_mapped_reported_and_written_as_sdr(
     tmp_path: Path, transfer: int, name: str, code: float
 ) -> None:
     planes = np.round(np.array([code * 219 + 16, 128, 128]) * 4)
@@ -291,14 +291,14 @@ def test_an_hdr_video_is_tone_mapped_told_and_written_as_sdr(
         assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
 
 
-def test_an_hdr_clip_looks_like_the_picture_that_it_was_made_of(shared: Path, samples: Path) -> None:
+def test_an_hdr_clip_looks_like_the_image_that_it_was_made_of(shared: Path, samples: Path) -> None:
     from cvdetect.sources.images import read_image
 
     shown, picture = first(shared / "data/cases/media/hdr_smpte2084.mp4"), read_image(samples / "dog.jpg")
     assert np.abs(shown.mean((0, 1)) - picture.mean((0, 1))).max() < 12
 
 
-def test_a_transparent_video_is_told_and_an_opaque_one_is_not(tmp_path: Path) -> None:
+def test_a_transparent_video_is_reported_and_an_opaque_one_is_not(tmp_path: Path) -> None:
     for alpha, told in ((255, 0), (100, 1)):
         planes = np.array([*coded(RGB, 5, False), alpha])
         clip = make(tmp_path / "a.mkv", planes, codec="ffv1", pix_fmt="yuva444p")

@@ -108,7 +108,7 @@ styles = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(size=sizes, boxes=detections(), style=styles)
-def test_any_boxes_can_be_drawn_on_a_picture_of_any_size_and_the_input_stays(
+def test_any_boxes_can_be_drawn_on_a_image_of_any_size_and_the_input_stays(
     size: tuple[int, int], boxes: Detections, style: DrawStyle
 ) -> None:
     image = noise(*size)
@@ -121,7 +121,7 @@ def test_any_boxes_can_be_drawn_on_a_picture_of_any_size_and_the_input_stays(
 
 @settings(max_examples=150, deadline=None)
 @given(size=sizes, boxes=detections(), style=styles)
-def test_every_label_lies_inside_the_picture(size: tuple[int, int], boxes: Detections, style: DrawStyle) -> None:
+def test_every_label_lies_inside_the_image(size: tuple[int, int], boxes: Detections, style: DrawStyle) -> None:
     for label in place_labels(size, boxes, name_of, style):
         x1, y1, x2, y2 = label.corners
         assert 0 <= x1 < x2 <= size[0]
@@ -158,12 +158,12 @@ def test_a_crop_of_any_box_has_at_least_one_pixel(size: tuple[int, int], boxes: 
 # --- boxes
 
 
-def test_a_picture_without_detections_comes_back_as_a_copy() -> None:
+def test_a_image_without_detections_comes_back_as_a_copy() -> None:
     image = noise(64, 48)
     np.testing.assert_array_equal(draw(image, Detections.empty(), name_of), image)
 
 
-def test_a_picture_that_is_a_view_or_read_only_can_be_drawn_on() -> None:
+def test_a_image_that_is_a_view_or_read_only_can_be_drawn_on() -> None:
     image = noise(64, 48)[::-1, ::-1]
     image.setflags(write=False)
     boxes = found([[5, 25, 40, 45]])
@@ -180,7 +180,7 @@ def test_a_box_is_a_frame_in_its_class_colour_that_leaves_its_inside_alone() -> 
 
 
 @pytest.mark.parametrize("line_width", [1, 2, 3, 5])
-def test_the_lines_of_a_box_as_large_as_the_picture_are_drawn_at_full_width(line_width: int) -> None:
+def test_the_lines_of_a_box_as_large_as_the_image_are_drawn_at_full_width(line_width: int) -> None:
     style = DrawStyle(line_width=line_width, hide_labels=True)
     out = draw(grey(100, 80), found([[0, 0, 100, 80]]), name_of, style)
     inner = np.zeros((80, 100), bool)
@@ -190,12 +190,12 @@ def test_the_lines_of_a_box_as_large_as_the_picture_are_drawn_at_full_width(line
 
 
 @pytest.mark.parametrize("box", [[-50, -50, -10, -10], [110, 5, 150, 60], [10, 90, 20, 95], [-9, 10, 0, 20]])
-def test_a_box_outside_the_picture_is_neither_drawn_nor_labelled(box: list[float]) -> None:
+def test_a_box_outside_the_image_is_neither_drawn_nor_labelled(box: list[float]) -> None:
     np.testing.assert_array_equal(draw(grey(100, 80), found([box]), name_of), grey(100, 80))
     assert place_labels((100, 80), found([box]), name_of, PLAIN) == []
 
 
-def test_a_box_without_area_inside_the_picture_can_be_seen() -> None:
+def test_a_box_without_area_inside_the_image_can_be_seen() -> None:
     out = draw(grey(100, 80), found([[50, 40, 50, 40]]), name_of, DrawStyle(hide_labels=True))
     assert (out != 128).any()
 
@@ -206,7 +206,7 @@ def test_wide_lines_leave_half_of_a_small_box_to_be_seen() -> None:
 
 
 @pytest.mark.parametrize(("size", "line_width"), [((64, 48), 1), ((640, 480), 2), ((1280, 720), 3), ((8000, 6000), 21)])
-def test_lines_grow_with_the_picture(size: tuple[int, int], line_width: int) -> None:
+def test_lines_grow_with_the_image(size: tuple[int, int], line_width: int) -> None:
     assert PLAIN.sizes_on(*size)[0] == line_width
 
 
@@ -234,7 +234,7 @@ def test_a_font_scale_that_is_no_positive_number_is_refused(font_scale: float) -
         (DrawStyle(hide_scores=True), [7], "#7 dog"),
     ],
 )
-def test_a_label_says_track_name_and_score(style: DrawStyle, tracks: list[int] | None, text: str) -> None:
+def test_a_label_has_track_name_and_score(style: DrawStyle, tracks: list[int] | None, text: str) -> None:
     boxes = found([[100, 100, 300, 300]], scores=[0.829], tracks=tracks)
     assert [label.text for label in place_labels((640, 480), boxes, name_of, style)] == [text]
 
@@ -290,7 +290,7 @@ def test_capitals_have_a_readable_height(size: tuple[int, int], at_least: int) -
     assert np.flatnonzero(ink.any(axis=1)).size >= at_least
 
 
-def test_a_label_wider_than_the_picture_is_made_smaller() -> None:
+def test_a_label_wider_than_the_image_is_made_smaller() -> None:
     boxes = found([[2, 20, 60, 46]], scores=[0.99])
     (label,) = place_labels((64, 48), boxes, lambda _: "horse", PLAIN)
     assert label.text == "horse 0.99"
@@ -304,7 +304,7 @@ def test_a_label_that_cannot_be_small_enough_loses_its_score_then_letters() -> N
     assert 4 < len(cut) < 32 and ("a" + "i" * 30).startswith(cut)
 
 
-def test_a_picture_too_small_for_letters_has_boxes_only() -> None:
+def test_a_image_too_small_for_letters_has_boxes_only() -> None:
     assert place_labels((8, 8), found([[1, 1, 6, 6]]), name_of, PLAIN) == []
 
 

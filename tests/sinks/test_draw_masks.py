@@ -39,7 +39,7 @@ def test_of_two_masks_the_better_one_lies_above() -> None:
         assert min(distances, key=lambda c: distances[c]) == above
 
 
-def test_masks_outside_the_picture_and_of_no_size_draw_nothing() -> None:
+def test_masks_outside_the_image_and_of_no_size_draw_nothing() -> None:
     found = masked([[50, 5, 90, 20], [-20, -20, -1, -1], [7, 7, 7, 7]], [0, 0, 0], [0.9, 0.8, 0.7])
     assert (tint(grey(40, 30), found) == 128).all()
 

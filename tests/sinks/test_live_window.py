@@ -132,7 +132,7 @@ def test_the_score_stays_exact_until_the_slider_moves_and_does_not_go_below_what
     assert scores[-1] == 0.1
 
 
-def test_the_caption_leaves_the_rest_of_the_picture_alone() -> None:
+def test_the_caption_leaves_the_rest_of_the_image_alone() -> None:
     picture = np.full((480, 640, 3), 90, np.uint8)
     out = captioned(picture, "12.3 fps")
     assert (picture == 90).all()

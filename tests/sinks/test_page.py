@@ -234,18 +234,18 @@ def test_an_address_is_this_machines_unless_a_host_is_named(text: str, address: 
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "host:port", "::1:80", "1.2.3.4:65536", "http://x:1/"])
-def test_what_is_no_address_is_told(text: str) -> None:
+def test_what_is_no_address_is_reported(text: str) -> None:
     with pytest.raises(UsageError, match="expected HOST:PORT"):
         parse_address(text)
 
 
-def test_without_the_extra_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_hint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "find_spec", lambda _: None)
     with pytest.raises(MissingPackage, match=r"pip install 'cvdetect\[serve\]'"):
         Page(Address("127.0.0.1", 0), Renderer(LABELS, DrawStyle()), lambda: FACTS).__enter__()
 
 
-def test_a_browser_shows_the_picture_and_the_figures(page: Page, tmp_path: Path) -> None:
+def test_a_browser_shows_the_image_and_the_figures(page: Page, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium here")

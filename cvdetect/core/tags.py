@@ -6,17 +6,17 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Field", "directories", "harmless", "with_tags"]
+__all__ = ["EXIF_IFD", "ICC", "ORIENTATION", "Directory", "Field", "read_directories", "with_tags", "without_private"]
 
 ORIENTATION, ICC, EXIF_IFD = 274, 34675, 34665
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes a value, by type
 _WORDS = {3: 2, 8: 2, 4: 4, 9: 4, 13: 4, 5: 4, 10: 4, 11: 4, 12: 8}  # what byte order turns round
 _MOST_ENTRIES, _MOST_DIRECTORIES, _MOST_BYTES = 4096, 10_000, 1 << 16
 # Make, Model, resolution, Software, DateTime, Copyright
-_HARMLESS = frozenset((271, 272, 282, 283, 296, 305, 306, 33432))
+_PUBLIC = frozenset((271, 272, 282, 283, 296, 305, 306, 33432))
 # Exposure, lens and dates. No maker's notes, comments, owner, serial numbers, unique IDs, place or thumbnail; no size
 # in pixels, which a copy may not have.
-_HARMLESS_EXIF = frozenset(
+_PUBLIC_EXIF = frozenset(
     map(
         int,
         "33434 33437 34850 34855 34864 34865 34866 36864 36867 36868 36880 36881 36882 37377 37378 37379 37380 37381 "
@@ -43,7 +43,7 @@ class Field:
 Directory = dict[int, Field]
 
 
-def directories(data: bytes, most: int = _MOST_DIRECTORIES) -> list[Directory]:
+def read_directories(data: bytes, most: int = _MOST_DIRECTORIES) -> list[Directory]:
     """The directories of a TIFF file or EXIF block, one a page; as far as they can be read, and none of a BigTIFF."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     found: list[Directory] = []
@@ -77,13 +77,13 @@ def _little(value: bytes, kind: int, order: str) -> bytes:
     return b"".join(value[i : i + word][::-1] for i in range(0, len(value), word))
 
 
-def harmless(exif: bytes) -> bytes:
+def without_private(exif: bytes) -> bytes:
     """An EXIF block (or a TIFF file) → one with camera, exposure and dates alone; empty where it has none."""
     exif = exif.removeprefix(b"Exif\0\0")
-    first = next(iter(directories(exif, 1)), {})
+    first = next(iter(read_directories(exif, 1)), {})
     more = _sub_directory(exif, first)
-    main = {tag: field for tag, field in first.items() if tag in _HARMLESS and len(field.data) < _MOST_BYTES // 8}
-    more = {tag: field for tag, field in more.items() if tag in _HARMLESS_EXIF and len(field.data) < _MOST_BYTES // 8}
+    main = {tag: field for tag, field in first.items() if tag in _PUBLIC and len(field.data) < _MOST_BYTES // 8}
+    more = {tag: field for tag, field in more.items() if tag in _PUBLIC_EXIF and len(field.data) < _MOST_BYTES // 8}
     if not main and not more:
         return b""
     written = _written(main, more, 8)
@@ -130,12 +130,12 @@ def with_tags(tiff: bytes, icc: bytes, exif: bytes) -> bytes:
     """
     if not tiff.startswith(b"II*\0") or not (icc or exif):
         return tiff
-    first = next(iter(directories(exif, 1)), {})
+    first = next(iter(read_directories(exif, 1)), {})
     added = {tag: field for tag, field in first.items() if tag not in (EXIF_IFD, 282, 283, 296)}
     if icc:
         added[ICC] = Field(7, len(icc), icc)
     tiff += b"\0" * (len(tiff) % 2)
-    pages = directories(tiff)
+    pages = read_directories(tiff)
     if len(pages) != 1:
         return tiff
     at = len(tiff)

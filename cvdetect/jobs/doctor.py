@@ -197,7 +197,7 @@ def _codecs() -> Iterator[Finding]:
     if media.available():
         yield Finding("video writing", "by", f"PyAV {media.installed()}")
     else:
-        yield Finding("video writing", "by", f"OpenCV: {media.why_absent()}, so {media.LOST}")
+        yield Finding("video writing", "by", f"OpenCV: {media.why_absent()}, so {media.LIMITS}")
     with _silent_stderr():
         found = {suffix: ", ".join(writable(suffix)) or "none" for suffix in CONTAINERS}
     for suffix, codecs in found.items():

@@ -187,7 +187,7 @@ def _sinks(
 def _video_file(job: VideoJob, out: Path, renderer: Renderer, source: Video, progress: Progress) -> VideoFile:
     info = source.info
     if info.sound and job.audio and not media.available():
-        progress.warn(f"the sound is left out: {media.why_absent()}: {media.LOST}")
+        progress.warn(f"the sound is left out: {media.why_absent()}: {media.LIMITS}")
     return VideoFile(
         out,
         renderer,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
-__all__ = ["CURE", "LOST", "available", "installed", "why_absent"]
+__all__ = ["INSTALL", "LIMITS", "available", "installed", "why_absent"]
 
-CURE = "pip install 'av>=17'"  # builds it where there is no wheel
-LOST = f"no H.264 and no sound; {CURE} brings both"
+INSTALL = "pip install 'av>=17'"  # builds it where there is no wheel
+LIMITS = f"no H.264 and no sound; {INSTALL} brings both"
 _OLDEST = 17  # 15 and 16 decode BT.709 with BT.601's matrix: colours up to 25 of 255 off
 
 

@@ -126,11 +126,11 @@ class AvReader:
     def _choose_track(self) -> Any:
         """The video track that FFmpeg would choose; a cover picture is none."""
         if self._container.format.name.endswith("_pipe") or self._container.format.name == "image2":
-            raise SourceError(f"{self._name}: is a picture, not a video; run cvdetect image '{self._name}'")
+            raise SourceError(f"{self._name}: is an image, not a video; run cvdetect image '{self._name}'")
         tracks = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not tracks:
-            what = "only sound" if self._container.streams.audio else "no pictures"
-            raise SourceError(f"{self._name}: has no video track, it holds {what}")
+            what = "only sound" if self._container.streams.audio else "neither video nor sound"
+            raise SourceError(f"{self._name}: has no video track: it holds {what}")
         best = self._container.streams.best("video")
         return best if best in tracks else tracks[0]
 
@@ -142,7 +142,7 @@ class AvReader:
         pictures = len(self._container.streams.video) - 1
         parts = [counted(len(others), "subtitle track")] if others else []
         parts += [counted(pictures, "further video track")] if pictures else []
-        return (f"{' and '.join(parts)} left out: only the first picture and its sound are taken",) if parts else ()
+        return (f"{' and '.join(parts)} left out: only the first video track and its sound are used",) if parts else ()
 
     def _find_zero(self) -> Fraction:
         """Where the file begins on its clock, exactly: FFmpeg's own figure is rounded to microseconds."""

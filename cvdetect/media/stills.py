@@ -5,13 +5,12 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["STILLS", "decode_still"]
 
-# Kind (as `kind_of` has it) → FFmpeg's decoder.
+# Kind (as `sources.kinds.kind_of` names it) → FFmpeg's decoder. Reading this table does not import PyAV.
 STILLS = {
     "dds": "dds",
     "exr": "exr",
@@ -34,6 +33,8 @@ def decode_still(data: bytes, kind: str, max_pixels: int) -> NDArray[Any]:
     Raises:
         ValueError: it cannot be decoded, or has more than `max_pixels`.
     """
+    import av
+
     try:
         frame = _largest_icon(data, max_pixels) if kind == "ico" else _decoded(data, STILLS[kind], max_pixels)
     except (av.error.FFmpegError, OSError) as error:
@@ -49,12 +50,16 @@ def decode_still(data: bytes, kind: str, max_pixels: int) -> NDArray[Any]:
 
 
 def _decoded(data: bytes, decoder: str, max_pixels: int) -> Any:
+    import av
+
     context: Any = av.CodecContext.create(decoder, "r")
     context.options = _limit(max_pixels)
     return next(iter([*context.decode(av.Packet(data)), *context.decode(None)]), None)
 
 
 def _largest_icon(data: bytes, max_pixels: int) -> Any:
+    import av
+
     with av.open(BytesIO(data), format="ico") as container:
         stream = max(container.streams.video, key=lambda s: s.width * s.height, default=None)
         if stream is None:

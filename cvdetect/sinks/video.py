@@ -47,7 +47,7 @@ def container_of(path: Path, asked: str | None) -> str:
         if asked is None or suffix not in CONTAINERS or not CONTAINERS[suffix].can_stream:
             raise UsageError(f"{path}: is a pipe or a device; a video written there needs {arg('container')} mkv or ts")
         if not media.available():
-            raise UsageError(f"{path}: a video into a pipe needs PyAV, and {media.why_absent()}: {media.CURE}")
+            raise UsageError(f"{path}: a video into a pipe needs PyAV, and {media.why_absent()}: {media.INSTALL}")
     if suffix in CONTAINERS:
         return suffix
     if asked is not None:
@@ -71,7 +71,7 @@ def choose_codec(path: Path, asked: str | None, container: str | None = None) ->
     default = CONTAINERS[suffix].codec if media.available() else CONTAINERS[suffix].opencv_codec
     fourcc = asked or default
     if not _writer()[1](suffix, fourcc):
-        hint = "" if media.available() else f" ({media.why_absent()}: {media.LOST})"
+        hint = "" if media.available() else f" ({media.why_absent()}: {media.LIMITS})"
         can = ", ".join(writable(suffix))
         raise UsageError(f"{arg('codec')} {fourcc}: cannot be written into {suffix} here; these can: {can}{hint}")
     return fourcc
@@ -248,7 +248,7 @@ class VideoFile:
 
     def __enter__(self) -> VideoFile:
         if not media.available():
-            self._progress.note(f"{media.why_absent()}: {media.LOST}")
+            self._progress.note(f"{media.why_absent()}: {media.LIMITS}")
         if not _is_stream(self._path):
             check_writable(self._path)
             self._temporary = temporary_beside(self._path)

@@ -1,7 +1,9 @@
-"""HEIC images, by pillow-heif where it is installed."""
+"""AVIF and HEIC files: what they state of their primary image (ISO/IEC 23008-12), and HEIC's pixels by pillow-heif."""
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -9,12 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.sources.pixels import upright
+from cvdetect.sources.pixels import to_upright
 
-__all__ = ["NEEDED", "heif_colours", "heif_orientation", "heif_profile", "read_heif"]
+__all__ = [
+    "HEIF_NEEDED",
+    "avif_white",
+    "heif_colours",
+    "heif_count",
+    "heif_orientation",
+    "heif_profile",
+    "heif_wh",
+    "read_heif",
+]
 
-
-NEEDED = "is a HEIC image, which needs the extra: pip install 'cvdetect[heif]'"
+HEIF_NEEDED = "is a HEIC image, which needs the extra: pip install 'cvdetect[heif]'"
 
 
 def read_heif(data: bytes) -> tuple[NDArray[np.uint8], bytes, bytes, int]:
@@ -37,27 +47,42 @@ def read_heif(data: bytes) -> tuple[NDArray[np.uint8], bytes, bytes, int]:
     return np.ascontiguousarray(pixels, np.uint8), info.get("icc_profile") or b"", info.get("exif") or b"", len(file)
 
 
-# What an AVIF or HEIC file states of its primary image besides the pixels (ISO/IEC 23008-12).
+def heif_wh(start: bytes) -> tuple[int, int] | None:
+    """The largest size that an image of the file states (box ``ispe``), as a grid and its tiles differ; None: none."""
+    sizes = [struct.unpack_from(">II", start, at.end() + 4) for at in re.finditer(b"ispe(?=.{12})", start, re.DOTALL)]
+    return max(((w, h) for w, h in sizes), key=lambda wh: wh[0] * wh[1], default=None)
+
+
+def heif_count(data: bytes) -> int:
+    """How many samples the first track of a sequence has (``stsz``, ISO/IEC 14496-12, 8.7.3); 1 without a track."""
+    at = data.find(b"stsz") + 12
+    return max(1, int.from_bytes(data[at : at + 4], "big")) if at >= 12 and b"moov" in data[:at] else 1
+
+
+def avif_white(data: bytes) -> int:
+    """The sample that means white, by the depth (``av1C``: AV1 in ISOBMFF, 2.3.3, high_bitdepth and twelve_bit)."""
+    at = data.find(b"av1C") + 6
+    deep, twelve = (data[at] >> 6 & 1, data[at] >> 5 & 1) if 6 <= at < len(data) else (0, 0)
+    return (1 << (8 + 2 * deep + 2 * twelve)) - 1
 
 
 def heif_orientation(data: bytes) -> int:
-    """The orientation, in EXIF's numbers, that an AVIF or HEIF file states of its primary image.
+    """The orientation of the primary image, in EXIF's numbers; EXIF's own orientation does not count in such files.
 
-    That is of the properties ``irot`` and ``imir`` (ISO/IEC 23008-12, 6.5.10 and 6.5.12), which are done in the order
-    in which they are associated; EXIF's orientation has no say in such files.
+    The properties ``irot`` and ``imir`` (6.5.10 and 6.5.12) are applied in the order in which they are associated.
     """
     pixels = np.arange(6).reshape(2, 3)
-    moved: Any = pixels
+    turned: Any = pixels
     for kind, body in _properties(data):
         if kind == "irot" and body:
-            moved = np.rot90(moved, body[0] & 3)
+            turned = np.rot90(turned, body[0] & 3)
         elif kind == "imir" and body:
-            moved = moved[:, ::-1] if body[0] & 1 else moved[::-1]
-    return next(n for n in range(1, 9) if np.array_equal(upright(pixels, n), moved))
+            turned = turned[:, ::-1] if body[0] & 1 else turned[::-1]
+    return next(n for n in range(1, 9) if np.array_equal(to_upright(pixels, n), turned))
 
 
 def heif_profile(data: bytes) -> bytes:
-    """The ICC profile of the primary image (a ``colr`` property, ISO/IEC 14496-12, 12.1.5); empty where it has none."""
+    """The ICC profile of the primary image (``colr``, ISO/IEC 14496-12, 12.1.5); empty where it has none."""
     profiles = (body[4:] for kind, body in _properties(data) if kind == "colr" and body[:4] in (b"prof", b"rICC"))
     return next(profiles, b"")
 

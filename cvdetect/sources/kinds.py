@@ -102,12 +102,12 @@ _SVG = re.compile(
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _UNREADABLE = {
-    "jxl": "is a JPEG XL image, which is not read; convert it (djxl IN.jxl OUT.png)",
-    "jxr": "is a JPEG XR image, which is not read; convert it to PNG",
-    "svg": "is a drawing (SVG), not an image of pixels; export it as PNG",
-    "xcf": "is a project of GIMP, which is not read; export it as PNG",
-    "djvu": "is a DjVu document, which is not read; convert its pages to PNG",
-    "raw": "is a camera's raw file, which has to be developed first; export it as JPEG or TIFF",
+    "jxl": "is a JPEG XL image, which is not supported; convert it: djxl IN.jxl OUT.png",
+    "jxr": "is a JPEG XR image, which is not supported; convert it to PNG",
+    "svg": "is a vector drawing (SVG), which is not supported; export it as PNG",
+    "xcf": "is a GIMP project, which is not supported; export it as PNG",
+    "djvu": "is a DjVu document, which is not supported; convert its pages to PNG",
+    "raw": "is a camera's raw file, which is not supported; export it as JPEG or TIFF",
 }
 
 

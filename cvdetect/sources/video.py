@@ -202,7 +202,7 @@ def _reader(name: str, start: float, end: float | None, with_sound: bool, timeou
 def _check(name: str) -> None:
     """Refuse what is certainly not a video, in better words than a decoder has."""
     if is_pipe(name) and not media.available():
-        raise SourceError(f"{name}: a video from a pipe needs PyAV: {media.CURE}")
+        raise SourceError(f"{name}: a video from a pipe needs PyAV: {media.INSTALL}")
     if is_address(name) or is_pipe(name):
         return
     path = Path(name)

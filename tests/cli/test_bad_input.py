@@ -31,10 +31,10 @@ def assert_fails(done, code: int, *words: str) -> None:
     [
         ("missing.jpg", None, ["no such file"]),
         ("empty.jpg", b"", ["is empty"]),
-        ("text.jpg", b"Dear reader, this is a letter.\n" * 10, ["not a picture"]),
+        ("text.jpg", b"Dear reader, this is a letter.\n" * 10, ["not an image"]),
         ("page.jpg", HTML, ["HTML page"]),
         ("pointer.jpg", LFS, ["Git LFS pointer"]),
-        ("noise.jpg", bytes(range(256)) * 9, ["not a picture"]),
+        ("noise.jpg", bytes(range(256)) * 9, ["not an image"]),
         ("clip.mp4", b"\0\0\0\x20ftypisom" + bytes(500), ["cvdetect video"]),
         ("folder", "", ["is a folder", "cvdetect annotate"]),
     ],

@@ -84,7 +84,7 @@ def test_standard_input_that_is_a_file(cli: Cli, fast: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "empty"), (b"dear sir, " * 90, "plain text"), (b"\x89PNG\r\n\x1a\n" + bytes(5000), "PNG picture")],
+    [(b"", "empty"), (b"dear sir, " * 90, "plain text"), (b"\x89PNG\r\n\x1a\n" + bytes(5000), "PNG image")],
 )
 def test_no_video_on_standard_input(data: bytes, words: str, cli: Cli, fast: list[str]) -> None:
     done = run(["video", "-", *fast, "--json", "-"], data)
@@ -200,8 +200,8 @@ def test_five_digits_mean_five_digits(cli: Cli, fast: list[str], samples: Path) 
         ("none*.jpg", 4, "no file matches"),
         ("*.mp4", 2, "2 videos"),
         ("sound.m4a", 4, "only sound"),
-        ("picture.webp", 4, "is a picture"),
-        ("list.mpd", 4, "is a DASH manifest, not a video; make one file of what it lists: ffmpeg -i 'list.mpd'"),
+        ("picture.webp", 4, "is an image"),
+        ("list.mpd", 4, "is a DASH manifest, not a video; make one file of its parts: ffmpeg -i 'list.mpd'"),
     ],
 )
 def test_one_sentence_each(name: str, code: int, words: str, cli: Cli, fast: list[str]) -> None:

@@ -52,8 +52,8 @@ def zip_archive() -> bytes:
         (zip_archive(), "a zip archive"),
         (gzip.compress(b"weights"), "a gzip archive"),
         (tar_archive(), "a tar archive"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG picture"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG picture"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG image"),
     ],
 )
 def test_a_foreign_file_is_named(head: bytes, phrase: str) -> None:
@@ -104,4 +104,4 @@ def test_the_real_model_files_are_not_foreign(shared: Path) -> None:
 
 def test_the_real_pictures_are_called_pictures(shared: Path) -> None:
     for path in (shared / "data" / "pictures").glob("*.jpg"):
-        assert describe_foreign(path.read_bytes()[:64]) == "a JPEG picture"
+        assert describe_foreign(path.read_bytes()[:64]) == "a JPEG image"

@@ -173,4 +173,4 @@ def test_labels_of_models_yaml_that_fit_are_taken(parts: dict[str, Path], cli: C
 def test_a_foreign_file_is_named_before_its_companion_is_missed(option: str, cli: Cli, samples: Path) -> None:
     shutil.copy(samples / "dog.jpg", "dog.jpg")
     done = cli("-q", "image", "dog.jpg", option, "dog.jpg")
-    assert done.code == 3 and done.err == "error: dog.jpg: is a JPEG picture, expected a text file\n"
+    assert done.code == 3 and done.err == "error: dog.jpg: is a JPEG image, expected a text file\n"

@@ -13,7 +13,7 @@ from PIL import Image as Pil
 from PIL import ImageCms, TiffImagePlugin
 
 from cvdetect.core.frame import Kept
-from cvdetect.core.tags import directories, harmless, with_tags
+from cvdetect.core.tags import read_directories, with_tags, without_private
 from cvdetect.sinks.images import JPEG_SUFFIXES, encode_image, output_names
 from cvdetect.sources.images import read_image_file
 
@@ -64,7 +64,7 @@ def test_each_suffix_of_jpeg_is_written_as_jpeg() -> None:
 
 
 def test_a_format_without_a_place_for_it_is_written_all_the_same() -> None:
-    kept = Kept(PROFILE, harmless(camera_exif().tobytes()))
+    kept = Kept(PROFILE, without_private(camera_exif().tobytes()))
     assert encode_image(Path("o.bmp"), IMAGE, kept=kept) == encode_image(Path("o.bmp"), IMAGE)
 
 
@@ -78,13 +78,13 @@ def test_blocks_of_either_byte_order_are_thinned_out(order: str) -> None:
     exif = camera_exif()
     exif.endian = order
     thin = Pil.Exif()
-    thin.load(harmless(exif.tobytes()))
+    thin.load(without_private(exif.tobytes()))
     assert parts(thin)[0] == {271: "Maker", 272: "Model", 306: "2020:01:02 03:04:05"}
     assert parts(thin)[1][33434] == 0.0125
 
 
 @given(st.sampled_from([b"", b"II*\0", b"MM\0*", b"Exif\0\0II*\0\x08\0\0\0"]), st.binary(max_size=300))
 def test_any_bytes_are_answered(start: bytes, rest: bytes) -> None:
-    block = harmless(start + rest)
-    assert block == b"" or directories(block)
+    block = without_private(start + rest)
+    assert block == b"" or read_directories(block)
     assert with_tags(start + rest, PROFILE, block) is not None

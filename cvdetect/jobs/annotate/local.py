@@ -26,7 +26,7 @@ from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.own import FileTally, OwnFiles
 from cvdetect.sources import Failed
 from cvdetect.sources.decode import DecodedImage, decode
-from cvdetect.sources.dimensions import check_wh, stated_wh
+from cvdetect.sources.headers import check_wh, stated_wh
 from cvdetect.sources.images import read_image_file
 from cvdetect.storage import Folder, LocalFolder
 

@@ -186,10 +186,10 @@ def test_images_that_fail_are_listed_with_their_reason_and_do_not_stop_the_other
     assert (report.exit_code, report.done, report.failed) == (1, 5, 4)
     lines = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
     assert {line["source"]: line["error"] for line in lines} == {
-        "cut.png": "is cut short or damaged: the picture cannot be decoded",
+        "cut.png": "is cut short or damaged: it cannot be decoded",
         "empty.jpg": "is empty",
         "pipe.jpg": "is not a regular file",
-        "te\nxt.jpg": "is plain text, not a picture",
+        "te\nxt.jpg": "is plain text, not an image",
     }
 
 

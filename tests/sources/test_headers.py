@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cvdetect.core.errors import SourceError
 from cvdetect.jobs.annotate.local import read_picture
-from cvdetect.sources.dimensions import stated_wh
+from cvdetect.sources.headers import stated_wh
 from cvdetect.sources.images import read_image_file
 from cvdetect.storage import LocalFolder
 
@@ -93,5 +93,5 @@ def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: P
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
     assert read_image_file(path, 53 * 37).image.shape == (37, 53, 3)
-    with pytest.raises(SourceError, match=r"a\.png: says it has 53x37 pixels, over the limit of 1,960 .*max_pixels"):
+    with pytest.raises(SourceError, match=r"a\.png: has 53x37 pixels, over the limit of 1,960 .*max_pixels"):
         read_image_file(path, 53 * 37 - 1)

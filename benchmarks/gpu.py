@@ -32,7 +32,7 @@ from cvdetect.inference.detector import Detector
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.jobs.video import VideoJob, detect_video
-from cvdetect.runtime.backends import choose
+from cvdetect.runtime import choose
 
 DETECT = DetectOptions(conf=0.5)
 REPEATS = 30  # forwards a turn
@@ -53,7 +53,7 @@ class Device:
 
 def find_device(tflops: str | None) -> Device:
     """Raises BackendError where OpenCV has no GPU to use."""
-    name = choose("cuda").ran.device
+    name = choose(RunOptions(backend="cuda")).ran.device
     pair = [float(part) for part in tflops.split(",")] if tflops else next(
         (rates for key, rates in RATES.items() if key in name.split()), ()
     )  # fmt: skip
@@ -159,7 +159,11 @@ def main() -> None:
     parser.add_argument("--backend", default="cuda", help="cpu tries the script out; its figures are no GPU's")
     given = parser.parse_args()
     try:
-        device = find_device(given.tflops) if given.backend == "cuda" else Device(choose(given.backend).ran.device, {})
+        device = (
+            find_device(given.tflops)
+            if given.backend == "cuda"
+            else Device(choose(RunOptions(backend=given.backend)).ran.device, {})
+        )
         print(f"{device.name}; PyTorch with CUDA: {'yes' if has_torch() else 'no'}")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

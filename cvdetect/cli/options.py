@@ -327,7 +327,9 @@ def _runs(given: dict[str, Any]) -> tuple[RunOptions, ...]:
     """Every backend in every precision; the device is for those that have one."""
     backends, precisions = given.pop("backend"), given.pop("precision")
     device, threads = given.pop("device_id"), given.pop("threads")
-    with_device = [b for b in backends if b == "cuda"] or backends  # where none has one, that is an error
+    from cvdetect.runtime import device_backends
+
+    with_device = [b for b in backends if b in device_backends(RunOptions())] or backends  # else `choose` refuses it
     return tuple(
         RunOptions(backend=b, precision=p, device_id=device if b in with_device else None, threads=threads)
         for b, p in product(backends, precisions)

@@ -124,14 +124,16 @@ class RunOptions:
     """What runs the network.
 
     Attributes:
+        runtime: the library, a name of `cvdetect.runtime.RUNTIMES`.
         backend: "auto", or a name that `cvdetect doctor` lists.
         precision: "fp32" or "fp16".
-        device_id: which CUDA device, from 0 on, with backend "cuda"; None takes the first.
+        device_id: which device, from 0 on, of a backend that numbers them ("cuda"); None takes the first that fits.
         threads: threads for the network; None takes all cores.
         winograd: OpenCV's Winograd convolutions: later forwards are faster, the first is slower, and the weights
             take twice the memory. Off is quicker for up to about four images.
     """
 
+    runtime: str = "opencv"
     backend: str = "auto"
     precision: str = "fp32"
     device_id: int | None = None
@@ -143,10 +145,6 @@ class RunOptions:
             check_least(self.threads, 1, "threads")
         if self.device_id is not None and self.device_id < 0:
             raise UsageError(f"{arg('device_id')} {self.device_id}: devices are counted from 0")
-        if self.device_id is not None and self.backend != "cuda":
-            raise UsageError(
-                f"{arg('device_id')} {self.device_id} goes with {arg('backend', 'cuda')}, not {self.backend}"
-            )
 
 
 def usable_cores() -> int:

@@ -61,7 +61,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """How an image becomes the network's input.
+    """Preprocessing: how an image becomes the network's input.
 
     Per channel, in the network's channel order: ``(pixel - mean) * scale / std``, pixel in 0..255.
 
@@ -72,8 +72,8 @@ class InputSpec:
             stretch with the pixels of TensorFlow's legacy bilinear resize (`cvdetect.core.resize`); None takes what the
             model file says (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
         pad_align: where a letterboxed image sits: in the centre (Darknet) or at the top left (YOLOX).
-        sides: each image has an input size of its own, which keeps its aspect ratio: what the shorter side is brought
-            to, and the most for the longer one; `wh` is then only what is usual. None: every image has size `wh`.
+        min_max_size: each image has an input size of its own, which keeps its aspect ratio: what the shorter side is
+            brought to, and the most for the longer one; `wh` is then only what is usual. None: all have size `wh`.
         channels: 3 for colour; 1 for grey; 4 for colour and an alpha channel, which is 255 (opaque) everywhere.
     """
 
@@ -85,8 +85,8 @@ class InputSpec:
     resize: Resize | None = None
     pad_value: float = 127.0
     pad_align: Literal["centre", "top_left"] = "centre"
-    sides: tuple[int, int] | None = None
-    channels: Literal[1, 3, 4] = 3
+    min_max_size: tuple[int, int] | None = None
+    channels: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What one picture costs at the model's own input size, and who says so.
+    """What one image costs at the model's own input size, and who says so.
 
     Attributes:
         forward: the network's time on a CPU, that of yolov3-tiny at 416 being 1; None where it was not measured.
@@ -126,6 +126,8 @@ class ModelSpec:
         conf: the default score threshold, 0 to 1.
         nms: the default IoU threshold of non-maximum suppression, 0 to 1.
         two_stage: a Faster or Mask R-CNN or R-FCN, whose second stage crops proposals; some backends cannot.
+        listed: it is a row of models.yaml, which states all of its preprocessing; else it was named by its files.
+        asked: the fields of `input` that were asked for, where it is not listed.
         tested: what it was tested with here, "" where its files could not be had.
     """
 
@@ -141,6 +143,8 @@ class ModelSpec:
     accuracy: tuple[Accuracy, ...] = ()
     speed: Speed | None = None
     two_stage: bool = False
+    listed: bool = True
+    asked: frozenset[str] = frozenset()
     tested: str = ""
 
     def file(self, role: Role) -> ModelFile | None:

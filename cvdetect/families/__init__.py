@@ -5,7 +5,7 @@ A family is one `Family` in a file of its own. Adding one takes its file and a l
 
 from __future__ import annotations
 
-from cvdetect.families.base import DecodeOptions, Decoder, Family, NetInput, Outputs, Priors, Thresholds
+from cvdetect.families.base import DecodeOptions, Decoder, Family, NetInput, Outputs, Thresholds
 from cvdetect.families.detection_output import DETECTION_OUTPUT
 from cvdetect.families.detr import DETR, RT_DETR
 from cvdetect.families.end2end import END2END
@@ -26,7 +26,6 @@ __all__ = [
     "Family",
     "NetInput",
     "Outputs",
-    "Priors",
     "Thresholds",
     "recognised",
 ]

@@ -15,6 +15,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.core.labels import BY_CLASS_COUNT
+from cvdetect.core.source import Priors
 from cvdetect.core.spec import InputSpec
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "NetInput",
     "OutputSignature",
     "Outputs",
-    "Priors",
     "Signature",
     "Thresholds",
     "box_unit",
@@ -86,21 +86,6 @@ class Thresholds:
         if self.only is not None:
             table[[c for c in range(classes) if c not in self.only]] = np.inf
         return table
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Priors:
-    """Anchors that a model's file lists one by one.
-
-    Attributes:
-        boxes: (N, 4) y and x of the centre, height and width, normalized (0 to 1 across the input).
-        scales: what codes are divided by, in the same order.
-        classes: how many classes there are, background not counted.
-    """
-
-    boxes: Floats
-    scales: tuple[float, float, float, float]
-    classes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +177,8 @@ class Family:
         name: what ``family:`` in models.yaml and the argument `decoder` call it.
         decode: its outputs → detections in network pixels.
         formats: the formats of model files that it comes in, as `cvdetect.formats.FORMATS` names them.
-        signature: recognises it by names and shapes of outputs; None where the format states what its head is.
+        head: what a format calls the layer that gives its boxes (`ModelSource.head`); "" where none does.
+        signature: recognises it by names and shapes of outputs; None where it is known by its head.
         preprocessing: that of its authors; None where it differs from model to model.
         suppressed: nothing is left to non-maximum suppression: the graph has done it, or needs none.
         nms_in_graph: the IoU threshold is written into the graph, where the suppression is.
@@ -204,6 +190,7 @@ class Family:
     name: str
     decode: Decoder
     formats: tuple[str, ...]
+    head: str = ""
     signature: Signature | None = None
     preprocessing: InputSpec | None = None
     suppressed: bool = False

@@ -67,6 +67,7 @@ DETECTION_OUTPUT = Family(
     name="detection_output",
     decode=decode_detection_output,
     formats=("tensorflow", "caffe"),
+    head="DetectionOutput",
     suppressed=True,
     nms_in_graph=True,
     multi_label=False,

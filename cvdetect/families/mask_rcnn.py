@@ -1,7 +1,7 @@
 """Mask R-CNN graphs of TensorFlow's Object Detection API, as OpenCV's text graphs end them.
 
-Two outputs: DetectionOutput's rows (see `detection_output`), and for every row one mask a class, cropped from the row's
-box after it was clipped to the input. He et al., "Mask R-CNN", ICCV 2017.
+Two outputs, in this order: DetectionOutput's rows (see `detection_output`), and for every row one mask a class, cropped
+from the row's box after it was clipped to the input. He et al., "Mask R-CNN", ICCV 2017.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from cvdetect.core.errors import DecodeError
 from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite
 from cvdetect.families.detection_output import boxes_of, detection_rows, over_threshold
 
-__all__ = ["MASK_RCNN", "MASK_RCNN_OUTPUTS", "decode_mask_rcnn"]
-
-_ROWS, _MASKS = MASK_RCNN_OUTPUTS = ("detection_out_final", "detection_masks")
+__all__ = ["MASK_RCNN", "decode_mask_rcnn"]
 
 
 def decode_mask_rcnn(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:
@@ -28,12 +26,12 @@ def decode_mask_rcnn(outputs: Outputs, net_input: NetInput, options: DecodeOptio
     Raises:
         DecodeError: another shape, a class without a mask, or NaN.
     """
-    if set(outputs) != set(MASK_RCNN_OUTPUTS):
-        raise DecodeError(f"expected the outputs {_ROWS} and {_MASKS}, got ({', '.join(outputs)})")
-    rows = detection_rows(_ROWS, outputs[_ROWS])  # (N, 7)
-    masks = outputs[_MASKS]  # (N, C, h, w)
+    if len(outputs) != 2:
+        raise DecodeError(f"expected two outputs, rows and masks, got ({', '.join(outputs)})")
+    (name, detections), (masks_name, masks) = outputs.items()
+    rows = detection_rows(name, detections)  # (N, 7)
     if masks.ndim != 4 or len(masks) != len(rows) or 0 in masks.shape[1:]:
-        raise DecodeError(f"output {_MASKS!r}: expected ({len(rows)}, classes, height, width), got {masks.shape}")
+        raise DecodeError(f"output {masks_name!r}: expected ({len(rows)}, classes, height, width), got {masks.shape}")
     kept = over_threshold(rows, options)
     return [_detections(rows, masks, kept & (rows[:, 0] == image), net_input.wh) for image in range(net_input.count)]
 
@@ -45,7 +43,7 @@ def _detections(
     chosen = rows[kept]  # (M, 7)
     classes = chosen[:, 1].astype(np.int64)
     if masks.shape[1] > 1 and classes.max(initial=0) >= masks.shape[1]:
-        raise DecodeError(f"output {_MASKS!r}: expected a mask for class {classes.max()}, got {masks.shape}")
+        raise DecodeError(f"expected a mask for class {classes.max()}, got {masks.shape}")
     own = masks[np.flatnonzero(kept), classes if masks.shape[1] > 1 else 0]  # (M, h, w)
     check_finite(own, "masks")
     crops = tuple(np.clip(own, 0, 1))  # float32 rounding may exceed 0 to 1 by a hair
@@ -56,6 +54,7 @@ MASK_RCNN = Family(
     name="mask_rcnn",
     decode=decode_mask_rcnn,
     formats=("tensorflow",),
+    head="DetectionOutput with masks",
     suppressed=True,
     nms_in_graph=True,
     multi_label=False,

@@ -7,9 +7,14 @@ from cvdetect.core.errors import DecodeError
 from cvdetect.families import FAMILIES, recognised
 from cvdetect.families.base import Family, HeadLayout, OutputSignature
 
-__all__ = ["check_family", "recognise"]
+__all__ = ["check_family", "recognise", "with_head"]
 
 _RAW_STRIDES = ((8, 16, 32), (16, 32), (8, 16, 32, 64))
+
+
+def with_head(head: str) -> Family:
+    """The family of models whose format calls the layer that gives the boxes so (`ModelSource.head`)."""
+    return next(family for family in FAMILIES.values() if family.head == head)
 
 
 def recognise(model: OutputSignature) -> tuple[Family, HeadLayout]:

@@ -62,4 +62,10 @@ def _one_image(grid: Floats, net_input: NetInput, options: DecodeOptions) -> Det
     return decode_rows(rows, net_input.wh, options)
 
 
-REGION = Family(name="region", decode=decode_region, formats=("darknet",), preprocessing=InputSpec(scale=1 / 255))
+REGION = Family(
+    name="region",
+    decode=decode_region,
+    formats=("darknet",),
+    head="[region]",
+    preprocessing=InputSpec(scale=1 / 255),
+)

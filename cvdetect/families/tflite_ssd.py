@@ -11,6 +11,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
+from cvdetect.core.source import Priors
 from cvdetect.core.spec import InputSpec
 from cvdetect.families.base import (
     DecodeOptions,
@@ -18,7 +19,6 @@ from cvdetect.families.base import (
     Floats,
     NetInput,
     Outputs,
-    Priors,
     candidate_rows,
     to_detections,
 )
@@ -80,5 +80,6 @@ TFLITE_SSD = Family(
     name="tflite_ssd",
     decode=decode_tflite_ssd,
     formats=("tflite",),
+    head="TFLite_Detection_PostProcess",
     preprocessing=InputSpec(scale=1 / 127.5, mean=(127.5, 127.5, 127.5), resize="stretch"),
 )

@@ -54,4 +54,6 @@ def decode_rows(rows: Floats, wh: tuple[int, int], options: DecodeOptions) -> De
     return Detections(cxcywh_to_xyxy(candidates[index, :4] * size), classes, scores[index, classes])
 
 
-YOLO = Family(name="yolo", decode=decode_yolo, formats=("darknet",), preprocessing=InputSpec(scale=1 / 255))
+YOLO = Family(
+    name="yolo", decode=decode_yolo, formats=("darknet",), head="[yolo]", preprocessing=InputSpec(scale=1 / 255)
+)

@@ -8,18 +8,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
+from cvdetect.core.filetype import describe_foreign
+from cvdetect.core.progress import Progress
+from cvdetect.core.resize import keep_aspect
+from cvdetect.core.source import ModelSource
+from cvdetect.core.spec import ModelSpec, Role
+from cvdetect.formats.base import GraphThresholds, read_bytes, read_text
 from cvdetect.formats.protobuf import Field as Wire
 from cvdetect.formats.protobuf import fields, message, text
 from cvdetect.formats.prototext import Field, Message, Value, parse, write
 
-__all__ = ["Prototxt", "check_weights", "read_prototxt", "with_thresholds"]
+__all__ = ["Prototxt", "check_weights", "open_caffe", "read_prototxt", "with_thresholds"]
 
 _SIZE_INPUT = "im_info"
+_MIN_MAX_SIZE = (600, 1000)  # TEST.SCALES and MAX_SIZE of py-faster-rcnn's and py-R-FCN's lib/fast_rcnn/config.py
+_USUAL_WH = (640, 480)  # as most cameras make images
 _INTEGER = re.compile(r"-?\d{1,9}")
 _FALSE = {"false", "False", "f", "0"}
 _WEIGHTED = {"Convolution", "InnerProduct", "Deconvolution", "DepthwiseConvolution", "BatchNorm", "Normalize"}
@@ -34,10 +44,10 @@ class Prototxt:
         classes: how many classes come out, background not counted.
         background: the number of the class that is never given out.
         weighted: names of the layers that need weights.
-        image_input: the name of the input that takes the picture; "" where the file names none.
-        size_input: that of ``im_info``, height, width and scale of the picture, which two-stage detectors take; or "".
+        image_input: the name of the input that takes the image; "" where the file names none.
+        size_input: that of ``im_info``, height, width and scale of the image, which two-stage detectors take; or "".
         two_stage: it proposes regions and crops them (Faster R-CNN, R-FCN).
-        in_pixels: its boxes come in pixels of the input, not in shares of it.
+        in_pixels: its boxes come in pixels of the input, not normalized.
     """
 
     input_wh: tuple[int, int] | None
@@ -124,7 +134,7 @@ def _image_input(inputs: Mapping[str, tuple[int, ...]], name: str) -> str:
     images = [known for known in inputs if known != _SIZE_INPUT]
     if len(images) > 1 or (inputs and not images):
         raise ModelFileError(
-            f"{name}: has the inputs {', '.join(map(repr, inputs))}: expected one for the picture and, in two-stage "
+            f"{name}: has the inputs {', '.join(map(repr, inputs))}: expected one for the image and, in two-stage "
             f"detectors, {_SIZE_INPUT!r}"
         )
     return images[0] if images else ""
@@ -187,3 +197,59 @@ def _stored(number: int, value: Wire) -> list[str]:
     if not any(field == blobs_field for field, _ in parts):
         return []
     return [text(part) for field, part in parts if field == name_field]
+
+
+def open_caffe(
+    spec: ModelSpec, files: Mapping[Role, Path], thresholds: GraphThresholds, progress: Progress
+) -> ModelSource:
+    """Read and check prototxt and caffemodel, with `thresholds` written into the prototxt.
+
+    Raises:
+        ModelFileError: a file is wrong, or the weights are not the prototxt's own.
+    """
+    path, model = files["prototxt"], files["caffemodel"]
+    content = read_text(path)
+    facts = read_prototxt(content, str(path))
+    weights = read_bytes(model)
+    foreign = describe_foreign(weights[:512].tobytes())
+    if foreign:
+        raise ModelFileError(f"{model}: is {foreign}, expected a caffemodel")
+    check_weights(weights, str(model), facts.weighted)
+    wh, min_max_size = _input_size(spec, facts, path, progress)
+    if not spec.listed and not spec.asked - {"wh", "resize"}:
+        progress.note(
+            f"{spec.name}: the network gets BGR from 0 to 255, as Caffe files do not state their preprocessing; "
+            f"{arg('scale')}, {arg('mean')} and {arg('rgb')} set it"
+        )
+    return ModelSource(
+        format="caffe",
+        name=str(path),
+        content=weights,
+        text=with_thresholds(content, str(path), thresholds.below_conf, thresholds.nms),
+        wh=wh,
+        min_max_size=min_max_size,
+        image_input=facts.image_input,
+        size_input=facts.size_input,
+        head="DetectionOutput",
+        classes=facts.classes,
+        first_class_id=1 if facts.background == 0 else 0,
+        in_pixels=facts.in_pixels,
+        two_stage=facts.two_stage,
+    )
+
+
+def _input_size(
+    spec: ModelSpec, facts: Prototxt, path: Path, progress: Progress
+) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """The size asked for, else the prototxt's; two-stage detectors size each image by itself, if none is asked for."""
+    asked = spec.input.wh
+    if asked is None and facts.size_input:  # its prototxt states 224x224, but is reshaped for each image
+        progress.note(
+            f"{spec.name}: brings each image's shorter side to {_MIN_MAX_SIZE[0]} pixels, the longer one to at most "
+            f"{_MIN_MAX_SIZE[1]}, as py-faster-rcnn does; {arg('size')} sets one size for all"
+        )
+        return keep_aspect(_USUAL_WH, _MIN_MAX_SIZE), _MIN_MAX_SIZE
+    wh = asked or facts.input_wh
+    if wh is None:
+        raise ModelFileError(f"{path}: does not state its input size: give {arg('size')}")
+    return wh, None

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: inputs, outputs, metadata, and whether it decodes boxes. Weights are not read.
+"""ONNX models: their inputs, outputs, metadata, and whether they decode boxes. Weights are not read.
 
 Field numbers from ONNX's onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
@@ -8,15 +8,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvdetect.core.errors import ModelFileError
+from cvdetect.core.errors import ModelError, ModelFileError
 from cvdetect.core.filetype import describe_foreign
+from cvdetect.core.progress import Progress
+from cvdetect.core.source import ModelSource
+from cvdetect.core.spec import ModelSpec, Role
+from cvdetect.formats.base import GraphThresholds, choose_size, read_bytes
 from cvdetect.formats.protobuf import Field, fields, message, signed, text
 
-__all__ = ["OnnxModel", "Shape", "read_onnx"]
+__all__ = ["OnnxModel", "Shape", "open_onnx", "read_onnx"]
 
 Shape = tuple["int | None", ...]
 """A tensor's sizes; None where the file leaves one open."""
@@ -42,10 +47,10 @@ class OnnxModel:
     """The facts of an ONNX model.
 
     Attributes:
-        inputs: each input that is fed (weights listed as inputs are not) → its shape.
+        inputs: each input that takes data (weights listed as inputs are not) → its shape.
         outputs: each output → its shape; () where the file does not say it.
         metadata: the file's metadata_props.
-        raw: the outputs are convolutions that were only squashed, reshaped and joined: no box is decoded in the graph.
+        raw: the outputs are convolutions that only went through sigmoids, reshapes and joins: the graph decodes no box.
         external: names of files that hold the weights, where they are not in this one.
     """
 
@@ -174,3 +179,66 @@ def _is_raw(nodes: list[_Node], outputs: Mapping[str, Shape]) -> bool:
 def _sources(node: _Node) -> Iterator[str]:
     """The tensors whose values come through `node`; a reshaping's further inputs are sizes."""
     return iter(node.inputs if node.op == "Concat" else node.inputs[:1] if node.op in _RESHAPING else ())
+
+
+def open_onnx(
+    spec: ModelSpec, files: Mapping[Role, Path], _thresholds: GraphThresholds, progress: Progress
+) -> ModelSource:
+    """Read an ONNX model of one image.
+
+    Raises:
+        ModelFileError: the file is no ONNX model, is damaged, or has inputs of unknown use.
+        ModelError: it is no detection model.
+        UsageError: its input has another size than was asked for.
+    """
+    path = files["onnx"]
+    data = read_bytes(path)
+    facts = read_onnx(data, str(path))
+    _check(facts, path)
+    ((_, shape),) = facts.inputs.items()
+    shapes = _output_shapes(facts)
+    return ModelSource(
+        format="onnx",
+        name=str(path),
+        content=data,
+        wh=choose_size(spec, (shape[3], shape[2]), facts.image_wh, progress),
+        outputs=tuple(shapes or facts.outputs),
+        shapes=shapes,
+        raw=facts.raw,
+        class_names=facts.class_names,
+    )
+
+
+def _check(facts: OnnxModel, path: Path) -> None:
+    """Refuse what cannot work, before OpenCV does so in its own words."""
+    if facts.external:
+        place = ", ".join(sorted(facts.external)[:3])
+        raise ModelFileError(
+            f"{path}: keeps its weights in {place}, which OpenCV does not read: save it as one file "
+            "(onnx.save(onnx.load(FILE), OUT), or export with external_data=False)"
+        )
+    task = facts.metadata.get("task", "detect")
+    if task != "detect":
+        raise ModelError(f"{path}: is a model for the task {task!r}; only detection models are supported")
+    if len(facts.inputs) != 1 or not facts.outputs:
+        raise ModelFileError(
+            f"{path}: has {len(facts.inputs)} inputs ({', '.join(facts.inputs)}), expected one, the image: export the "
+            "model without its post-processing"
+        )
+    ((name, shape),) = facts.inputs.items()
+    if len(shape) != 4 or shape[0] not in (1, None) or shape[1] not in (3, None):
+        got = "x".join(str(size or "?") for size in shape)
+        raise ModelFileError(f"{path}: input {name} is {got}, expected 1x3xHEIGHTxWIDTH: export it for one image, NCHW")
+
+
+def _output_shapes(facts: OnnxModel) -> dict[str, tuple[int, ...]]:
+    """The outputs' shapes for one image where the file states them all, else {}.
+
+    Old exports of YOLOv5 have their heads as they were before the decoding beside it: those are left out.
+    """
+    shapes = {name: tuple(s for s in (1, *shape[1:]) if s) for name, shape in facts.outputs.items()}
+    whole = all(len(shapes[name]) == len(shape) > 2 for name, shape in facts.outputs.items())
+    decoded = [name for name, shape in shapes.items() if len(shape) == 3]
+    if whole and len(decoded) == 1 and all(len(shape) == 5 for name, shape in shapes.items() if name not in decoded):
+        return {decoded[0]: shapes[decoded[0]]}
+    return shapes if whole else {}

@@ -1,18 +1,24 @@
-"""The input of a TensorFlow Lite model. Slots are those of TensorFlow's schema.fbs."""
+"""TensorFlow Lite models: their input, and the post-processing that they end in. Slots are those of schema.fbs."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
+from cvdetect.core.progress import Progress
+from cvdetect.core.source import ModelSource, Priors
+from cvdetect.core.spec import ModelSpec, Role
+from cvdetect.formats.base import GraphThresholds, choose_size, read_bytes
 from cvdetect.formats.flatbuffer import content, elements, follow, integers, number, read_numbers, slot, tables
 
-__all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "read_tflite_inputs"]
+__all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "open_tflite", "read_tflite_inputs"]
 
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
@@ -52,7 +58,7 @@ def _input(buffer: memoryview, tensor: int) -> TFLiteInput:
     return TFLiteInput(tuple(integers(buffer, tensor, _TENSOR_SHAPE)), _TYPES.get(kind, f"type {kind}"))
 
 
-# TensorFlow Lite models that end in TFLite_Detection_PostProcess: what it is given, without the operator itself.
+# Models that end in TFLite_Detection_PostProcess: what that operator takes, without the operator itself.
 #
 # OpenCV 4.14 reads the operator's options by counting bytes, which fits files with ten of them only (most have eleven),
 # and takes the background for a class. So it is cut off, and the decoder does what it does. Box codes are taken where
@@ -69,14 +75,14 @@ _TENSOR_BUFFER, _TENSOR_NAME = 2, 3
 
 @dataclass(frozen=True, slots=True)
 class PostProcess:
-    """A model without its last operator, and what that was told.
+    """A model without its last operator, and the settings of that one.
 
     Attributes:
         model: the file's content, uint8 (size,).
         boxes: the names of the tensors that hold box codes, a feature map each, (1, H, W, 4 · anchors of a cell) or
             (1, n, 4) in the file.
         scores: that of the scores (1, N, C + 1 or C) of all N anchors.
-        anchors: (N, 4) y and x of the centre, height and width, in shares of the picture.
+        anchors: (N, 4) y and x of the centre, height and width, normalized.
         scales: the box coder's, in the same order.
         classes: how many, background not counted.
         iou: above which the weaker of two boxes goes.
@@ -183,3 +189,45 @@ def _without_last(data: NDArray[np.uint8], graph: int, outputs: list[int], opera
     struct.pack_into("<I", buffer, places[0] - 4, len(outputs))
     struct.pack_into("<I", buffer, elements(buffer, graph, _GRAPH_OPERATORS)[0] - 4, operators - 1)
     return changed
+
+
+def open_tflite(
+    spec: ModelSpec, files: Mapping[Role, Path], _thresholds: GraphThresholds, progress: Progress
+) -> ModelSource:
+    """Read a TensorFlow Lite model of one image; TFLite_Detection_PostProcess at its end is cut off.
+
+    Raises:
+        ModelFileError: the file is none, is damaged, or takes something else than a float image.
+        UsageError: its input has another size than was asked for.
+    """
+    path = files["tflite"]
+    data = read_bytes(path)
+    wh = choose_size(spec, _image_wh(read_tflite_inputs(data, str(path)), path), None, progress)
+    post = cut_postprocess(data, str(path))
+    if post is None:
+        return ModelSource(format="tflite", name=str(path), content=data, wh=wh)
+    progress.note(f"{spec.name}: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU {post.iou:.3g}")
+    return ModelSource(
+        format="tflite",
+        name=str(path),
+        content=post.model,
+        wh=wh,
+        outputs=(*post.boxes, post.scores),
+        head="TFLite_Detection_PostProcess",
+        classes=post.classes,
+        priors=Priors(post.anchors, post.scales, post.classes),
+        nms=post.iou,
+    )
+
+
+def _image_wh(inputs: list[TFLiteInput], path: Path) -> tuple[int, int]:
+    """Width and height of the one input, a float image."""
+    if len(inputs) != 1:
+        raise ModelFileError(f"{path}: has {len(inputs)} inputs, expected one, the image")
+    (image,) = inputs
+    if image.dtype not in ("float32", "float16"):
+        raise ModelFileError(f"{path}: takes {image.dtype} pixels: only models with a float input are supported")
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3 or min(image.shape) < 1:
+        got = "x".join(map(str, image.shape))
+        raise ModelFileError(f"{path}: its input is {got}, expected 1xHEIGHTxWIDTHx3")
+    return image.shape[2], image.shape[1]

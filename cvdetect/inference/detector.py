@@ -20,7 +20,8 @@ from cvdetect.inference.nms import suppress
 from cvdetect.inference.preprocess import input_size, preprocess
 from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 from cvdetect.models.load import Model, load_model
-from cvdetect.runtime import Ran
+from cvdetect.models.resolve import ResolvedModel, resolve
+from cvdetect.runtime import Ran, choose
 
 __all__ = ["Detector", "OnStage", "load_detectors", "warm_up"]
 
@@ -48,7 +49,7 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | ModelChoice | None = None,
+        model: str | ModelChoice | ResolvedModel | None = None,
         detect: DetectOptions = DetectOptions(),
         run: RunOptions = RunOptions(),
         progress: Progress = NullProgress(),
@@ -59,10 +60,11 @@ class Detector:
             UsageError: an option that cannot be met (unknown model or class, a size that does not fit).
             ModelError: a file, a backend or a package cannot be had, or is not what it should be.
         """
-        choice = model if isinstance(model, ModelChoice) else ModelChoice(name=model)
         if detect.tile is not None:
-            parse_tile(detect.tile)  # told before anything is pulled
-        return cls(load_model(choice, detect, run, progress), detect.tile)
+            parse_tile(detect.tile)  # reported before anything is pulled
+        choice = ModelChoice(name=model) if model is None or isinstance(model, str) else model
+        found = resolve(choice, progress) if isinstance(choice, ModelChoice) else choice
+        return cls(load_model(found, detect, choose(run), progress), detect.tile)
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ class Detector:
     @property
     def ran(self) -> Ran:
         """What really runs the network."""
-        return self.model.network.ran
+        return self.model.runtime.ran
 
     def detect(self, image: Image) -> Detections:
         """What is in one image (H, W, 3), BGR uint8 → detections in its pixels, clipped to it, best first."""
@@ -120,12 +122,11 @@ class Detector:
     def _in_groups(self, pieces: Sequence[Image], watch: OnStage) -> list[Detections]:
         """`_forward` for many pieces, in groups as equal as can be.
 
-        On CUDA exactly equal, the last piece filling up: OpenCV takes another batch as another network, whose weights
-        it brings to the GPU again (Net::Impl::setInput, initCUDABackend).
+        Exactly equal, the last piece filling up, where the runtime sets the network up anew for another number.
         """
         groups = math.ceil(len(pieces) / _TILES_AT_ONCE)
         size = math.ceil(len(pieces) / groups)
-        fill = groups * size - len(pieces) if self.ran.backend == "cuda" else 0
+        fill = groups * size - len(pieces) if self.model.runtime.one_batch_size else 0
         filled = [*pieces, *[pieces[-1]] * fill]
         found = [self._forward(filled[start : start + size], watch) for start in range(0, len(filled), size)]
         return list(chain.from_iterable(found))[: len(pieces)]
@@ -139,7 +140,7 @@ class Detector:
         watch("preprocess")
         outputs = model.network.forward(blob)
         watch("forward")
-        found = model.decode(outputs, NetInput(len(images), (blob.shape[3], blob.shape[2])), model.options)
+        found = model.family.decode(outputs, NetInput(len(images), (blob.shape[3], blob.shape[2])), model.options)
         watch("decode")
         kept = [self._suppress(d) for d in found]
         watch("suppress")
@@ -164,7 +165,7 @@ def _check(image: Image) -> None:
 
 
 def load_detectors(
-    choice: ModelChoice,
+    model: ModelChoice | ResolvedModel,
     detect: DetectOptions,
     run: RunOptions,
     progress: Progress,
@@ -175,27 +176,20 @@ def load_detectors(
 
     Two networks of one thread each beat one of two threads by a tenth to a fifth on whole folders and videos (README of
     benchmarks/), because no core waits for the other at the end of a layer. Each holds its own copy of the weights.
-    On an NVIDIA GPU there are two: while it runs one, the other's pictures are made ready and its output is read.
-    On other devices, and for a few images, there is one.
+    On other devices there are as many as the runtime asks for; for a few images there is one.
 
     Args:
         most: how many images there are; None where that is unknown or large.
         workers: so many detectors, whatever would be faster; they share the threads.
     """
     threads = run.threads or usable_cores()
-    first = Detector.load(choice, detect, run, progress)
+    found = resolve(model, progress) if isinstance(model, ModelChoice) else model
     useful = threads if most is None else most // _IMAGES_WORTH_A_NETWORK
     if workers is None:
-        workers = max(1, min(threads, useful, _most_networks(first.ran)))
-    # OpenCV's number of threads is one for the whole process, so these also set it for the first.
+        workers = max(1, min(threads, useful, choose(run).networks))
     each = replace(run, threads=max(1, threads // max(1, workers)))
-    return [first, *(Detector.load(choice, detect, each) for _ in range(workers - 1))]
-
-
-def _most_networks(ran: Ran) -> int:
-    if ran.backend == "cuda":
-        return 2
-    return _MOST_WORKERS if ran.target == "cpu" else 1
+    first = Detector.load(found, detect, each, progress)
+    return [first, *(Detector.load(found, detect, each) for _ in range(workers - 1))]
 
 
 def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progress, batch: int = 1) -> None:
@@ -213,4 +207,3 @@ def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progre
 
 
 _IMAGES_WORTH_A_NETWORK = 4  # loading one more takes about as long as a few images
-_MOST_WORKERS = 8  # beyond, memory and the cores' shared caches set the limit

@@ -55,7 +55,7 @@ class LetterboxTransform:
 
 def input_size(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
     """Width and height of the network input for an image of `source_wh`: `input_wh`, or what its aspect ratio gives."""
-    return keep_aspect(source_wh, spec.sides) if spec.sides else input_wh
+    return keep_aspect(source_wh, spec.min_max_size) if spec.min_max_size else input_wh
 
 
 def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
@@ -85,9 +85,9 @@ def preprocess(
 
     C is `spec.channels`. Grey (1) is Darknet's and OpenCV's, 0.299 R + 0.587 G + 0.114 B.
 
-    (w, h) is `input_wh`, but where `spec.sides` gives each image a size of its own: then one image goes at a time.
+    (w, h) is `input_wh`; where `spec.min_max_size` gives each image a size of its own, one image goes at a time.
     """
-    if spec.sides:
+    if spec.min_max_size:
         (image,) = images
         input_wh = input_size((image.shape[1], image.shape[0]), input_wh, spec)
     placements = [placement((i.shape[1], i.shape[0]), input_wh, spec) for i in images]

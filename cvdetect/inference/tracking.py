@@ -183,6 +183,6 @@ def with_faint(model: ModelChoice, detect: DetectOptions, controls: Controls) ->
     asked = detect.thresholds
     if asked.per_class or detect.tile is not None:
         return detect
-    conf = resolve(model, NullProgress()).conf if asked.default is None else asked.default
+    conf = resolve(model, NullProgress()).spec.conf if asked.default is None else asked.default
     controls.min_score = max(controls.min_score, conf)
     return replace(detect, conf=Conf(min(conf, max(_LOWEST, _SHARE * conf))))

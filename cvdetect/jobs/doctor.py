@@ -167,10 +167,11 @@ def _build_facts(text: str) -> dict[str, str]:
 
 
 def _network() -> Iterator[Finding]:
-    from cvdetect.runtime.backends import choose, offered
+    from cvdetect.runtime import RUNTIMES, choose
 
-    for name, precisions in offered().items():
-        yield Finding("backends", name, ", ".join(precisions) or "not available")
+    for runtime in RUNTIMES.values():
+        for name, precisions in runtime.offered().items():
+            yield Finding("backends", name, ", ".join(precisions) or "not available")
     ran = choose().ran
     yield Finding("backends", "auto takes", str(ran))
 

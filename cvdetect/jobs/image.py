@@ -19,7 +19,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
 from cvdetect.jobs.detecting import DetectReport, json_sinks
-from cvdetect.models.load import model_inputs
+from cvdetect.models.resolve import model_inputs
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.images import Crops, ImageFiles, check_suffix, output_names

@@ -9,9 +9,9 @@ from cvdetect.core.files import write_text
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, NullProgress, Progress
 from cvdetect.core.targets import check_regular
+from cvdetect.formats.base import read_bytes, read_text
 from cvdetect.formats.tensorflow.graphdef import read_graph_def
 from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, make_text_graph, read_pipeline
-from cvdetect.models.opened import read_bytes, read_text
 
 __all__ = ["TextGraphJob", "TextGraphReport", "write_text_graph"]
 

@@ -26,7 +26,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
 from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
-from cvdetect.models.load import model_inputs
+from cvdetect.models.resolve import model_inputs
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer, blurred_classes

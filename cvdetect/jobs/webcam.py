@@ -20,8 +20,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
 from cvdetect.inference.pipeline import PipelineOptions, Summary, run
 from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
-from cvdetect.models.load import model_inputs
-from cvdetect.models.resolve import resolve
+from cvdetect.models.resolve import model_inputs, resolve
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.live import LatestFrame, LiveStats, live_video
@@ -191,7 +190,7 @@ def _slider(job: WebcamJob) -> _Slider:
     Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
     """
     asked = job.detect.thresholds
-    conf = resolve(job.model, NullProgress()).conf if asked.default is None else asked.default
+    conf = resolve(job.model, NullProgress()).spec.conf if asked.default is None else asked.default
     if asked.per_class:
         lowest = min([conf, *asked.per_class.values()])
         return _Slider(lowest, lowest, job.detect)

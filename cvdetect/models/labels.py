@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cvdetect.core.options import DetectOptions
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec
 from cvdetect.families import Thresholds
-from cvdetect.models.opened import Opened
+from cvdetect.families.base import HeadLayout
 
 if TYPE_CHECKING:  # its readers are loaded where there is a label file
     from cvdetect.formats.label_files import LabelFile
@@ -30,7 +31,7 @@ def stated_labels(spec: ModelSpec) -> LabelSet | None:
     return LabelSet.from_names(spec.labels, spec.class_id_offset) if spec.labels else None
 
 
-def check_stated(spec: ModelSpec, labels: LabelSet, opened: Opened) -> None:
+def check_stated(spec: ModelSpec, labels: LabelSet, layout: HeadLayout) -> None:
     """Check that the labels of models.yaml end where the model's class numbers do.
 
     COCO's list of 91 fits graphs of 90 and of 91 classes, and those that count a background in front.
@@ -38,22 +39,25 @@ def check_stated(spec: ModelSpec, labels: LabelSet, opened: Opened) -> None:
     Raises:
         ModelFileError: they are the labels of another model, or the offset is wrong.
     """
-    if opened.classes is None:
+    if layout.classes is None:
         return
-    last, ends = opened.first_class_id + opened.classes - 1, labels.class_ids()[-1]
+    last, ends = layout.first_class_id + layout.classes - 1, labels.class_ids()[-1]
     if abs(ends - last) > (2 if spec.labels == "coco91" else 0):
-        usual = BY_CLASS_COUNT.get(opened.classes)
+        usual = BY_CLASS_COUNT.get(layout.classes)
         hint = f" (perhaps {usual})" if usual not in (None, spec.labels) else ""
         raise ModelFileError(
-            f"{spec.name}: models.yaml labels class numbers up to {ends}, but the model's {opened.classes} classes are "
-            f"numbered {opened.first_class_id} to {last}: look at labels{hint} and class_id_offset"
+            f"{spec.name}: models.yaml labels class numbers up to {ends}, but the model's {layout.classes} classes are "
+            f"numbered {layout.first_class_id} to {last}: look at labels{hint} and class_id_offset"
         )
 
 
-def find_labels(opened: Opened, names: Path | None, model: str, progress: Progress, found: bool = False) -> LabelSet:
+def find_labels(
+    layout: HeadLayout, own: Sequence[str], names: Path | None, model: str, progress: Progress, found: bool = False
+) -> LabelSet:
     """The label set of a model for which none is stated.
 
     Args:
+        own: the names that the model file itself holds.
         names: its label file; None where there is none.
         found: nobody has named that file, it was found beside the model. A text file that does not fit the model is
             then passed over, as its name says nothing of labels.
@@ -63,49 +67,49 @@ def find_labels(opened: Opened, names: Path | None, model: str, progress: Progre
     """
     if names is not None:
         try:
-            return _from_file(names, opened, progress)
+            return _from_file(names, layout, progress)
         except ModelFileError as error:
             if not found or names.suffix.lower() != ".txt":
                 raise
             progress.warn(f"{error}; passing it over")
-    if opened.names:
-        return _from_model(opened, model)
-    return _by_count(opened, model, progress)
+    if own:
+        return _from_model(own, layout, model)
+    return _by_count(layout, model, progress)
 
 
-def _by_count(opened: Opened, model: str, progress: Progress) -> LabelSet:
+def _by_count(layout: HeadLayout, model: str, progress: Progress) -> LabelSet:
     """The labels that a model with so many classes is taken to have, which is reported."""
-    first = opened.first_class_id
-    if opened.classes is None:
+    first = layout.first_class_id
+    if layout.classes is None:
         progress.warn(
-            f"{model}: does not say its classes, naming them class_{first}, …; {arg('names')} sets their names"
+            f"{model}: does not state its classes, naming them class_{first}, …; {arg('names')} sets the names"
         )
         return LabelSet({}, {}, 0)
-    known = for_class_count(opened.classes)
+    known = for_class_count(layout.classes)
     if known is None:
-        between = ", …, " if opened.classes > 2 else ", "
-        last = f"{between}class_{first + opened.classes - 1}" if opened.classes > 1 else ""
+        between = ", …, " if layout.classes > 2 else ", "
+        last = f"{between}class_{first + layout.classes - 1}" if layout.classes > 1 else ""
         progress.warn(
-            f"{model}: no label file for its {_count(opened.classes)}, naming "
+            f"{model}: no label file for its {_count(layout.classes)}, naming "
             f"{'them' if last else 'it'} class_{first}{last}; {arg('names')} sets {'them' if last else 'it'}"
         )
-        return LabelSet({i: f"class_{i}" for i in range(first, first + opened.classes)}, {}, 0)
+        return LabelSet({i: f"class_{i}" for i in range(first, first + layout.classes)}, {}, 0)
     progress.note(
-        f"{model}: no label file, taking its {opened.classes} classes for {_USUAL[opened.classes]}; "
+        f"{model}: no label file, taking its {layout.classes} classes for {_USUAL[layout.classes]}; "
         f"{arg('names')} sets others"
     )
     return LabelSet(known.names, known.category_ids, min(known.names) - first)
 
 
-def _from_model(opened: Opened, model: str) -> LabelSet:
+def _from_model(own: Sequence[str], layout: HeadLayout, model: str) -> LabelSet:
     """The names that the model file itself holds."""
-    names = _foreground(list(opened.names), opened.classes)
-    if opened.classes not in (None, len(names)):
+    names = _foreground(list(own), layout.classes)
+    if layout.classes not in (None, len(names)):
         raise ModelFileError(
-            f"{model}: its metadata names {len(names)} classes, but its output has {opened.classes}: it is no plain "
+            f"{model}: its metadata names {len(names)} classes, but its output has {layout.classes}: it is no plain "
             f"detection model, or needs another decoder ({arg('decoder')})"
         )
-    return LabelSet.from_names(names, -opened.first_class_id)
+    return LabelSet.from_names(names, -layout.first_class_id)
 
 
 def _foreground(names: list[str], classes: int | None) -> list[str]:
@@ -115,7 +119,7 @@ def _foreground(names: list[str], classes: int | None) -> list[str]:
     return names[1:] if classes == len(names) - 1 and names[0].casefold() in BACKGROUND else names
 
 
-def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
+def _from_file(path: Path, layout: HeadLayout, progress: Progress) -> LabelSet:
     """The names of a label file, by the model's own class numbers."""
     from cvdetect.formats.label_files import read_label_file
 
@@ -123,11 +127,11 @@ def _from_file(path: Path, opened: Opened, progress: Progress) -> LabelSet:
     if file.encoding != "UTF-8":
         report = progress.note if file.sure else progress.warn
         report(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
-    names = _coco(file, opened.classes) or file.by_class(opened.classes)
-    unnamed = (opened.classes or 0) - max(names, default=-1) - 1
+    names = _coco(file, layout.classes) or file.by_class(layout.classes)
+    unnamed = (layout.classes or 0) - max(names, default=-1) - 1
     if unnamed > 0 and file.kind == "label map":
-        progress.warn(f"{path}: names {_count(len(names))} of the model's {opened.classes}")
-    return LabelSet.from_numbered({index + opened.first_class_id: name for index, name in names.items()})
+        progress.warn(f"{path}: names {_count(len(names))} of the model's {layout.classes}")
+    return LabelSet.from_numbered({index + layout.first_class_id: name for index, name in names.items()})
 
 
 def _count(classes: int) -> str:

@@ -1,30 +1,35 @@
-"""A model's name or files → a `Model`: all that is needed to detect with it."""
+"""A resolved model and a chosen runtime → a `Model`: all that is needed to detect with it.
+
+It runs one way: files → `ModelSource` → `Network`; the source and the network's outputs → `Family` → `Model`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from cvdetect.core.arguments import arg
-from cvdetect.core.errors import CvdetectError, ModelError, UsageError
+from cvdetect.core.errors import BackendError, DecodeError, ModelError, ModelFileError, UsageError
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import DetectOptions
 from cvdetect.core.progress import NullProgress, Progress
+from cvdetect.core.source import ModelSource
 from cvdetect.core.spec import InputSpec, ModelSpec, Role
-from cvdetect.families import FAMILIES, DecodeOptions, Decoder, Family
+from cvdetect.families import FAMILIES, DecodeOptions, Family
+from cvdetect.families.base import HeadLayout, OutputSignature
+from cvdetect.families.recognise import check_family, recognise, with_head
+from cvdetect.formats import FORMATS, format_of
+from cvdetect.formats.base import GraphThresholds, WeightsError
 from cvdetect.models.check_file_type import check_formats
 from cvdetect.models.labels import check_stated, find_labels, report_hidden, stated_labels, thresholds
-from cvdetect.models.open_darknet import open_darknet
-from cvdetect.models.opened import Opened
-from cvdetect.models.registry import shipped_models, user_models
-from cvdetect.models.resolve import resolve
-from cvdetect.models.store import Store
-from cvdetect.runtime import Network
-from cvdetect.runtime.backends import check_two_stage, choose
+from cvdetect.models.registry import load_models
+from cvdetect.models.resolve import ResolvedModel
+from cvdetect.runtime import Network, Runtime
 
-__all__ = ["Model", "load_model", "model_inputs"]
+__all__ = ["Model", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,19 @@ class Model:
     """A loaded model and how its output is to be read.
 
     Attributes:
-        input: how images are fed; `input_wh` is its size in pixels, the usual one where `input.sides` gives each image
-            its own.
-        nms: the IoU threshold of suppression; None where the graph has done it.
+        runtime: what runs the network.
+        input: its preprocessing; `input_wh` is the size in pixels, the usual one where `input.min_max_size` gives each
+            image its own.
+        nms: the IoU threshold of non-maximum suppression; None where the graph has done it.
         one_by_one: the network takes one image at a time.
     """
 
     name: str
+    runtime: Runtime
     network: Network
     input: InputSpec
     input_wh: tuple[int, int]
-    decode: Decoder
+    family: Family
     options: DecodeOptions
     labels: LabelSet
     nms: float | None
@@ -52,42 +59,68 @@ class Model:
 
 
 def load_model(
-    choice: ModelChoice,
-    detect: DetectOptions,
-    run: RunOptions,
-    progress: Progress = NullProgress(),
+    model: ResolvedModel, detect: DetectOptions, runtime: Runtime, progress: Progress = NullProgress()
 ) -> Model:
-    """Find, pull, check and load a model. What the arguments alone decide is told before anything is downloaded.
+    """Pull, check and load a model. What the arguments alone decide is reported before anything is downloaded.
 
     Raises:
         UsageError: an option that cannot be met.
-        ModelError: the model, or the backend, cannot be had.
+        ModelError: the model cannot be had, or the runtime cannot run it.
     """
-    spec = resolve(choice, progress)
-    ran = choose(run.backend, run.precision, run.device_id).ran
-    if spec.two_stage or (spec.family and FAMILIES[spec.family].two_stage):
-        check_two_stage(spec.name, ran)
-    labels = stated_labels(spec)
-    _check_early(spec, detect, labels)
-    files = Store(choice.cache).ensure(spec, progress, offline=choice.offline)
-    check_formats(files, from_options=bool(choice.files or choice.weights))
-    opened = _open(spec, files, choice, detect, run, progress)
+    spec, labels = model.spec, stated_labels(model.spec)
+    _check_early(spec, detect, labels, runtime)
+    files = model.fetch(progress)
+    check_formats(files, from_options=not spec.listed)
+    source = _open(spec, files, detect, progress)
+    network = _load(spec, source, runtime)
+    family, layout = _family(spec, source, network, files, progress)
+    check_options(spec.name, family, detect)
     if labels:
-        check_stated(spec, labels, opened)
+        check_stated(spec, labels, layout)
     names = spec.file("names")
-    labels = labels or find_labels(opened, files.get("names"), spec.name, progress, bool(names and names.found))
+    labels = labels or find_labels(
+        layout, source.class_names, files.get("names"), spec.name, progress, bool(names and names.found)
+    )
     report_hidden(labels, detect, spec.name, progress)
-    return _model(spec, opened, labels, detect)
+    return Model(
+        name=spec.name,
+        runtime=runtime,
+        network=network,
+        input=_input(spec, source, family),
+        input_wh=source.wh,
+        family=family,
+        options=DecodeOptions(
+            thresholds(detect, labels, spec.conf), detect.multi_label, source.anchors, source.priors, source.in_pixels
+        ),
+        labels=labels,
+        nms=None if family.suppressed else _nms(spec, source, detect),
+        agnostic_nms=detect.agnostic_nms,
+        max_det=detect.max_det,
+        one_by_one=runtime.takes_one_image(source),
+    )
 
 
-def _check_early(spec: ModelSpec, detect: DetectOptions, labels: LabelSet | None) -> None:
+def _check_early(spec: ModelSpec, detect: DetectOptions, labels: LabelSet | None, runtime: Runtime) -> None:
+    family = FAMILIES[spec.family] if spec.family else None
+    _check_readable(spec, runtime)
+    if spec.two_stage or (family and family.two_stage):
+        runtime.check_two_stage(spec.name)
     if labels is not None:
         thresholds(detect, labels, spec.conf)
-    if spec.family:
-        _check_options(spec.name, FAMILIES[spec.family], detect)
+    if family:
+        check_options(spec.name, family, detect)
 
 
-def _check_options(name: str, family: Family, detect: DetectOptions) -> None:
+def _check_readable(spec: ModelSpec, runtime: Runtime) -> None:
+    given = format_of(file.role for file in spec.files)
+    if given not in runtime.formats:
+        reads = ", ".join(each.title for name, each in FORMATS.items() if name in runtime.formats)
+        raise BackendError(
+            f"{spec.name}: runtime {runtime.ran.runtime} cannot read {FORMATS[given].title} models (it reads {reads})"
+        )
+
+
+def check_options(name: str, family: Family, detect: DetectOptions) -> None:
     """Refuse options that cannot act on models of this family.
 
     Raises:
@@ -104,35 +137,15 @@ def _check_options(name: str, family: Family, detect: DetectOptions) -> None:
             )
 
 
-def _open(
-    spec: ModelSpec,
-    files: Mapping[Role, Path],
-    choice: ModelChoice,
-    detect: DetectOptions,
-    run: RunOptions,
-    progress: Progress,
-) -> Opened:
-    # Each format is imported when it is met: a Darknet run does not wait for the reader of TensorFlow's graphs.
-    if "cfg" in files:
-        opened = open_darknet(spec, files, run, progress)
-    elif "onnx" in files or "tflite" in files:
-        from cvdetect.models.open_onnx import open_onnx
-        from cvdetect.models.open_tflite import open_tflite
-
-        opener = open_onnx if "onnx" in files else open_tflite
-        opened = opener(spec, files, choice, run, progress)
-    elif "prototxt" in files:
-        from cvdetect.models.open_caffe import open_caffe
-
-        opened = open_caffe(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
-    else:
-        from cvdetect.models.open_tensorflow import open_tensorflow
-
-        opened = open_tensorflow(spec, files, choice, run, _lowest(spec, detect), detect.nms, progress)
-    if spec.family and opened.family != spec.family:
-        raise ModelError(f"{spec.name}: models.yaml says family {spec.family}, but its files are {opened.family}")
-    _check_options(spec.name, FAMILIES[opened.family], detect)
-    return opened
+def _open(spec: ModelSpec, files: Mapping[Role, Path], detect: DetectOptions, progress: Progress) -> ModelSource:
+    try:
+        return FORMATS[format_of(files)].open(spec, files, GraphThresholds(_lowest(spec, detect), detect.nms), progress)
+    except WeightsError as error:
+        for other in load_models(users=False):
+            known = other.file("weights")
+            if known and known.size == files["weights"].stat().st_size:
+                raise ModelFileError(f"{error}; {other.name}'s weights have this size") from error
+        raise
 
 
 def _lowest(spec: ModelSpec, detect: DetectOptions) -> float:
@@ -141,47 +154,106 @@ def _lowest(spec: ModelSpec, detect: DetectOptions) -> float:
     return min([spec.conf if conf.default is None else conf.default, *conf.per_class.values()])
 
 
-def _model(spec: ModelSpec, opened: Opened, labels: LabelSet, detect: DetectOptions) -> Model:
-    family = FAMILIES[opened.family]
-    return Model(
-        name=spec.name,
-        network=opened.network,
-        input=opened.input,
-        input_wh=opened.input_wh,
-        decode=family.decode,
-        options=DecodeOptions(
-            thresholds(detect, labels, spec.conf), detect.multi_label, opened.anchors, opened.priors, opened.in_pixels
-        ),
-        labels=labels,
-        nms=None if family.suppressed else _nms(spec, opened, detect),
-        agnostic_nms=detect.agnostic_nms,
-        max_det=detect.max_det,
-        one_by_one=opened.one_by_one,
+def _load(spec: ModelSpec, source: ModelSource, runtime: Runtime) -> Network:
+    if source.two_stage:
+        runtime.check_two_stage(spec.name)
+    try:
+        return runtime.load(source)
+    except ModelFileError:
+        source.diagnose()
+        raise
+
+
+def _nms(spec: ModelSpec, source: ModelSource, detect: DetectOptions) -> float:
+    """The IoU threshold: as asked for, else as the file states it, else the spec's."""
+    return next(nms for nms in (detect.nms, source.nms, spec.nms) if nms is not None)
+
+
+def _input(spec: ModelSpec, source: ModelSource, family: Family) -> InputSpec:
+    """The preprocessing: models.yaml states all of its models'; files of one's own take their family's, but for what
+    was asked for. Sizes and channels are the file's, and so is letterboxing where nothing else is stated.
+    """
+    stated = spec.input
+    if not spec.listed:
+        usual = family.preprocessing or FORMATS[source.format].preprocessing
+        stated = replace(usual, **{field: getattr(stated, field) for field in spec.asked})
+    return replace(
+        stated,
+        wh=source.wh,
+        min_max_size=source.min_max_size,
+        channels=source.channels,
+        resize=stated.resize or ("letterbox" if source.letterbox else None),
     )
 
 
-def _nms(spec: ModelSpec, opened: Opened, detect: DetectOptions) -> float:
-    """The IoU threshold: as asked for, else as the file states it, else the spec's."""
-    return next(nms for nms in (detect.nms, opened.nms, spec.nms) if nms is not None)
+# Which family the model is of: its format states it by the head, or the outputs are recognised.
 
 
-# Which files a choice of a model reads, so that no output of the run is written over one of them.
+def _family(
+    spec: ModelSpec, source: ModelSource, network: Network, files: Mapping[Role, Path], progress: Progress
+) -> tuple[Family, HeadLayout]:
+    """The family that the source states, else the one that the spec names, else the one its outputs look like.
 
-
-def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
-    """The files that were named, the models.yaml files, and the files that the chosen models have, here or later.
-
-    A choice that cannot be met gives what it names; loading it reports what is wrong.
+    Raises:
+        DecodeError: no family fits, or not the one that was named.
+        ModelError: models.yaml names another family than the files have.
     """
-    for choice in choices:
-        values = (getattr(choice, one.name) for one in fields(choice))
-        yield from (value for value in values if isinstance(value, Path))
-        if choice.name:
-            yield Path(choice.name)
-        with suppress(CvdetectError):
-            spec, store = resolve(choice, NullProgress()), Store(choice.cache)
-            paths = [store.path_of(spec, file) for file in spec.files]
-            yield from paths
-            if any(file.found for file in spec.files):  # the names may have been found by way of Darknet's .data
-                yield from (path.with_suffix(".data") for path in paths)
-    yield from (shipped_models(), user_models())
+    if source.head:
+        family = with_head(source.head)
+        _check_named(spec, source, family)
+        return family, HeadLayout(source.classes, 0, source.first_class_id)
+    shapes = source.shapes or _probe(network, source.wh)
+    signature = OutputSignature(shapes, source.wh, source.raw, _count_names(spec, source, files))
+    try:
+        return _recognised(spec, signature, progress)
+    except DecodeError as error:
+        raise DecodeError(f"{spec.name}: {error}") from None
+
+
+def _check_named(spec: ModelSpec, source: ModelSource, family: Family) -> None:
+    if spec.family in ("", family.name):
+        return
+    if spec.listed:
+        raise ModelError(f"{spec.name}: models.yaml states family {spec.family}, but its files are {family.name}")
+    raise DecodeError(f"{source.name}: ends in {source.head}, so its decoder is known: leave {arg('decoder')} out")
+
+
+def _probe(network: Network, wh: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the network gives for one black image, by output."""
+    outputs = network.forward(np.zeros((1, 3, wh[1], wh[0]), np.float32))
+    return {name: array.shape for name, array in outputs.items()}
+
+
+def _count_names(spec: ModelSpec, source: ModelSource, files: Mapping[Role, Path]) -> int | None:
+    """How many class names are known; None where there are none."""
+    if isinstance(spec.labels, tuple):
+        return len(spec.labels)
+    if "names" not in files:
+        return len(source.class_names) or None
+    from cvdetect.formats.label_files import read_label_file
+
+    return len(read_label_file(files["names"]).names) or None
+
+
+def _recognised(spec: ModelSpec, signature: OutputSignature, progress: Progress) -> tuple[Family, HeadLayout]:
+    if spec.family:
+        family = FAMILIES[spec.family]
+        layout = check_family(family, signature)
+        _warn_of_likelier(spec.name, family, signature, progress)
+        return family, layout
+    family, layout = recognise(signature)
+    progress.note(f"{spec.name}: taking decoder {family.name} for outputs {signature} ({arg('decoder')} names another)")
+    return family, layout
+
+
+def _warn_of_likelier(name: str, family: Family, signature: OutputSignature, progress: Progress) -> None:
+    """Warn where the outputs fit the family that was named, but look like another's: it would find nonsense."""
+    try:
+        likelier, layout = recognise(signature)
+    except DecodeError:
+        return
+    if likelier.name not in (family.name, family.same_as):
+        progress.warn(
+            f"{name}: reading outputs {signature} with decoder {family.name}, but they look like {likelier.name}"
+            + (f" with {layout.classes} classes" if layout.classes else "")
+        )

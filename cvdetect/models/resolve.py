@@ -1,49 +1,79 @@
-"""What a person named → a `ModelSpec`: a row of models.yaml, or one made of the files they gave."""
+"""The choice of a model → a `ResolvedModel`: its row of models.yaml, or a spec made of the files that were given."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cvdetect.core.arguments import arg
-from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.errors import CvdetectError, ModelFileError, UsageError
 from cvdetect.core.options import ModelChoice
-from cvdetect.core.progress import Progress
+from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.spec import InputSpec, ModelFile, ModelSpec, Role
 from cvdetect.core.targets import check_regular
 from cvdetect.families import recognised
+from cvdetect.formats import FORMATS, format_of
+from cvdetect.formats.base import read_text
 from cvdetect.models.check_file_type import check_format, refuse_darknet_data, unread_format
-from cvdetect.models.opened import read_text
-from cvdetect.models.registry import load_models
+from cvdetect.models.registry import load_models, shipped_models, user_models
+from cvdetect.models.store import Store
 
-__all__ = [
-    "beside",
-    "changed",
-    "find_cfg",
-    "find_names",
-    "find_weights",
-    "label_file",
-    "require_beside",
-    "resolve",
-    "stated_input",
-]
+__all__ = ["ResolvedModel", "find_names", "find_weights", "model_inputs", "resolve"]
 
-
-# How the models of a format are usually fed (facts of the formats, not of one model).
-_DARKNET_INPUT = InputSpec(scale=1 / 255)
-_TENSORFLOW_INPUT = InputSpec(scale=1.0, swap_rb=True)  # text graphs hold the rest of the preprocessing
-_CAFFE_INPUT = InputSpec(scale=1.0, swap_rb=False)
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
 _INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
 
 
-def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
-    """The spec of the chosen model, with the size and resize that were asked for.
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that has been looked up, once for a run.
+
+    Attributes:
+        spec: with the size, resize and preprocessing that were asked for.
+        store: where its files lie, or will lie.
+        offline: never use the network.
+    """
+
+    spec: ModelSpec
+    store: Store
+    offline: bool = False
+
+    def fetch(self, progress: Progress) -> dict[Role, Path]:
+        """The paths of all files of the model; what is missing is pulled. Raises as `Store.ensure`."""
+        return self.store.ensure(self.spec, progress, offline=self.offline)
+
+    def inputs(self) -> Iterator[Path]:
+        """The files that it is read from, here or later."""
+        paths = [self.store.path_of(self.spec, file) for file in self.spec.files]
+        yield from paths
+        if any(file.found for file in self.spec.files):  # the names may have been found by way of Darknet's .data
+            yield from (path.with_suffix(".data") for path in paths)
+
+
+def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
+    """The files that were named, the models.yaml files, and the files that the chosen models have, here or later.
+
+    No output of a run may be written over one of them. A choice that cannot be met gives what it names; loading it
+    reports what is wrong.
+    """
+    for choice in choices:
+        values = (getattr(choice, one.name) for one in fields(choice))
+        yield from (value for value in values if isinstance(value, Path))
+        if choice.name:
+            yield Path(choice.name)
+        with suppress(CvdetectError):
+            yield from resolve(choice, NullProgress()).inputs()
+    yield from (shipped_models(), user_models())
+
+
+def resolve(choice: ModelChoice, progress: Progress) -> ResolvedModel:
+    """Look up the chosen model, with the size and resize that were asked for.
 
     Raises:
         UsageError: no such model, or options that do not go together.
@@ -51,11 +81,17 @@ def resolve(choice: ModelChoice, progress: Progress) -> ModelSpec:
         ModelFileError: a file that was named, or its companion, is not there.
     """
     if choice.weights and not choice.files and not choice.name:
-        choice = replace(choice, cfg=find_cfg(choice.weights, progress))
+        choice = replace(choice, cfg=_find_cfg(choice.weights, progress))
     _check(choice)
     spec = _from_files(choice, progress) if choice.files else _from_registry(choice)
-    spec = replace(spec, files=_with_names(spec, progress))
-    return replace(spec, input=changed(spec.input, wh=choice.size, resize=choice.resize))
+    spec = replace(spec, files=_with_names(spec, progress), input=_input(spec, choice))
+    return ResolvedModel(spec, Store(choice.cache), choice.offline)
+
+
+def _input(spec: ModelSpec, choice: ModelChoice) -> InputSpec:
+    """The model's input with the size and resize that were asked for."""
+    own_size = choice.resize == "tensorflow" and choice.size is None and spec.file("graph")  # as the graph itself does
+    return _changed(replace(spec.input, wh=None) if own_size else spec.input, wh=choice.size, resize=choice.resize)
 
 
 def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
@@ -65,19 +101,20 @@ def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
         own = [file.path for file in spec.files if file.path and file.role != "config"]
         found = None if spec.labels else find_names(own, progress)
         return (*spec.files, ModelFile(role="names", name=found.name, path=found, found=True)) if found else spec.files
-    if names.path is None or (path := label_file(names.path, progress)) == names.path:
+    if names.path is None or (path := _label_file(names.path, progress)) == names.path:
         return spec.files
     return tuple(replace(file, name=path.name, path=path) if file is names else file for file in spec.files)
 
 
-def changed(fed: InputSpec, **changes: Any) -> InputSpec:
-    """`fed` with what was asked for; None changes nothing."""
-    return replace(fed, **{key: value for key, value in changes.items() if value is not None})
+def _changed(stated: InputSpec, **changes: Any) -> InputSpec:
+    """`stated` with what was asked for; None changes nothing."""
+    return replace(stated, **{key: value for key, value in changes.items() if value is not None})
 
 
-def stated_input(choice: ModelChoice) -> dict[str, Any]:
-    """The preprocessing that was asked for, by the fields of `InputSpec`; None where it was not."""
-    return {field: getattr(choice, option) for option, field in _INPUT_OPTIONS.items()}
+def _asked(choice: ModelChoice) -> dict[str, Any]:
+    """What was asked for, by the fields of `InputSpec`; None where it was not."""
+    preprocessing = {field: getattr(choice, option) for option, field in _INPUT_OPTIONS.items()}
+    return {**preprocessing, "wh": choice.size, "resize": choice.resize}
 
 
 def _check(choice: ModelChoice) -> None:
@@ -105,7 +142,7 @@ def _check(choice: ModelChoice) -> None:
 
 def _main_files() -> str:
     """The arguments that name a model's main file, in words."""
-    *first, last = map(arg, ("cfg", "graph", "onnx", "prototxt", "tflite"))
+    *first, last = (arg(each.files[0]) for each in FORMATS.values())
     return f"{', '.join(first)} or {last}"
 
 
@@ -120,16 +157,19 @@ def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     """A spec for files that no yaml names; it is called after the stem of its main file."""
     for role, path in _given(choice).items():  # before companions are looked for
         check_format(role, _existing(path))
-    paths, usual = _paths(choice, progress)
+    paths, asked = _paths(choice, progress), _asked(choice)
     if choice.names:
         paths["names"] = choice.names
     files = tuple(ModelFile(role=role, name=path.name, path=_existing(path)) for role, path in paths.items())
+    usual = FORMATS[format_of(paths)].preprocessing
     family = "" if choice.decoder in (None, "auto") else str(choice.decoder)
     return ModelSpec(
         name=files[0].path.stem if files[0].path else "",
         family=family,
         files=files,
-        input=changed(usual, **stated_input(choice)),
+        input=_changed(usual, **asked),
+        listed=False,
+        asked=frozenset(field for field, value in asked.items() if value is not None),
     )
 
 
@@ -138,25 +178,22 @@ def _given(choice: ModelChoice) -> dict[Role, Path]:
     return {role: path for role in _ROLES if (path := getattr(choice, role))}
 
 
-def _paths(choice: ModelChoice, progress: Progress) -> tuple[dict[Role, Path], InputSpec]:
-    """The files of the model, the main one first, and how models of their format are usually fed."""
+def _paths(choice: ModelChoice, progress: Progress) -> dict[Role, Path]:
+    """The files of the model, the main one first."""
     if choice.cfg:
-        weights = choice.weights or find_weights(choice.cfg, progress)
-        return {"cfg": choice.cfg, "weights": weights}, _DARKNET_INPUT
+        return {"cfg": choice.cfg, "weights": choice.weights or find_weights(choice.cfg, progress)}
     if choice.onnx:
-        return {"onnx": choice.onnx}, InputSpec()
+        return {"onnx": choice.onnx}
     if choice.tflite:
-        return {"tflite": choice.tflite}, InputSpec()
+        return {"tflite": choice.tflite}
     if choice.prototxt:
-        weights = choice.caffemodel or require_beside(choice.prototxt, ".caffemodel", "caffemodel", progress)
-        return {"prototxt": choice.prototxt, "caffemodel": weights}, _CAFFE_INPUT
+        weights = choice.caffemodel or _require_beside(choice.prototxt, ".caffemodel", "caffemodel", progress)
+        return {"prototxt": choice.prototxt, "caffemodel": weights}
     if choice.graph is None:
         raise UsageError(f"no model: give {_main_files()}")
-    paths: dict[Role, Path] = {"graph": choice.graph}
-    config = choice.config or beside(choice.graph, ".pbtxt", "config", progress)
-    if config is not None:  # else a text graph is made from the graph itself
-        paths["config"] = config
-    return paths, _TENSORFLOW_INPUT
+    config = choice.config or _beside(choice.graph, ".pbtxt", "config", progress)
+    # Without one a text graph is made from the graph itself.
+    return {"graph": choice.graph, **({"config": config} if config else {})}
 
 
 def _existing(path: Path) -> Path:
@@ -176,9 +213,9 @@ _RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}
 _TRAINED = re.compile(r"_(best|last|final|\d+)$")
 
 
-def require_beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path:
+def _require_beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path:
     """The file of the same stem beside `path`, a text, which is reported, or an error that names the argument."""
-    companion = beside(path, suffix, argument, progress)
+    companion = _beside(path, suffix, argument, progress)
     if companion is None:
         read_text(path)  # what is no text has no companion to miss
         missing = path.with_suffix(suffix).name
@@ -186,7 +223,7 @@ def require_beside(path: Path, suffix: str, argument: str, progress: Progress) -
     return companion
 
 
-def beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path | None:
+def _beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path | None:
     """The file of the same stem beside `path`, which is reported; None where there is none."""
     companion = next(_of_stem(path.parent, path.stem, suffix), None)
     if companion is not None:
@@ -206,7 +243,7 @@ def find_weights(cfg: Path, progress: Progress) -> Path:
         (rank, path) for path in _listed(cfg.parent, ".weights") if (rank := _rank(path.stem, cfg.stem)) is not None
     )
     if not ranked:
-        return require_beside(cfg, ".weights", "weights", progress)
+        return _require_beside(cfg, ".weights", "weights", progress)
     (_, taken), *others = ranked
     also = f"; {', '.join(path.name for _, path in others[:2])}{', …' if others[2:] else ''} not" if others else ""
     progress.note(f"taking {taken} ({arg('weights')} was not given{also})")
@@ -220,7 +257,7 @@ def _rank(stem: str, of: str) -> tuple[int, int] | None:
     return (_RANKS[tail], 0) if tail in _RANKS else (len(_RANKS), -int(tail[1:]))
 
 
-def find_cfg(weights: Path, progress: Progress) -> Path:
+def _find_cfg(weights: Path, progress: Progress) -> Path:
     """The cfg beside weights that were given alone, which is reported.
 
     Raises:
@@ -243,7 +280,7 @@ def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
             if found.suffix.lower() != ".names" and not _has_names(found):
                 continue
             progress.note(f"taking {found} ({arg('names')} was not given)")
-            return label_file(found, progress)
+            return _label_file(found, progress)
     return None
 
 
@@ -257,7 +294,7 @@ def _has_names(path: Path) -> bool:
         return False
 
 
-def label_file(path: Path, progress: Progress) -> Path:
+def _label_file(path: Path, progress: Progress) -> Path:
     """The label file that `path` is, or, where it is a Darknet .data file, the one that this names.
 
     Raises:

@@ -56,7 +56,7 @@ class Problem:
     """One thing that keeps CUDA from running, and what helps."""
 
     reason: str
-    cure: str
+    hint: str
 
 
 def build() -> Build:
@@ -104,8 +104,8 @@ def _driver_problems(there: Driver | None) -> list[Problem]:
     if there.failure:
         return [Problem(f"the NVIDIA driver does not answer: {there.failure}", "see what nvidia-smi says")]
     if not there.devices:
-        cure = "look at CUDA_VISIBLE_DEVICES, and start containers with --gpus all"
-        return [Problem("the NVIDIA driver has no device for this process", cure)]
+        hint = "look at CUDA_VISIBLE_DEVICES, and start containers with --gpus all"
+        return [Problem("the NVIDIA driver has no device for this process", hint)]
     return []
 
 
@@ -162,7 +162,7 @@ def find_device(device_id: int | None, precision: str) -> Device:
     found = _match_problems(build(), there, device) if there else []
     if found:
         raise BackendError(
-            f"{arg('backend', 'cuda')} cannot run on {name_of(device)}: {found[0].reason}; {found[0].cure}"
+            f"{arg('backend', 'cuda')} cannot run on {name_of(device)}: {found[0].reason}; {found[0].hint}"
         )
     return device
 
@@ -182,9 +182,9 @@ def why_not() -> str:
     found = problems()
     if not found:
         return "OpenCV does not offer it, though driver, device and build fit each other; see cvdetect doctor"
-    cures = "; then ".join(problem.cure for problem in found)
+    hints = "; then ".join(problem.hint for problem in found)
     reasons = ", and ".join(problem.reason for problem in found)
-    return f"{reasons}.\nTo use a GPU: {cures}. Without one: {arg('backend', 'cpu')}"
+    return f"{reasons}.\nTo use a GPU: {hints}. Without one: {arg('backend', 'cpu')}"
 
 
 def report() -> list[tuple[str, str, bool]]:
@@ -194,24 +194,24 @@ def report() -> list[tuple[str, str, bool]]:
     """
     there, built = driver(), build()
     lacking = problems()
-    told = [("driver", _told_driver(there), there is None or not there.failure)]
+    rows = [("driver", _driver_text(there), there is None or not there.failure)]
     for device in there.devices if there else ():
         about = f"{device.name}, compute capability {_dotted(device.capability)}, {device.memory / 2**30:.0f} GiB"
-        told.append((f"device {device.index}", about, True))
-    told.append(("OpenCV build", _told_build(built), True))
+        rows.append((f"device {device.index}", about, True))
+    rows.append(("OpenCV build", _build_text(built), True))
     contradiction = bool(lacking and built.cuda and built.cudnn and there and there.devices)
-    told += [("missing", problem.reason, not contradiction) for problem in lacking]
-    told.append(("next", "; then ".join(p.cure for p in lacking) or f"nothing: {arg('backend', 'cuda')} can run", True))
-    return told
+    rows += [("missing", problem.reason, not contradiction) for problem in lacking]
+    rows.append(("next", "; then ".join(p.hint for p in lacking) or f"nothing: {arg('backend', 'cuda')} can run", True))
+    return rows
 
 
-def _told_driver(there: Driver | None) -> str:
+def _driver_text(there: Driver | None) -> str:
     if there is None:
         return "none"
     return there.failure or f"serves CUDA up to {_dotted(there.cuda)}, {len(there.devices)} device(s)"
 
 
-def _told_build(built: Build) -> str:
+def _build_text(built: Build) -> str:
     if not built.cuda:
         return "without CUDA"
     native, ptx = (" ".join(map(_dotted, c)) or "none" for c in (built.native, built.ptx))

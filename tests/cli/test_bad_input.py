@@ -132,11 +132,11 @@ def test_a_wrong_cfg_is_reported_with_its_line(cfg, words, model, cli: Cli, samp
 )
 def test_a_wrong_option(args, code, words, cli: Cli, xl: list[str], samples: Path) -> None:
     if args[0] in ("--backend", "--precision") and code == 3:
-        from cvdetect.runtime.backends import offered
+        from cvdetect.runtime.opencv import OpenCV
 
         name = args[-1] if args[0] == "--backend" else "cpu"
         precision = "fp16" if args[0] == "--precision" else "fp32"
-        if precision in offered()[name]:
+        if precision in OpenCV.offered()[name]:
             pytest.skip(f"{name} {precision} runs on this machine")
     done = cli("image", samples / "dog.jpg", *xl, *args)
     assert done.code == code, done
@@ -162,9 +162,9 @@ def test_options_that_contradict_are_reported_before_anything_is_pulled(args, wo
 
 
 def test_a_backend_that_cannot_run_is_reported_before_anything_is_pulled(cli: Cli, samples: Path) -> None:
-    from cvdetect.runtime.backends import offered
+    from cvdetect.runtime.opencv import OpenCV
 
-    if "fp32" in offered()["cuda"]:
+    if "fp32" in OpenCV.offered()["cuda"]:
         pytest.skip("CUDA runs on this machine")
     done = cli("--cache-dir", "cache", "image", samples / "dog.jpg", "--backend", "cuda")
     assert_fails(done, 3, "--backend cuda", "cannot run here")

@@ -160,7 +160,7 @@ def test_the_text_graph_beside_a_graph_is_taken(cli: Cli, graph: Path, tmp_path:
 
 def test_a_size_that_the_graph_cannot_take_is_wrong_usage(cli: Cli, graph: Path, tmp_path: Path) -> None:
     outcome = cli("image", image_of(tmp_path), "--graph", graph, "--no-save", "--size", "96")
-    assert_fails(outcome, 2, "--size 96x96 cannot act on small: its graph takes pictures of 64x48 only")
+    assert_fails(outcome, 2, "--size 96x96 cannot act on small: its graph takes images of 64x48 only")
 
 
 def test_a_graph_of_another_kind_needs_its_text_graph(cli: Cli, reference: Path, tmp_path: Path) -> None:
@@ -212,16 +212,15 @@ def test_a_detector_finds_what_tensorflow_finds(
     with_reference: bool,
 ) -> None:
     from cvdetect.cli.parsing import parse_conf
-    from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+    from cvdetect.core.options import DetectOptions, ModelChoice
     from cvdetect.inference.detector import Detector
-    from cvdetect.models.load import load_model
 
     real = Real(shared, name, truth, wh, conf, offset)
     graph = tmp_path / "alone.pb"
     graph.write_bytes(real.graph)
     config = real.folder / f"{name}.pbtxt" if with_reference else None
     choice = ModelChoice(graph=graph, config=config, size=wh)
-    detector = Detector(load_model(choice, DetectOptions(conf=parse_conf(str(conf))), RunOptions()))
+    detector = Detector.load(choice, DetectOptions(conf=parse_conf(str(conf))))
     found = {}
     for picture in real.truth:
         image = real.image(picture)

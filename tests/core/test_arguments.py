@@ -11,6 +11,7 @@ import pytest
 from cvdetect import DetectOptions, ModelChoice, RunOptions, UsageError
 from cvdetect.cli.main import COMMANDS, cli, option
 from cvdetect.core.arguments import arg, current_spelling, spelled_by
+from cvdetect.runtime import choose
 
 PACKAGE = Path(__file__).parents[2] / "cvdetect"
 # Options of other programs, in what a person is to run, and the notes that annotate leaves in a data.yaml.
@@ -71,9 +72,9 @@ def test_a_message_names_an_argument_as_python_does_and_within_the_command_line_
     with pytest.raises(UsageError, match=r"^nms 2: it must lie"):
         DetectOptions(nms=2)
     with pytest.raises(UsageError, match=r"^device_id 1 goes with backend='cuda', not cpu$"):
-        RunOptions(backend="cpu", device_id=1)
+        choose(RunOptions(backend="cpu", device_id=1))
     with spelled_by(option), pytest.raises(UsageError, match=r"^--device-id 1 goes with --backend cuda, not cpu$"):
-        RunOptions(backend="cpu", device_id=1)
+        choose(RunOptions(backend="cpu", device_id=1))
     assert arg("nms") == "nms"
 
 

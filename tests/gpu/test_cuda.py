@@ -32,10 +32,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
 @pytest.fixture(scope="module")
 def gpu() -> None:
     """Skips, with the reason, where CUDA cannot run."""
-    from cvdetect.runtime import cuda
-    from cvdetect.runtime.backends import offered
+    from cvdetect.runtime import RUNTIMES, cuda
 
-    if "fp32" not in offered()["cuda"]:
+    if "fp32" not in RUNTIMES["opencv"].offered()["cuda"]:
         pytest.skip(f"no CUDA here: {cuda.why_not().splitlines()[0]}")
 
 

@@ -95,7 +95,7 @@ def test_tensorflows_resize_is_fed_unrounded_and_fills_the_input() -> None:
 
 
 def test_an_image_may_have_an_input_size_of_its_own() -> None:
-    spec = InputSpec(sides=(300, 512))
+    spec = InputSpec(min_max_size=(300, 512))
     for source, size in (((640, 480), (400, 300)), ((480, 640), (300, 400)), ((1920, 1080), (512, 288))):
         assert input_size(source, (7, 7), spec) == size
         blob, (place,) = preprocess([np.zeros((source[1], source[0], 3), np.uint8)], (7, 7), spec)

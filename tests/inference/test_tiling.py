@@ -123,9 +123,8 @@ def test_tiles_of_a_picture_of_the_networks_size_change_nothing(choice: ModelCho
 class Watching:
     """A network that remembers how many images it was given each time."""
 
-    def __init__(self, network: Network, backend: str) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
-        self.ran = replace(network.ran, backend=backend)
         self.batches: list[int] = []
 
     def forward(self, blob: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -133,14 +132,15 @@ class Watching:
         return self.network.forward(blob)
 
 
-@pytest.mark.parametrize(("backend", "batches"), [("opencv", [7, 7, 5]), ("cuda", [7, 7, 7])])
-def test_groups_of_tiles_are_as_equal_as_can_be_and_on_cuda_quite(
-    backend: str, batches: list[int], choice: ModelChoice, samples: Path
+@pytest.mark.parametrize(("one_batch_size", "batches"), [(False, [7, 7, 5]), (True, [7, 7, 7])])
+def test_groups_of_tiles_are_as_equal_as_can_be_and_quite_where_the_runtime_wants_one_batch_size(
+    one_batch_size: bool, batches: list[int], choice: ModelChoice, samples: Path
 ) -> None:
     picture = mosaic(samples, 3)
     plain = Detector.load(choice, DetectOptions(conf=0.4, tile="6x3"))
-    watching = Watching(plain.model.network, backend)
-    detector = Detector(replace(plain.model, network=watching), "6x3")
+    watching = Watching(plain.model.network)
+    runtime = replace(plain.model.runtime, one_batch_size=one_batch_size)
+    detector = Detector(replace(plain.model, network=watching, runtime=runtime), "6x3")
     found, expected = detector.detect(picture), plain.detect(picture)
     assert watching.batches == batches, "the whole picture and 18 tiles"
     np.testing.assert_array_equal(found.xyxy, expected.xyxy)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,7 +25,6 @@ from cvdetect.families import FAMILIES, DecodeOptions
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs import bench as job
 from cvdetect.jobs.bench import BenchJob, BenchReport, DeduplicatingProgress, bench, machine
-from cvdetect.jobs.bench import trial as trial_module
 from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, peak_memory_mb, product_gflops, run_in_subprocess
 from cvdetect.jobs.bench.report import HEADERS, Timing, make_result
 from cvdetect.jobs.bench.trial import (
@@ -39,18 +39,18 @@ from cvdetect.jobs.bench.trial import (
     timed_pass,
 )
 from cvdetect.models.load import Model
-from cvdetect.runtime.backends import choose
+from cvdetect.runtime import choose, cuda
+from cvdetect.runtime.cuda import Build, Device, Driver
 from tests.conftest import FakeNetwork
 
-CPU = choose("cpu").ran
+RUNTIME = choose(RunOptions(backend="cpu"))
+CPU = RUNTIME.ran
 PROMISED = ["model", "size", "runtime", "backend", "precision", "batch", "load", "preprocess", "forward", "decode",
             "suppress", "end_to_end", "fps", "gflops", "peak_memory_mb"]  # fmt: skip
 
 
 class CpuNetwork(FakeNetwork):
-    """A fake that reports that it ran where a real one would."""
-
-    ran = CPU
+    """A fake for a batch of images."""
 
     def forward(self, blob: np.ndarray) -> dict[str, np.ndarray]:
         return {name: np.repeat(rows[None], len(blob), axis=0) for name, rows in self.outputs.items()}
@@ -60,8 +60,8 @@ def detector(tile: str | None = None, network: type[FakeNetwork] = CpuNetwork, *
     """A detector of 64x64 that always sees one object twice."""
     rows = np.array([[0.5, 0.5, 0.2, 0.4, 0.9, 0.9], [0.51, 0.5, 0.2, 0.4, 0.9, 0.8]], np.float32)  # (2, 5 + 1)
     model = Model(
-        name="fake", network=network({"yolo": rows}), input=InputSpec(), input_wh=(64, 64),
-        decode=FAMILIES["yolo"].decode, options=DecodeOptions(),
+        name="fake", runtime=RUNTIME, network=network({"yolo": rows}), input=InputSpec(), input_wh=(64, 64),
+        family=FAMILIES["yolo"], options=DecodeOptions(),
         labels=LabelSet.from_names(["thing"]), nms=0.4, agnostic_nms=False, max_det=10,
     )  # fmt: skip
     return Detector(replace(model, **changes), tile)
@@ -241,26 +241,19 @@ def test_a_trial_that_ran_elsewhere_is_refused(taken: list[str], monkeypatch: py
         bench(BenchJob(models=THREE))
 
 
-def test_a_model_that_runs_elsewhere_is_refused_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Detector, "load", lambda *_: detector(network=FakeNetwork))
-    with pytest.raises(BackendError, match="ran on fake"):
-        plan(configuration(), IMAGE, NullProgress())
-
-
-def test_the_device_that_was_asked_for_is_the_one_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int | None] = []
-
-    def fake_choose(_backend: str, _precision: str, device_id: int | None) -> Any:
-        asked.append(device_id)
-        return choose("cpu")
-
-    monkeypatch.setattr(trial_module, "choose", fake_choose)
-    monkeypatch.setattr(Detector, "load", lambda *_: detector())
-    one = configuration(backend="cuda", device_id=1)
-    check_early([one])
-    with pytest.raises(UsageError):  # the fake model has no cfg to count operations in
-        plan(replace(one, model=ModelChoice(name="nowhere")), IMAGE, NullProgress())
-    assert asked == [1, 1]
+def test_the_device_asked_for_is_checked_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Device(0, "Quadro M4000", (5, 2), 1)
+    monkeypatch.setattr(cuda, "driver", lambda: Driver((13, 0), (old, Device(1, "NVIDIA H200", (9, 0), 1))))
+    monkeypatch.setattr(cuda, "build", lambda: Build("13.0", "9.13", ((9, 0),)))
+    real = cv2.dnn.getAvailableTargets
+    offered = [cv2.dnn.DNN_TARGET_CUDA]
+    monkeypatch.setattr(cv2.dnn, "getAvailableTargets", lambda b: offered if b == cv2.dnn.DNN_BACKEND_CUDA else real(b))
+    monkeypatch.setattr(Detector, "load", lambda _, __, run, *___: detector(runtime=choose(run)))
+    asked = configuration(backend="cuda", device_id=1)
+    check_early([asked])
+    assert plan(asked, IMAGE, NullProgress()).ran.device == "NVIDIA H200 (CUDA device 1)"
+    with pytest.raises(BackendError, match="cannot run on Quadro M4000"):
+        check_early([configuration(backend="cuda", device_id=0)])
 
 
 def test_a_batch_for_a_network_that_takes_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_the_command_line_takes_it_and_says_how_it_is_fed(tiny: Path, cli: Cli, 
     done = cli("image", samples / "dog.jpg", "--prototxt", tiny, "--json", "-", "--no-save")
     assert done.code == 0
     assert {d["class_id"] for d in json.loads(done.out)["detections"]} == {1}
-    assert "fed BGR from 0 to 255" in done.err
+    assert "gets BGR from 0 to 255" in done.err
     assert "taking" in done.err  # the weights beside it
     stated = cli("image", samples / "dog.jpg", "--prototxt", tiny, "--no-save", "--scale", 0.5)
     assert "fed BGR" not in stated.err

@@ -14,8 +14,8 @@ from cvdetect.core.errors import BackendError, ModelFileError
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.formats.caffe import read_prototxt
 from cvdetect.inference.detector import Detector
-from cvdetect.runtime import backends
-from cvdetect.runtime.base import Ran
+from cvdetect.runtime import Ran
+from cvdetect.runtime.opencv import OpenCV
 from tests.conftest import Cli
 from tests.models.test_caffe import field, layer
 
@@ -202,13 +202,14 @@ def test_the_command_line_takes_it_and_says_the_size(net: Path, cli: Cli, sample
 def test_cuda_in_half_precision_is_refused_before_the_network_is_read(
     net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = backends.Choice(0, 0, Ran("opencv", "cuda", "cuda_fp16", "a GPU", "fp16"))
-    for module in ("cvdetect.models.load", "cvdetect.models.open_caffe"):
-        monkeypatch.setattr(f"{module}.choose", lambda *_: half)
+    asked = RunOptions(backend="cuda", precision="fp16")
+    ran = Ran("opencv", "cuda", "cuda_fp16", "a GPU", "fp16")
+    half = OpenCV(run=asked, backend="cuda", ran=ran, backend_id=0, target_id=0)
+    monkeypatch.setattr("cvdetect.inference.detector.choose", lambda _: half)
     with pytest.raises(
         BackendError, match="R-FCN do not run well enough in OpenCV on CUDA in fp16; use precision='fp32'"
     ):
-        Detector.load(choice(net), run=RunOptions(backend="cuda", precision="fp16"))
+        Detector.load(choice(net), run=asked)
 
 
 LAYERED = (
@@ -238,7 +239,7 @@ def test_the_picture_need_not_be_the_first_input(net: Path, dog: np.ndarray) -> 
         (
             'input: "im_info"',
             'input: "rois"',
-            "has the inputs 'data', 'rois': expected one for the picture and, in two",
+            "has the inputs 'data', 'rois': expected one for the image and, in two",
         ),
         (
             'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 224 dim: 224 }',

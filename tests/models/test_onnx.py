@@ -64,7 +64,7 @@ def test_an_old_yolo_v5_with_its_raw_heads_beside_its_boxes_is_read_by_its_boxes
     heads = {f"head{s}": np.full((1, 3, WH[1] // s, WH[0] // s, 11), 9, np.float32) for s in (8, 16, 32)}
     file = constant_model(tmp_path / "old.onnx", WRITERS["yolo_v5"]([KNOWN]) | heads, raw=False)
     detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=0.25))
-    assert detector.model.decode.__name__ == "decode_yolo_v5"
+    assert detector.model.family.name == "yolo_v5"
     assert_same(detector.detect(PICTURE), placement((300, 500), WH, detector.model.input).to_source(KNOWN))
 
 
@@ -168,7 +168,7 @@ def test_a_model_that_tells_neither_names_nor_classes_is_warned_of_and_takes_cla
     heard = Told()
     only = DetectOptions(conf=0.25, classes=("1",))
     detector = Detector.load(ModelChoice(onnx=file), only, progress=heard)
-    assert "does not say its classes" in heard.warnings[0]
+    assert "does not state its classes" in heard.warnings[0]
     assert [detector.labels.label(int(c)) for c in detector.detect(PICTURE).class_id] == ["class_1"]
 
 

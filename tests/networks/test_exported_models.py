@@ -92,7 +92,7 @@ def test_a_yolo_v8_of_ultralytics(name: str, tmp_path: Path) -> None:
     model(example)
     file = export(model, example, tmp_path / "v8.onnx", ["output0"])
     detector = Detector.load(ModelChoice(onnx=file), WITHOUT_NMS)
-    assert detector.model.decode.__name__ == "decode_yolo_v8"
+    assert detector.model.family.name == "yolo_v8"
     image = picture()
     (rows,) = non_max_suppression(model(fed(detector, image)), CONF, 1.0, max_det=MOST)
     assert_agree(detector.detect(image), clipped(rows[:, :4]), rows[:, 4].numpy(), rows[:, 5].numpy())
@@ -109,7 +109,7 @@ def test_a_yolo_v10_with_its_suppression_inside(tmp_path: Path) -> None:
     model(example)
     file = folded(export(model, example, tmp_path / "v10.onnx", ["output0"]))
     detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF))
-    assert detector.model.decode.__name__ == "decode_end2end"
+    assert detector.model.family.name == "end2end"
     image = picture()
     (rows,) = model(fed(detector, image))  # (300, 6), finished
     rows = rows[rows[:, 4] >= CONF]
@@ -139,7 +139,7 @@ def test_the_heads_of_torchvision(name: str, tmp_path: Path) -> None:
     file = folded(export(Heads(), example, tmp_path / f"{name}.onnx", names))
     model.eval()  # the exporter leaves what it wrapped in training
     detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF, nms=1.0, max_det=MOST, multi_label=True))
-    assert detector.model.decode.__name__ == f"decode_{name}"
+    assert detector.model.family.name == name
     image = picture()
     pixels = fed(detector, image)
     model.score_thresh, model.nms_thresh, model.topk_candidates, model.detections_per_img = CONF, 1.0, 10**6, 10**6
@@ -186,7 +186,7 @@ def test_the_original_yolo_v5(tmp_path: Path) -> None:
     example = torch.rand(1, 3, SIZE[1], SIZE[0])
     file = export(model, example, tmp_path / "v5.onnx", ["output0"])
     detector = Detector.load(ModelChoice(onnx=file), WITHOUT_NMS)
-    assert detector.model.decode.__name__ == "decode_yolo_v5"
+    assert detector.model.family.name == "yolo_v5"
     image = picture()
     out = model(fed(detector, image))
     rows = (out[0] if isinstance(out, (tuple, list)) else out)[0]
@@ -224,7 +224,7 @@ def test_a_detr_of_transformers(tmp_path: Path) -> None:
     example = torch.randn(1, 3, SIZE[1], SIZE[0])
     file = folded(export(Outputs(), example, tmp_path / "detr.onnx", ["logits", "pred_boxes"]))
     detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=CONF))
-    assert detector.model.decode.__name__ == "decode_detr"
+    assert detector.model.family.name == "detr"
     image = picture()
     model.eval()  # the exporter leaves what it wrapped in training
     out = model(pixel_values=fed(detector, image))

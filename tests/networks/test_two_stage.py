@@ -152,7 +152,7 @@ def test_without_a_size_each_picture_is_brought_to_the_one_that_keeps_its_aspect
     graph = graph if with_config else Path(shutil.copy(graph, tmp_path))
     heard = Told()
     by_itself = Detector.load(ModelChoice(graph=graph, config=config), DetectOptions(conf=0.3), progress=heard)
-    assert (by_itself.model.input.sides, by_itself.model.input_wh) == ((300, 512), (400, 300))
+    assert (by_itself.model.input.min_max_size, by_itself.model.input_wh) == ((300, 512), (400, 300))
     assert any("shorter side to 300 pixels, the longer one to at most 512" in note for note in heard.notes)
     whole = picture(shared, "000000350679.jpg")  # 640x428
     pictures = {(449, 300): whole, (300, 428): whole[:, :300], (512, 240): whole[:300]}
@@ -168,7 +168,7 @@ def test_without_a_size_each_picture_is_brought_to_the_one_that_keeps_its_aspect
 def test_a_size_that_is_asked_for_is_every_pictures(shared: Path) -> None:
     graph = shared / "data/reference/faster_rcnn_tiny.pb"
     fed = Detector.load(ModelChoice(graph=graph, size=(320, 320), resize="tensorflow")).model.input
-    assert (fed.wh, fed.sides, fed.resize) == ((320, 320), None, "tensorflow")
+    assert (fed.wh, fed.min_max_size, fed.resize) == ((320, 320), None, "tensorflow")
 
 
 def test_tiles_of_a_picture_are_brought_to_sizes_of_their_own(shared: Path) -> None:

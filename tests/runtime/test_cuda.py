@@ -11,9 +11,10 @@ import pytest
 
 from cvdetect.core.errors import BackendError, UsageError
 from cvdetect.core.options import RunOptions
-from cvdetect.runtime import backends, cuda
+from cvdetect.core.source import ModelSource
+from cvdetect.runtime import choose, cuda
 from cvdetect.runtime.cuda import Build, Device, Driver, ask, read_build
-from cvdetect.runtime.opencv import read_darknet
+from cvdetect.runtime.opencv import OpenCV, OpenCVNetwork
 from tests.conftest import Cli
 
 H200 = Device(0, "NVIDIA H200", (9, 0), 140 << 30)
@@ -47,6 +48,12 @@ class Machine:
         self._set(cv2.dnn, "getAvailableTargets", lambda b: targets if b == cv2.dnn.DNN_BACKEND_CUDA else real(b))
 
 
+def opencv(backend: str, precision: str = "fp32", device_id: int | None = None) -> OpenCV:
+    runtime = choose(RunOptions(backend=backend, precision=precision, device_id=device_id))
+    assert isinstance(runtime, OpenCV)
+    return runtime
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
@@ -76,7 +83,7 @@ def test_the_error_names_the_reason_and_the_cure(
 ) -> None:
     machine(driver, build)
     with pytest.raises(BackendError) as told:
-        backends.choose("cuda")
+        opencv("cuda")
     text = str(told.value)
     assert reason in text
     assert cure in text
@@ -87,26 +94,26 @@ def test_the_error_names_the_reason_and_the_cure(
 def test_both_reasons_are_told_where_driver_and_cuda_are_missing(machine: Machine) -> None:
     machine(None, NO_CUDA)
     with pytest.raises(BackendError, match=r"no NVIDIA driver.*, and this OpenCV .* is built without CUDA"):
-        backends.choose("cuda")
+        opencv("cuda")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("asked", ["cuda", "auto"])
 def test_a_gpu_that_fits_is_taken_and_named(asked: str, precision: str, machine: Machine) -> None:
     machine(Driver((13, 0), (H200, A10)), FULL, offers=True)
-    choice = backends.choose(asked, precision)
-    assert (choice.cuda_device, choice.ran.backend, choice.ran.precision) == (0, "cuda", precision)
-    assert choice.ran.device == "NVIDIA H200 (CUDA device 0)"
+    runtime = opencv(asked, precision)
+    assert (runtime.cuda_device, runtime.backend, runtime.ran.precision) == (0, "cuda", precision)
+    assert runtime.ran.device == "NVIDIA H200 (CUDA device 0)"
 
 
 def test_auto_takes_the_cpu_where_opencv_has_no_cuda(machine: Machine) -> None:
     machine(Driver((13, 0), (H200,)), NO_CUDA)
-    assert backends.choose("auto").ran.target == "cpu"
+    assert opencv("auto").ran.target == "cpu"
 
 
 def test_without_a_number_the_first_device_that_opencv_was_built_for_is_taken(machine: Machine) -> None:
     machine(Driver((13, 0), (Device(0, "NVIDIA T4", (7, 5), 1), A10, Device(2, "NVIDIA H100", (9, 0), 1))), FULL, True)
-    assert backends.choose("cuda").cuda_device == 2
+    assert opencv("cuda").cuda_device == 2
 
 
 @pytest.mark.parametrize(
@@ -121,16 +128,16 @@ def test_a_device_that_cannot_run_it_is_refused(
 ) -> None:
     machine(Driver((13, 0), (H200, A10)), FULL, offers=True)
     with pytest.raises(BackendError) as told:
-        backends.choose("cuda", precision, device_id)
+        opencv("cuda", precision, device_id)
     for word in words:
         assert word in str(told.value)
 
 
 def test_a_device_without_half_precision_is_not_given_single_in_silence(machine: Machine) -> None:
     machine(Driver((12, 4), (OLD,)), Build("12.4", "9.1", ((5, 2),)), offers=True)
-    assert backends.choose("cuda").cuda_device == 0
+    assert opencv("cuda").cuda_device == 0
     with pytest.raises(BackendError, match="has no half precision; use precision='fp32'"):
-        backends.choose("cuda", "fp16")
+        opencv("cuda", "fp16")
 
 
 def test_two_stages_on_cuda_in_half_precision_are_refused(machine: Machine) -> None:
@@ -139,9 +146,9 @@ def test_two_stages_on_cuda_in_half_precision_are_refused(machine: Machine) -> N
         BackendError,
         match="Faster and Mask R-CNN and R-FCN do not run well enough in OpenCV on CUDA in fp16; use precision='fp32'",
     ):
-        backends.check_two_stage("m", backends.choose("cuda", "fp16").ran)
-    backends.check_two_stage("m", backends.choose("cuda", "fp32").ran)
-    backends.check_two_stage("m", backends.choose("cpu").ran)
+        opencv("cuda", "fp16").check_two_stage("m")
+    opencv("cuda", "fp32").check_two_stage("m")
+    opencv("cpu").check_two_stage("m")
 
 
 @pytest.mark.parametrize("name", ["mask-rcnn-inception-v2-coco", "faster-rcnn-resnet50-coco"])
@@ -254,7 +261,7 @@ def test_a_driver_that_does_not_answer_is_told_in_its_own_words() -> None:
 )
 def test_a_device_id_that_means_nothing_is_a_usage_error(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        RunOptions(**options)
+        choose(RunOptions(**options))
 
 
 def doctor(cli: Cli) -> tuple[int, str]:
@@ -288,8 +295,6 @@ def test_doctor_says_where_nothing_is_missing(machine: Machine, cli: Cli) -> Non
 def test_each_forward_sets_its_device_as_cuda_keeps_it_by_thread(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cvdetect.runtime.opencv import OpenCVNetwork
-
     class Net:
         def __getattr__(self, _name: str) -> Any:
             return lambda *_: [np.zeros((1, 6), np.float32)]
@@ -297,7 +302,7 @@ def test_each_forward_sets_its_device_as_cuda_keeps_it_by_thread(
     machine(Driver((13, 0), (H200, Device(1, "NVIDIA H200", (9, 0), 1))), FULL, offers=True)
     seen: list[int] = []
     monkeypatch.setattr(cv2.cuda, "setDevice", seen.append)
-    network = OpenCVNetwork(Net(), ["out"], RunOptions(backend="cuda", device_id=1))
+    network = OpenCVNetwork(Net(), ["out"], opencv("cuda", device_id=1))
     network.forward(np.zeros((1, 3, 32, 32), np.float32))
     network.forward(np.zeros((1, 3, 32, 32), np.float32))
     assert seen == [1, 1]
@@ -307,7 +312,8 @@ def test_the_place_of_every_layer_can_be_read(shared: Path) -> None:
     models = shared / "data/models"
     weights = np.fromfile(models / "yolo-fastest-1.1-xl.weights", np.uint8)
     text = (models / "yolo-fastest-1.1-xl.cfg").read_text()
-    network = read_darknet(text, weights, "xl", [], RunOptions(backend="cpu"))
+    source = ModelSource(format="darknet", name="xl", content=weights, text=text, wh=(320, 320))
+    network = opencv("cpu").load(source)
     network.forward(np.zeros((1, 3, 320, 320), np.float32))
     layers = network.layers()
     assert {place for _, place in layers} == {"OCV/CPU"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.progress import Progress
+from cvdetect.core.source import ModelSource
+from cvdetect.core.spec import ModelSpec, Role
+from cvdetect.formats.base import GraphThresholds, WeightsError, read_bytes, read_text
 from cvdetect.formats.darknet.heads import Head, notes_on_heads, read_heads
 from cvdetect.formats.darknet.layers import (
     Layer,
@@ -42,6 +47,7 @@ __all__ = [
     "flops",
     "for_opencv",
     "layers",
+    "open_darknet",
     "parameters",
     "parse_cfg",
     "total_stride",
@@ -270,4 +276,49 @@ def for_opencv(cfg: Cfg, weights: NDArray[np.uint8], wh: tuple[int, int] | None 
         text=opencv_text(run, cfg.heads, (cfg.channels, height, width)),
         weights=opencv_weights(weights, header, every, run),
         outputs=opencv_outputs(run, cfg.heads),
+    )
+
+
+def open_darknet(
+    spec: ModelSpec, files: Mapping[Role, Path], _thresholds: GraphThresholds, progress: Progress
+) -> ModelSource:
+    """Read and check cfg and weights → the network as OpenCV runs it rightly, with all thresholds at 0.
+
+    Raises:
+        ModelFileError: the cfg is wrong, or has no head.
+        WeightsError: the weights are damaged, or not the cfg's own.
+        UsageError: the input size does not fit.
+    """
+    path = files["cfg"]
+    cfg = parse_cfg(read_text(path), str(path), spec.input.wh, progress.warn)
+    if not cfg.heads:
+        raise ModelFileError(f"{path}: has no [yolo] or [region] section: it is not a detector")
+    wh = spec.input.wh or cfg.input_wh
+    check_size(cfg, wh)
+    weights = read_bytes(files["weights"])
+    try:
+        check_weights(cfg, weights[:512].tobytes(), weights.size, str(files["weights"]))
+    except ModelFileError as error:
+        raise WeightsError(str(error)) from error
+    if cfg.channels == 4:
+        progress.warn(f"{path}: channels=4: the fourth is alpha; images count as opaque, so it is 255 everywhere")
+    if any(head.diou_nms for head in cfg.heads):
+        progress.detail(f"{path}: Darknet suppresses boxes of this model by their DIoU, cvdetect by their IoU")
+    return _source(cfg, weights, wh)
+
+
+def _source(cfg: Cfg, weights: NDArray[np.uint8], wh: tuple[int, int]) -> ModelSource:
+    ready, head = for_opencv(cfg, weights, wh), cfg.heads[0]
+    return ModelSource(
+        format="darknet",
+        name=cfg.name,
+        content=ready.weights,
+        text=ready.text,
+        wh=wh,
+        channels=cfg.channels,
+        letterbox=cfg.letter_box,
+        outputs=tuple(ready.outputs),
+        head=f"[{head.kind}]",
+        classes=head.classes,
+        anchors=head.anchors,
     )

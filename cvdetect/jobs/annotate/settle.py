@@ -16,7 +16,6 @@ from cvdetect.core.spec import ModelSpec
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.models.download import digest_of
 from cvdetect.models.resolve import resolve
-from cvdetect.models.store import Store
 from cvdetect.storage import Folder, is_url
 
 __all__ = ["MODEL_KEY", "check_same", "contents_of", "decisions", "model_digests", "options_of", "runtime_of", "settle"]
@@ -173,7 +172,7 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
     Raises:
         UsageError, ModelError: there is no such model.
     """
-    spec = resolve(job.model, NullProgress())
+    spec = resolve(job.model, NullProgress()).spec
     thresholds = job.detect.thresholds
     chosen = {key: value for key, value in asdict(job.model).items() if key not in _WHERE_FROM}
     chosen |= {key: value for key, value in asdict(job.detect).items() if key != "conf"}
@@ -200,8 +199,13 @@ _WHERE_FROM = frozenset({"name", "registry", "cache", "offline"})
 
 def _entry(spec: ModelSpec) -> str:
     """What a models.yaml says of a model's use, the options that have a line of their own apart."""
-    fed = replace(spec.input, wh=None, resize=None)
-    return f"{fed}, labels {spec.labels} + {spec.class_id_offset}, conf {spec.conf}, nms {spec.nms}"
+    stated = spec.input
+    written = (  # as earlier versions wrote it, so that their runs can be resumed
+        f"InputSpec(wh=None, scale={stated.scale}, mean={stated.mean}, std={stated.std}, swap_rb={stated.swap_rb}, "
+        f"resize=None, pad_value={stated.pad_value}, pad_align={stated.pad_align!r}, sides=None, "
+        f"channels={stated.channels})"
+    )
+    return f"{written}, labels {spec.labels} + {spec.class_id_offset}, conf {spec.conf}, nms {spec.nms}"
 
 
 def _absolute(place: str | Path) -> str:
@@ -218,8 +222,7 @@ def model_digests(job: AnnotateJob, known: Mapping[str, Digest], progress: Progr
     Raises:
         UsageError, ModelError: the model cannot be had.
     """
-    spec = resolve(job.model, NullProgress())
-    files = Store(job.model.cache).ensure(spec, progress, offline=job.model.offline)
+    files = resolve(job.model, NullProgress()).fetch(progress)
     return {f"{role} {path.name}": _digest(path, known.get(f"{role} {path.name}")) for role, path in files.items()}
 
 

@@ -27,7 +27,7 @@ from cvdetect.jobs.bench.trial import (
     plan,
     run_trial,
 )
-from cvdetect.models.load import model_inputs
+from cvdetect.models.resolve import model_inputs
 
 __all__ = ["BenchJob", "BenchReport", "bench"]
 
@@ -149,7 +149,7 @@ def _threads(planned: Planned) -> int:
 
 def _has_peak(planned: Planned) -> bool:
     """Whether a float32 matrix product on the CPU is a measure of what ran."""
-    return planned.flop is not None and planned.ran.target == "cpu" and planned.ran.precision == "fp32"
+    return planned.flop is not None and planned.ran.on_cpu_fp32
 
 
 def _explain_missing(results: Sequence[Result], progress: Progress) -> None:

@@ -16,13 +16,11 @@ from cvdetect.core.frame import Image
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.formats import darknet
+from cvdetect.formats.base import read_text
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs.bench.machine import peak_memory_mb
-from cvdetect.models.opened import read_text
 from cvdetect.models.resolve import resolve
-from cvdetect.models.store import Store
-from cvdetect.runtime import Ran
-from cvdetect.runtime.backends import Choice, choose
+from cvdetect.runtime import Ran, choose
 from cvdetect.sources.images import read_image
 
 __all__ = [
@@ -92,11 +90,7 @@ def check_early(configurations: list[Configuration]) -> None:
     for one in configurations:
         resolve(one.model, NullProgress())
     for one in configurations:
-        _choose(one.run)
-
-
-def _choose(run: RunOptions) -> Choice:
-    return choose(run.backend, run.precision, run.device_id)
+        choose(one.run)
 
 
 def plan(configuration: Configuration, image: Image, progress: Progress) -> Planned:
@@ -105,20 +99,15 @@ def plan(configuration: Configuration, image: Image, progress: Progress) -> Plan
     Raises:
         UsageError: an option is wrong, or a batch is asked of a network that takes one image at a time.
         ModelError: the model is not available or does not run.
-        BackendError: something else ran it than was asked for.
     """
     one = configuration
     detector = Detector.load(one.model, one.detect, one.run, progress)
-    check_ran(detector.name, detector.ran, _choose(one.run).ran)
     if one.batch > 1 and detector.model.one_by_one:
         raise UsageError(f"{arg('batch')} {one.batch}: {detector.name} takes one image at a time")
     detector.detect_batch([image] * one.batch)
     progress.detail(f"{detector.name} runs on {detector.ran}")
-    backend = one.run.backend
-    if backend == "auto":
-        backend = "cuda" if detector.ran.backend == "cuda" else "cpu"
     flop, why = _flop(one, detector.model.input_wh)
-    return Planned(one, detector.name, detector.model.input_wh, backend, detector.ran, flop, why)
+    return Planned(one, detector.name, detector.model.input_wh, detector.model.runtime.backend, detector.ran, flop, why)
 
 
 def check_ran(name: str, ran: Ran, asked: Ran) -> None:
@@ -138,7 +127,7 @@ def _flop(one: Configuration, wh: tuple[int, int]) -> tuple[int | None, str]:
 
 
 def _cfg_text(choice: ModelChoice) -> str | None:
-    files = Store(choice.cache).ensure(resolve(choice, NullProgress()), NullProgress(), offline=choice.offline)
+    files = resolve(choice, NullProgress()).fetch(NullProgress())
     return read_text(files["cfg"]) if "cfg" in files else None
 
 

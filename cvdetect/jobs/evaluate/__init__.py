@@ -27,7 +27,7 @@ from cvdetect.jobs.evaluate.plots import PLOTS, check_plots, write_plots
 from cvdetect.jobs.evaluate.predict import Predictions, from_results, predict
 from cvdetect.jobs.evaluate.report import EvalReport, ImageCounts, make_report
 from cvdetect.jobs.evaluate.worst import Gallery, check_worst, write_worst
-from cvdetect.models.load import model_inputs
+from cvdetect.models.resolve import model_inputs
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sources.images import check_max_pixels, is_image_file
 

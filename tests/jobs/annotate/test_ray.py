@@ -357,9 +357,9 @@ def test_cuda_without_a_gpu_in_the_cluster_is_told(job: AnnotateJob) -> None:
 def test_a_gpu_that_opencv_cannot_use_is_told_and_cpus_work(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree
 ) -> None:
-    from cvdetect.runtime.backends import offered
+    from cvdetect.runtime.opencv import OpenCV
 
-    if offered()["cuda"]:
+    if OpenCV.offered()["cuda"]:
         pytest.skip("this OpenCV can use CUDA")
     node = nodes.cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80_000_000)
     told = Interfering(-1, lambda: None)

@@ -10,13 +10,14 @@ import pickle
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from cvdetect.core.arguments import arg, current_spelling
 from cvdetect.core.errors import BackendError, SourceError
+from cvdetect.core.options import RunOptions
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.inference.pipeline import Summary
@@ -30,6 +31,7 @@ from cvdetect.jobs.annotate.ray.connection import connected
 from cvdetect.jobs.annotate.ray.pool import Needs, RayPool
 from cvdetect.jobs.annotate.ray.work import Order, Sent, WorkerConfig, absolute, mark_outputs, taken_names
 from cvdetect.jobs.annotate.settle import contents_of, model_digests, options_of, runtime_of
+from cvdetect.runtime import device_backends, runs_on_device
 from cvdetect.storage import Folder, open_folder
 
 __all__ = ["RayEngine", "ray_engine"]
@@ -187,36 +189,39 @@ def _needs(ray: Any, job: AnnotateJob, progress: Progress) -> tuple[Needs, str]:
     """What an actor takes, and the backend that it runs on.
 
     Raises:
-        BackendError: CUDA is asked for, and no node has a GPU.
+        BackendError: a GPU's backend is asked for, and no node has a GPU.
     """
     cpus, backend = job.run.threads or 1, job.run.backend
     has_gpu = any(node["Alive"] and node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes())
-    if backend == "cuda":
+    if runs_on_device(job.run):
         if not has_gpu:
-            raise BackendError(f"{arg('backend', 'cuda')}: no node of the Ray cluster says that it has a GPU")
+            raise BackendError(f"{arg('backend', backend)}: no node of the Ray cluster says that it has a GPU")
         return Needs(cpus, 1), backend
     if backend != "auto":
         return Needs(cpus), backend
-    why_not = _why_no_cuda(ray, job.run.precision) if has_gpu else "no node has a GPU"
+    gpu, *_ = [*device_backends(job.run), "cpu"]
+    why_not = _why_not(ray, replace(job.run, backend=gpu)) if has_gpu else "no node has a GPU"
     if why_not is None:
-        return Needs(cpus, 1), "cuda"
+        return Needs(cpus, 1), gpu
     progress.detail(f"workers run on CPUs: {why_not}")
     return Needs(cpus), "cpu"
 
 
-def _why_no_cuda(ray: Any, precision: str) -> str | None:
-    """Have one node with a GPU say whether OpenCV can use it there; None: it can."""
+def _why_not(ray: Any, run: RunOptions) -> str | None:
+    """Have one node with a GPU report why `run` cannot use it there; None: it can."""
+    asked = asdict(run)
 
-    def look(precision: str) -> str | None:  # sent by value: cvdetect may not be there
+    def look(asked: dict[str, Any]) -> str | None:  # sent by value: cvdetect may not be there
         try:
-            from cvdetect.runtime.backends import choose
+            from cvdetect.core.options import RunOptions as Options
+            from cvdetect.runtime import choose
 
-            choose("cuda", precision)
+            choose(Options(**asked))
         except Exception as error:
             return str(error)
         return None
 
-    call = ray.remote(look).options(num_cpus=1, num_gpus=1, max_retries=0).remote(precision)
+    call = ray.remote(look).options(num_cpus=1, num_gpus=1, max_retries=0).remote(asked)
     try:
         told: str | None = ray.get(call, timeout=_PROBE_S)
     except ray.exceptions.GetTimeoutError:

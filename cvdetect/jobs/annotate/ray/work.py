@@ -28,7 +28,7 @@ from cvdetect.jobs.annotate.local import PictureSink, read_pictures, reason_of
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
 from cvdetect.jobs.annotate.own import Rows
 from cvdetect.jobs.annotate.settle import Digest, model_digests, options_of
-from cvdetect.runtime import Ran
+from cvdetect.runtime import Ran, runs_on_device
 from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sources import Failed
 from cvdetect.storage import Folder, LocalFolder, is_url
@@ -133,7 +133,7 @@ class Worker:
         _check_root(order)
         job = order.job
         # On a GPU two networks keep it busy; on a CPU each core has a worker of its own.
-        several = None if job.run.backend == "cuda" else 1
+        several = None if runs_on_device(job.run) else 1
         notes = _Notes()
         self._detectors = load_detectors(job.model, job.detect, job.run, notes, most=_IMAGES, workers=several)
         first, digests = self._detectors[0], model_digests(job, {}, NullProgress())

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cvdetect.core.detections import Detections
+    from cvdetect.core.detections import Detection, Detections
     from cvdetect.core.errors import (
         BackendError,
         CvdetectError,
@@ -22,65 +22,158 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cvdetect.core.frame import Frame
+    from cvdetect.core.labels import LabelSet
     from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+    from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
     from cvdetect.inference.detector import Detector
+    from cvdetect.inference.frames import detect_frames
+    from cvdetect.jobs.annotate.job import AnnotateJob
+    from cvdetect.jobs.annotate.run import annotate
+    from cvdetect.jobs.bench import BenchJob, BenchReport, bench
+    from cvdetect.jobs.doctor import DoctorJob, DoctorReport, diagnose
+    from cvdetect.jobs.evaluate import EvalJob, EvalReport, evaluate
+    from cvdetect.jobs.image import ImageJob, ImageReport, detect_images
+    from cvdetect.jobs.models import (
+        ListModelsJob,
+        ListModelsReport,
+        ModelPathsJob,
+        ModelPathsReport,
+        PullModelsJob,
+        PullModelsReport,
+        RemoveModelsJob,
+        RemoveModelsReport,
+        ShowModelJob,
+        ShowModelReport,
+        VerifyModelsJob,
+        VerifyModelsReport,
+        list_models,
+        model_paths,
+        pull_models,
+        remove_models,
+        show_model,
+        verify_models,
+    )
+    from cvdetect.jobs.textgraph import TextGraphJob, TextGraphReport, write_text_graph
+    from cvdetect.jobs.video import VideoJob, VideoReport, detect_video
+    from cvdetect.jobs.webcam import WebcamJob, WebcamReport, detect_webcam
     from cvdetect.models.registry import load_models
+    from cvdetect.sinks.draw import DrawStyle, draw
+    from cvdetect.sinks.open import open_sink
     from cvdetect.sources.images import read_image
+    from cvdetect.sources.open import open_source
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Conf": "core.options",
-    "DetectOptions": "core.options",
-    "Detections": "core.detections",
-    "Detector": "inference.detector",
-    "Frame": "core.frame",
-    "ModelChoice": "core.options",
-    "RunOptions": "core.options",
-    "load_models": "models.registry",
-    "read_image": "sources.images",
-    **dict.fromkeys(
-        (
-            "BackendError",
-            "CvdetectError",
-            "DecodeError",
-            "FetchError",
-            "MissingPackage",
-            "ModelError",
-            "ModelFileError",
-            "RegistryError",
-            "SinkError",
-            "SourceError",
-            "SourceNotFound",
-            "UsageError",
-        ),
-        "core.errors",
+# Module → the public names that are in it.
+_MODULES = {
+    "core.detections": "Detection Detections",
+    "core.errors": (
+        "BackendError CvdetectError DecodeError FetchError MissingPackage ModelError ModelFileError RegistryError "
+        "SinkError SourceError SourceNotFound UsageError"
     ),
+    "core.frame": "Frame",
+    "core.labels": "LabelSet",
+    "core.options": "Conf DetectOptions ModelChoice RunOptions",
+    "core.progress": "Controls LoggingProgress NullProgress Progress",
+    "inference.detector": "Detector",
+    "inference.frames": "detect_frames",
+    "jobs.annotate.job": "AnnotateJob",
+    "jobs.annotate.run": "annotate",
+    "jobs.bench": "BenchJob BenchReport bench",
+    "jobs.doctor": "DoctorJob DoctorReport diagnose",
+    "jobs.evaluate": "EvalJob EvalReport evaluate",
+    "jobs.image": "ImageJob ImageReport detect_images",
+    "jobs.models": (
+        "ListModelsJob ListModelsReport ModelPathsJob ModelPathsReport PullModelsJob PullModelsReport "
+        "RemoveModelsJob RemoveModelsReport ShowModelJob ShowModelReport VerifyModelsJob VerifyModelsReport "
+        "list_models model_paths pull_models remove_models show_model verify_models"
+    ),
+    "jobs.textgraph": "TextGraphJob TextGraphReport write_text_graph",
+    "jobs.video": "VideoJob VideoReport detect_video",
+    "jobs.webcam": "WebcamJob WebcamReport detect_webcam",
+    "models.registry": "load_models",
+    "sinks.draw": "DrawStyle draw",
+    "sinks.open": "open_sink",
+    "sources.images": "read_image",
+    "sources.open": "open_source",
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "AnnotateJob",
     "BackendError",
+    "BenchJob",
+    "BenchReport",
     "Conf",
+    "Controls",
     "CvdetectError",
     "DecodeError",
     "DetectOptions",
+    "Detection",
     "Detections",
     "Detector",
+    "DoctorJob",
+    "DoctorReport",
+    "DrawStyle",
+    "EvalJob",
+    "EvalReport",
     "FetchError",
     "Frame",
+    "ImageJob",
+    "ImageReport",
+    "LabelSet",
+    "ListModelsJob",
+    "ListModelsReport",
+    "LoggingProgress",
     "MissingPackage",
     "ModelChoice",
     "ModelError",
     "ModelFileError",
+    "ModelPathsJob",
+    "ModelPathsReport",
+    "NullProgress",
+    "Progress",
+    "PullModelsJob",
+    "PullModelsReport",
     "RegistryError",
+    "RemoveModelsJob",
+    "RemoveModelsReport",
     "RunOptions",
+    "ShowModelJob",
+    "ShowModelReport",
     "SinkError",
     "SourceError",
     "SourceNotFound",
+    "TextGraphJob",
+    "TextGraphReport",
     "UsageError",
+    "VerifyModelsJob",
+    "VerifyModelsReport",
+    "VideoJob",
+    "VideoReport",
+    "WebcamJob",
+    "WebcamReport",
     "__version__",
+    "annotate",
+    "bench",
+    "detect_frames",
+    "detect_images",
+    "detect_video",
+    "detect_webcam",
+    "diagnose",
+    "draw",
+    "evaluate",
+    "list_models",
     "load_models",
+    "model_paths",
+    "open_sink",
+    "open_source",
+    "pull_models",
     "read_image",
+    "remove_models",
+    "show_model",
+    "verify_models",
+    "write_text_graph",
 ]
 
 
@@ -91,4 +184,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted(__all__)

@@ -44,6 +44,9 @@ DOORS = {
     "ray": {"jobs.annotate.ray"},
     "imagesize": {"sources"},
     "pillow_heif": {"sources"},
+    "pandas": {"core.detections"},  # what results are converted to, where it is there
+    "supervision": {"core.detections"},
+    "typing_extensions": {"inference.detector"},  # for type checkers alone
 }
 CV_USERS = {"sources", "inference.preprocess", "inference.nms", "runtime", "sinks", "jobs.doctor"}
 NUMPY_ONLY = {"families", "formats", "inference.tiling", "core"}

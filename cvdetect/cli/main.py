@@ -148,6 +148,7 @@ class _Terminated(BaseException):
 def run(args: list[str]) -> int:
     """Run the command line with `args` → its exit code; errors are one or two lines on standard error."""
     write_safely()
+    _quieten_opencv()
     settings = Settings()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -172,6 +173,16 @@ def run(args: list[str]) -> int:
         return _fail(settings, f"{type(error).__name__}: {error} (a defect in cvdetect; -v shows where)", 1)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _quieten_opencv() -> None:
+    """Keep OpenCV's own lines to errors; read when it is imported, which nothing has done yet.
+
+    What it warns of, as a backend that falls back, is checked before it is asked for. FFmpeg inside it reports every
+    lost packet; what matters comes back as an error.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _run(args: list[str], settings: Settings) -> int:

@@ -1,12 +1,10 @@
 """The one door to OpenCV: ``from cvdetect.core.cv import cv2``.
 
-A missing system library or a missing package becomes one sentence with the cure; OpenCV's own log lines are kept to
-errors, because what they warn of (a backend that falls back) is checked here before it is asked for.
+A missing system library or a missing package becomes one sentence with the cure.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -50,9 +48,6 @@ def version_cure(version: str | None) -> str:
     )
 
 
-# FFmpeg inside OpenCV tells of every lost packet; what matters comes back as an error. Read when OpenCV first uses it.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 try:
     import cv2 as _cv2
 except ImportError as error:
@@ -63,16 +58,21 @@ if _cure := version_cure(getattr(_cv2, "__version__", None)):
 
 cv2: Any = _cv2  # its type stubs change from release to release
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 _quieting = threading.Lock()
 _quiet_threads: list[int] = []  # those that ask for it, as often as they do
+_level_before: list[int] = []  # OpenCV's own, which belongs to the program that uses this library
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps OpenCV's own lines off the screen while what goes wrong is reported in one sentence; in any thread."""
+    """Keeps OpenCV's own lines off the screen while what goes wrong is reported in one sentence; in any thread.
+
+    OpenCV has one level for the whole process: when the last thread leaves, it is what it was before the first came.
+    """
     logging = cv2.utils.logging
     with _quieting:
+        if not _quiet_threads:
+            _level_before[:] = [logging.getLogLevel()]
         _quiet_threads.append(threading.get_ident())
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
@@ -81,4 +81,4 @@ def quiet() -> Iterator[None]:
         with _quieting:
             _quiet_threads.remove(threading.get_ident())
             if not _quiet_threads:
-                logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+                logging.setLogLevel(_level_before[0])

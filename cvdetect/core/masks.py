@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.boxes import Boxes
-from cvdetect.core.detections import Detections
 
 __all__ = ["Region", "encode_rle", "paste", "region", "regions", "union_mask"]
 
@@ -26,6 +25,18 @@ Places = NDArray[np.float64]  # (K,), along one axis of an image, in pixels from
 
 _THRESHOLD = 0.5  # a pixel more probable than this belongs to the object
 _FINEST = 128  # grid points along a side of a mask that is made of several
+
+
+class Masked(Protocol):
+    """What has masks: a `cvdetect.core.detections.Detections`."""
+
+    @property
+    def masks(self) -> tuple[Floats, ...] | None:
+        """N masks, float32 (h, w) each, or None."""
+
+    @property
+    def mask_xyxy(self) -> Boxes | None:
+        """The boxes they belong to, (N, 4)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +71,7 @@ class Region:
         return whole
 
 
-def regions(found: Detections, image_wh: tuple[int, int]) -> list[Region]:
+def regions(found: Masked, image_wh: tuple[int, int]) -> list[Region]:
     """The pixels of every detection on an image of that size; none where there are no masks."""
     if found.masks is None or found.mask_xyxy is None:
         return []
@@ -85,7 +96,7 @@ def paste(mask: Floats, xyxy: Boxes, x: Places, y: Places) -> Floats:
     return np.asarray(down @ mask @ across.T, np.float32)
 
 
-def union_mask(found: Detections) -> tuple[Floats, Boxes]:
+def union_mask(found: Masked) -> tuple[Floats, Boxes]:
     """One mask (h, w) for all detections of `found`, which has masks, and its box (4,): everywhere the highest value.
 
     Its grid is as fine as the finest of theirs, up to 128 points a side.

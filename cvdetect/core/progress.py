@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Controls", "NullProgress", "Progress"]
+if TYPE_CHECKING:
+    from logging import Logger
+
+__all__ = ["Controls", "LoggingProgress", "NullProgress", "Progress"]
 
 
 class Progress(Protocol):
@@ -49,6 +53,54 @@ class NullProgress:
     def warn(self, message: str) -> None: ...
 
     def error(self, message: str) -> None: ...
+
+
+class LoggingProgress:
+    """A `Progress` that logs with Python's `logging`: notes as INFO, warnings and errors so, details as DEBUG.
+
+    Without handlers of the application nothing is written.
+
+    Args:
+        name: of the logger.
+    """
+
+    def __init__(self, name: str = "cvdetect") -> None:
+        self._name = name
+
+    def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
+        length = "" if total is None or not unit else f" ({total} {unit})"
+        self._logger.debug("%s%s", task, length)
+
+    def advance(self, amount: int = 1) -> None: ...
+
+    def end(self) -> None: ...
+
+    def note(self, message: str) -> None:
+        self._logger.info("%s", message)
+
+    def detail(self, message: str) -> None:
+        self._logger.debug("%s", message)
+
+    def warn(self, message: str) -> None:
+        self._logger.warning("%s", message)
+
+    def error(self, message: str) -> None:
+        self._logger.error("%s", message)
+
+    @property
+    def _logger(self) -> Logger:
+        return _logger(self._name)
+
+
+@cache
+def _logger(name: str) -> Logger:
+    """The logger, imported when something is logged: a command's start does not wait for it."""
+    import logging
+
+    root = logging.getLogger("cvdetect")
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
+    return logging.getLogger(name)
 
 
 class Controls:

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Image
+from cvdetect.core.images import ColorOrder, as_bgr
+from cvdetect.core.keywords import LoadKeywords, choice_of, options_of
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
-from cvdetect.core.progress import NullProgress, Progress
+from cvdetect.core.progress import LoggingProgress, NullProgress, Progress
 from cvdetect.families import NetInput
 from cvdetect.inference.nms import suppress
 from cvdetect.inference.preprocess import input_size, preprocess
@@ -23,22 +27,24 @@ from cvdetect.models.load import Model, load_model
 from cvdetect.models.resolve import ResolvedModel, resolve
 from cvdetect.runtime import Ran, choose
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["Detector", "OnStage", "load_detectors", "warm_up"]
 
 OnStage = Callable[[str], None]
 
 
-def _unwatched(_stage: str) -> None: ...
+def _ignore(_stage: str) -> None: ...
 
 
 class Detector:
-    """Finds objects in images with one loaded model. Not safe to share between threads.
+    """Finds objects in images with one loaded model. Not safe to share between threads: load one for each.
 
     >>> from cvdetect import Detector
-    >>> detector = Detector.load("yolov3-tiny")
-    >>> found = detector.detect(image)  # (H, W, 3) uint8, BGR, as cv2.imdecode gives it
-    >>> for xyxy, class_id, score in zip(found.xyxy, found.class_id, found.score):
-    ...     print(detector.labels.label(class_id), score, xyxy)
+    >>> detector = Detector.load("yolov3-tiny", conf=0.3)
+    >>> for d in detector.detect("photo.jpg"):
+    ...     print(d.label, d.score, d.xyxy)
     """
 
     def __init__(self, model: Model, tile: str | None = None) -> None:
@@ -49,22 +55,42 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | ModelChoice | ResolvedModel | None = None,
+        model: str | Path | ModelChoice | None = None,
         detect: DetectOptions = DetectOptions(),
         run: RunOptions = RunOptions(),
-        progress: Progress = NullProgress(),
+        progress: Progress = LoggingProgress(),
+        **options: Unpack[LoadKeywords],
     ) -> Detector:
-        """Load a model by its name in models.yaml (None: the default) or by its files; pulls its weights at first use.
+        """Load a model; weights of a model of models.yaml are downloaded at first use.
+
+        >>> Detector.load()  # the default model
+        >>> Detector.load("yolov4-tiny", conf={"person": 0.3, "car": 0.6}, size=608)
+        >>> Detector.load("best.onnx", names="my.names", backend="cuda")
+        >>> Detector.load("yolov4.cfg")  # yolov4.weights and yolov4.names beside it are taken
+
+        Args:
+            model: a name in models.yaml, or a model file (.onnx, .cfg, .weights, .pb, .prototxt, .tflite), whose
+                companions beside it are found; None for the default model.
+            detect: what counts as a detection.
+            run: what runs the network.
+            progress: what reports; by default the logger "cvdetect".
+            options: fields of `ModelChoice`, `DetectOptions` and `RunOptions`; they go before those of the values
+                given. See `cvdetect.core.keywords.LoadKeywords`.
 
         Raises:
-            UsageError: an option that cannot be met (unknown model or class, a size that does not fit).
-            ModelError: a file, a backend or a package cannot be had, or is not what it should be.
+            TypeError: an unknown keyword; the message has the nearest one.
+            UsageError: an option cannot be met (unknown model or class, a size that does not fit).
+            ModelError: a file, a backend or a package is not available, or is not what it should be.
         """
+        choice, detect, run = options_of("Detector.load", choice_of(model), detect, run, options)
+        return cls.of(resolve(choice, progress), detect, run, progress)
+
+    @classmethod
+    def of(cls, model: ResolvedModel, detect: DetectOptions, run: RunOptions, progress: Progress) -> Detector:
+        """As `load`, of a model that has been looked up."""
         if detect.tile is not None:
             parse_tile(detect.tile)  # reported before anything is pulled
-        choice = ModelChoice(name=model) if model is None or isinstance(model, str) else model
-        found = resolve(choice, progress) if isinstance(choice, ModelChoice) else choice
-        return cls(load_model(found, detect, choose(run), progress), detect.tile)
+        return cls(load_model(model, detect, choose(run), progress), detect.tile)
 
     @property
     def name(self) -> str:
@@ -81,45 +107,65 @@ class Detector:
         """What really runs the network."""
         return self.model.runtime.ran
 
-    def detect(self, image: Image) -> Detections:
-        """What is in one image (H, W, 3), BGR uint8 → detections in its pixels, clipped to it, best first."""
-        return self.detect_batch([image])[0]
+    def detect(self, image: Any, color: ColorOrder = "bgr") -> Detections:
+        """Detect objects in one image.
 
-    def detect_batch(self, images: Sequence[Image], watch: OnStage = _unwatched) -> list[Detections]:
+        Args:
+            image: the path of an image file (str or Path); an array uint8 (H, W, 3), BGR as OpenCV has it, (H, W) grey
+                or (H, W, 4) with alpha; or a PIL image, taken as it is (without the rotation its EXIF may ask for).
+            color: "rgb" for arrays in that order.
+
+        Returns:
+            Detections in the image's pixels, clipped to it, best score first, with their labels.
+
+        Raises:
+            UsageError: it is none of these; the message has the type and shape it has.
+            SourceError: the file cannot be read.
+            DecodeError: the network's output is not what its family promises.
+        """
+        return self.detect_batch([image], color=color)[0]
+
+    def detect_batch(
+        self, images: Sequence[Any], on_stage: OnStage = _ignore, color: ColorOrder = "bgr"
+    ) -> list[Detections]:
         """The same for several images, of any sizes, in one pass of the network where it takes several.
 
         Args:
-            images: BGR uint8 (H, W, 3) each.
-            watch: is called at the end of each stage with its name: "preprocess", "forward", "decode", "suppress" and
-                "place", several times where the network runs several times (tiles), there also "join".
+            images: as `detect` takes them.
+            color: as there.
+            on_stage: is called at the end of each stage with its name: "preprocess", "forward", "decode", "suppress"
+                and "place", several times where the network runs several times (tiles), there also "join".
 
         Raises:
-            ValueError: an image has another shape or type.
-            DecodeError: the network's output is not what its family promises.
+            UsageError, SourceError, DecodeError: as `detect`.
         """
-        for image in images:
-            _check(image)
+        arrays = [_as_array(image, color) for image in images]
         if self._tiled:
-            return [self._detect_tiled(image, watch) for image in images]
-        return self._forward(images, watch)
+            found = [self._detect_tiled(array, on_stage) for array in arrays]
+        else:
+            found = self._forward(arrays, on_stage)
+        return [self._labelled(each, array) for each, array in zip(found, arrays, strict=True)]
 
-    def _detect_tiled(self, image: Image, watch: OnStage) -> Detections:
+    def _labelled(self, found: Detections, image: Image) -> Detections:
+        return replace(found, labels=self.labels, image_wh=(image.shape[1], image.shape[0]))
+
+    def _detect_tiled(self, image: Image, on_stage: OnStage) -> Detections:
         """One image by its tiles and as a whole."""
         wh = image.shape[1], image.shape[0]
         parts = tiles(wh, self._grid, input_size(wh, self.model.input_wh, self.model.input))
         if len(parts) == 1:
-            return self._forward([image], watch)[0]
-        whole, *seen = self._in_groups([image, *(image[t.y1 : t.y2, t.x1 : t.x2] for t in parts)], watch)
+            return self._forward([image], on_stage)[0]
+        whole, *seen = self._in_groups([image, *(image[t.y1 : t.y2, t.x1 : t.x2] for t in parts)], on_stage)
         placed = [found.translate(tile.x1, tile.y1) for found, tile in zip(seen, parts, strict=True)]
         cut = [cut_by_seams(found.xyxy, tile, wh) for found, tile in zip(placed, parts, strict=True)]
         joined = join_pieces(Detections.concat([whole, *placed]), np.concatenate([np.zeros(len(whole), bool), *cut]))
         iou = _TILE_NMS if self.model.nms is None else self.model.nms
-        watch("join")
+        on_stage("join")
         kept = suppress(joined, iou, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
-        watch("suppress")
+        on_stage("suppress")
         return kept
 
-    def _in_groups(self, pieces: Sequence[Image], watch: OnStage) -> list[Detections]:
+    def _in_groups(self, pieces: Sequence[Image], on_stage: OnStage) -> list[Detections]:
         """`_forward` for many pieces, in groups as equal as can be.
 
         Exactly equal, the last piece filling up, where the runtime sets the network up anew for another number.
@@ -128,24 +174,24 @@ class Detector:
         size = math.ceil(len(pieces) / groups)
         fill = groups * size - len(pieces) if self.model.runtime.one_batch_size else 0
         filled = [*pieces, *[pieces[-1]] * fill]
-        found = [self._forward(filled[start : start + size], watch) for start in range(0, len(filled), size)]
+        found = [self._forward(filled[start : start + size], on_stage) for start in range(0, len(filled), size)]
         return list(chain.from_iterable(found))[: len(pieces)]
 
-    def _forward(self, images: Sequence[Image], watch: OnStage) -> list[Detections]:
+    def _forward(self, images: Sequence[Image], on_stage: OnStage) -> list[Detections]:
         """Images → detections in their pixels: the way of a frame."""
         model = self.model
         if model.one_by_one and len(images) > 1:
-            return [found for image in images for found in self._forward([image], watch)]
+            return [found for image in images for found in self._forward([image], on_stage)]
         blob, placements = preprocess(images, model.input_wh, model.input)  # (B, C, h, w)
-        watch("preprocess")
+        on_stage("preprocess")
         outputs = model.network.forward(blob)
-        watch("forward")
+        on_stage("forward")
         found = model.family.decode(outputs, NetInput(len(images), (blob.shape[3], blob.shape[2])), model.options)
-        watch("decode")
+        on_stage("decode")
         kept = [self._suppress(d) for d in found]
-        watch("suppress")
+        on_stage("suppress")
         placed = [p.to_source(d) for p, d in zip(placements, kept, strict=True)]
-        watch("place")
+        on_stage("place")
         return placed
 
     def _suppress(self, found: Detections) -> Detections:
@@ -158,10 +204,12 @@ _TILES_AT_ONCE = 8
 _TILE_NMS = 0.5  # across tiles, where the graph's own suppression has acted in each
 
 
-def _check(image: Image) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"expected a BGR image, uint8 (H, W, 3), got {got}")
+def _as_array(image: Any, color: ColorOrder) -> Image:
+    if isinstance(image, (str, Path)):
+        from cvdetect.sources.images import read_image
+
+        return read_image(image)
+    return as_bgr(image, color)
 
 
 def load_detectors(
@@ -188,8 +236,8 @@ def load_detectors(
     if workers is None:
         workers = max(1, min(threads, useful, choose(run).networks))
     each = replace(run, threads=max(1, threads // max(1, workers)))
-    first = Detector.load(found, detect, each, progress)
-    return [first, *(Detector.load(found, detect, each) for _ in range(workers - 1))]
+    first = Detector.of(found, detect, each, progress)
+    return [first, *(Detector.of(found, detect, each, NullProgress()) for _ in range(workers - 1))]
 
 
 def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progress, batch: int = 1) -> None:

@@ -147,7 +147,7 @@ def _area(boxes: Boxes) -> NDArray[np.float32]:
 
 def _union(pieces: Detections) -> Detections:
     """One detection over all `pieces`, with the best one's class and score."""
-    best = pieces[int(pieces.score.argmax())]
+    best = pieces[[int(pieces.score.argmax())]]
     corners = np.concatenate([pieces.xyxy[:, :2].min(axis=0), pieces.xyxy[:, 2:].max(axis=0)])
     found = Detections(corners[None], best.class_id, best.score)
     if pieces.masks is None:

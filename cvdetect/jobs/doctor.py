@@ -15,7 +15,7 @@ import numpy as np
 
 from cvdetect.core.errors import CvdetectError, MissingPackage
 from cvdetect.core.options import usable_cores
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 
 if TYPE_CHECKING:
     from cvdetect.models.registry import Registry
@@ -67,7 +67,7 @@ class DoctorReport:
         return 0 if all(finding.good for finding in self.findings) else 3
 
 
-def diagnose(job: DoctorJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> DoctorReport:
+def diagnose(job: DoctorJob, progress: Progress = LoggingProgress(), controls: Controls | None = None) -> DoctorReport:
     """Try what this machine can run. A test that fails is a finding itself.
 
     Raises:

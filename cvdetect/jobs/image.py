@@ -14,7 +14,7 @@ from cvdetect.core.frame import MAX_PIXELS, Frame
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
@@ -89,7 +89,7 @@ class ImageJob:
     crops: Path | str | None = None
     blur: tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
     on_result: Callable[[ImageResult], None] | None = None
 
 
@@ -100,7 +100,9 @@ class ImageReport(DetectReport):
     objects: Mapping[str, int] = field(default_factory=dict)
 
 
-def detect_images(job: ImageJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> ImageReport:
+def detect_images(
+    job: ImageJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
+) -> ImageReport:
     """Detect in images. Inputs that cannot be read are reported and counted; the others are done.
 
     Raises:

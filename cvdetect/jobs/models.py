@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cvdetect.core.errors import CvdetectError, FetchError
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.spec import ModelSpec, Role, Speed
 from cvdetect.models.registry import Registry, load_models
 from cvdetect.models.store import FileState, Store
@@ -97,7 +97,7 @@ class ListModelsReport:
 
 
 def list_models(
-    job: ListModelsJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: ListModelsJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> ListModelsReport:
     """List all models.
 
@@ -124,7 +124,7 @@ class ShowModelReport:
 
 
 def show_model(
-    job: ShowModelJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: ShowModelJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> ShowModelReport:
     """Look up one model.
 
@@ -157,7 +157,7 @@ class PullModelsReport:
 
 
 def pull_models(
-    job: PullModelsJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: PullModelsJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> PullModelsReport:
     """Pull the files of models that are not here yet, going on after a model that cannot be pulled.
 
@@ -207,7 +207,7 @@ class VerifyModelsReport:
 
 
 def verify_models(
-    job: VerifyModelsJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: VerifyModelsJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> VerifyModelsReport:
     """Check the digests of the files that are here.
 
@@ -241,7 +241,7 @@ class ModelPathsReport:
 
 
 def model_paths(
-    job: ModelPathsJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: ModelPathsJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> ModelPathsReport:
     """Find the files of a model; what is not here is pulled.
 
@@ -268,7 +268,7 @@ class RemoveModelsReport:
 
 
 def remove_models(
-    job: RemoveModelsJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: RemoveModelsJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> RemoveModelsReport:
     """Delete the files of models from the cache; files outside it are never touched.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvdetect.core.files import write_text
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.formats.base import read_bytes, read_text
 from cvdetect.formats.tensorflow.graphdef import read_graph_def
@@ -53,7 +53,7 @@ class TextGraphReport:
 
 
 def write_text_graph(
-    job: TextGraphJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: TextGraphJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> TextGraphReport:
     """Make the text graph and write it; what the graph states, and where, is noted.
 

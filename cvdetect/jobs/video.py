@@ -20,7 +20,7 @@ from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output, detected_name
 from cvdetect.core.printable import counted
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.redact import stem_of_address
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
@@ -73,7 +73,7 @@ class VideoJob:
     track: bool = False
     batch: int = 1
     blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,9 @@ class VideoReport(DetectReport):
     tracked: Mapping[str, int] | None = None
 
 
-def detect_video(job: VideoJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> VideoReport:
+def detect_video(
+    job: VideoJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
+) -> VideoReport:
     """Detect in a video. One that is cut short is done as far as it goes, and reported and counted as failed.
 
     Raises:

@@ -14,7 +14,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
@@ -74,7 +74,7 @@ class WebcamJob:
     reconnect: int = 10
     timeout: float = 10.0
     blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ class WebcamReport(DetectReport):
 
 
 def detect_webcam(
-    job: WebcamJob, progress: Progress = NullProgress(), controls: Controls | None = None
+    job: WebcamJob, progress: Progress = LoggingProgress(), controls: Controls | None = None
 ) -> WebcamReport:
     """Detect until the stream, the person or a limit ends the run. The next frame is always the newest one.
 

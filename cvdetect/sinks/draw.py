@@ -11,6 +11,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Image
+from cvdetect.core.images import ColorOrder, as_bgr
 from cvdetect.core.masks import regions
 
 __all__ = [
@@ -104,14 +106,33 @@ class Label:
     scale: float
 
 
-def draw(image: Image, detections: Detections, labels: Callable[[int], str], style: DrawStyle | None = None) -> Image:
+def draw(
+    image: Any,
+    detections: Detections,
+    labels: Callable[[int], str] | None = None,
+    style: DrawStyle | None = None,
+    color: ColorOrder = "bgr",
+) -> Image:
     """A copy of `image` with mask, box and label ("#7 dog 0.83") of each detection that is inside it.
 
-    Labels lie above all boxes, those of better scores above those of worse ones. `labels` gives the text of a class
-    number; OpenCV's fonts hold ASCII only, see `plain_text` for what becomes of other letters.
+    Labels lie above all boxes, those of better scores above those of worse ones.
+
+    Args:
+        image: uint8 (H, W, 3), grey, with alpha, or a PIL image, as `Detector.detect` takes them.
+        detections: in its pixels.
+        labels: gives the text of a class number; None: the detections' own labels. OpenCV's fonts hold ASCII only, see
+            `plain_text` for what becomes of other letters.
+        style: how boxes and labels look.
+        color: "rgb" where an array is in that order.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+
+    Raises:
+        UsageError: it is no image.
     """
-    style = style or DrawStyle()
-    out = tint(image, detections)
+    style, labels = style or DrawStyle(), labels or detections.label
+    out = tint(as_bgr(image, color), detections)
     height, width = out.shape[:2]
     line, _ = style.sizes_on(width, height)
     for i, outline in reversed(_outlines(detections, line, width, height)):

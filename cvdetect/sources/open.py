@@ -9,7 +9,7 @@ from pathlib import Path
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import MAX_PIXELS
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.sources import Source
 from cvdetect.sources.addresses import is_address, is_live
 from cvdetect.sources.images import Images, check_inputs, expand, is_image_file, read_pipes
@@ -27,7 +27,7 @@ def open_source(
     timeout: float = 10.0,
     reconnect: int = 10,
     controls: Controls | None = None,
-    progress: Progress = NullProgress(),
+    progress: Progress = LoggingProgress(),
 ) -> Source:
     """Open whatever gives frames; use it in a ``with`` block and iterate over it.
 

@@ -193,7 +193,7 @@ def test_masks_travel_with_their_detections() -> None:
         assert [m.shape for m in found[index].masks] == [(2, 3), (4, 7)]
         assert found[index].mask_xyxy[:, 0].tolist() == [1, 3]
     assert [m.shape[0] for m in found.sort_by_score().masks] == [4, 3, 2, 1]
-    assert [d.masks[0].shape[0] for d in found] == [1, 2, 3, 4]
+    assert [found[[i]].masks[0].shape[0] for i in range(len(found))] == [1, 2, 3, 4]
     assert [m.shape[0] for m in Detections.concat([found, Detections.empty(), found[:1]]).masks] == [1, 2, 3, 4, 1]
     assert Detections.concat([found, plain]).masks is None
     assert found.translate(5, 7).mask_xyxy[0].tolist() == [5, 7, 6, 8]

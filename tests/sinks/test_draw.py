@@ -356,7 +356,7 @@ def test_where_no_place_is_free_the_best_label_is_on_top() -> None:
     boxes = found([[30, 20, 60, 46]] * 12, list(range(12)), list(np.linspace(0.2, 0.9, 12)))
     best = place_labels((64, 48), boxes, lambda _: "dog", PLAIN)[0]
     together = draw(grey(64, 48), boxes, lambda _: "dog", PLAIN)
-    alone = draw(grey(64, 48), boxes[11], lambda _: "dog", PLAIN)
+    alone = draw(grey(64, 48), boxes[[11]], lambda _: "dog", PLAIN)
     x1, y1, x2, y2 = best.corners
     assert best.index == 11
     np.testing.assert_array_equal(together[y1:y2, x1:x2], alone[y1:y2, x1:x2])

@@ -55,7 +55,7 @@ class AnnotateJob:
     draw: Path | str | None = None
     crops: Path | str | None = None
     blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
     review: bool = False
     yolo_conf: bool = False
     link_images: bool = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cvdetect.core.progress import NullProgress, Progress
+from cvdetect.core.progress import LoggingProgress, Progress
 from cvdetect.core.redact import redact_name
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary
@@ -43,7 +43,7 @@ __all__ = ["annotate"]
 _Engine = tuple[Detector | WorkerConfig, Callable[[Recorder, Progress], Summary]]
 
 
-def annotate(job: AnnotateJob, progress: Progress = NullProgress()) -> Report:
+def annotate(job: AnnotateJob, progress: Progress = LoggingProgress()) -> Report:
     """Do `job`. An image that fails is told, recorded and counted; the others are done.
 
     After an interruption (SIGINT, SIGTERM) the files are written for what is done so far.

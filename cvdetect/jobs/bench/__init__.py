@@ -13,7 +13,7 @@ from cvdetect.core.files import write_text
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.printable import counted
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.jobs.bench.machine import ONE_BLAS_THREAD, product_gflops, run_in_subprocess
 from cvdetect.jobs.bench.report import BenchReport, Result, make_result
@@ -66,7 +66,7 @@ class BenchJob:
         return [Configuration(m, self.detect, r, b) for m, r, b in product(self.models, self.runs, self.batches)]
 
 
-def bench(job: BenchJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> BenchReport:
+def bench(job: BenchJob, progress: Progress = LoggingProgress(), controls: Controls | None = None) -> BenchReport:
     """Check all configurations of the job, then time them, in its order.
 
     In every round each configuration has a trial, and so has a matrix product, so that other work on the machine slows

@@ -19,7 +19,7 @@ from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_share
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.jobs.evaluate.coco import require_pycocotools
 from cvdetect.jobs.evaluate.pairing import ImageFolder, pair_images
@@ -70,10 +70,10 @@ class EvalJob:
     worst_dir: Path | str = "worst"
     blur: tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
 
 
-def evaluate(job: EvalJob, progress: Progress = NullProgress(), controls: Controls | None = None) -> EvalReport:
+def evaluate(job: EvalJob, progress: Progress = LoggingProgress(), controls: Controls | None = None) -> EvalReport:
     """Measure a model, or a results file, against ground truth; images and classes that do not match are reported.
 
     Args:

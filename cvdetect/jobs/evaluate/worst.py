@@ -53,7 +53,7 @@ class Gallery:
     count: int
     folder: Path
     blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()  # noqa: RUF009 - frozen
+    style: DrawStyle = DrawStyle()
     max_pixels: int = MAX_PIXELS
 
 

@@ -1,0 +1,122 @@
+"""Keywords of a call, such as ``Detector.load("best.onnx", conf=0.3)`` → the frozen options that they set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.printable import closest
+from cvdetect.core.spec import Resize
+
+__all__ = ["LoadKeywords", "choice_of", "options_of"]
+
+AnyPath = str | Path
+_FILES = {
+    ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
+    ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
+}  # fmt: skip
+# Paths of another suffix are looked into as this: what else a file is, its check says.
+_OTHER = "onnx"
+_PATHS = frozenset({*_FILES.values(), "names", "registry", "cache"})
+
+
+class LoadKeywords(TypedDict, total=False):
+    """All keywords that `Detector.load` takes: the fields of `ModelChoice`, `DetectOptions` and `RunOptions`.
+
+    A path may be a text, `size` one number, `conf` a mapping from class names to thresholds, and `classes` one name.
+    """
+
+    name: str | None
+    cfg: AnyPath | None
+    weights: AnyPath | None
+    graph: AnyPath | None
+    config: AnyPath | None
+    onnx: AnyPath | None
+    prototxt: AnyPath | None
+    caffemodel: AnyPath | None
+    tflite: AnyPath | None
+    decoder: str | None
+    names: AnyPath | None
+    scale: float | None
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    rgb: bool | None
+    pad_value: float | None
+    size: int | tuple[int, int] | None
+    resize: Resize | None
+    registry: AnyPath | None
+    cache: AnyPath | None
+    offline: bool
+    conf: float | Mapping[str, float] | Conf | None
+    nms: float | None
+    agnostic_nms: bool
+    multi_label: bool
+    max_det: int
+    classes: str | Sequence[str]
+    tile: str | None
+    backend: str
+    precision: str
+    device_id: int | None
+    threads: int | None
+    winograd: bool
+
+
+def choice_of(model: str | Path | ModelChoice | None) -> ModelChoice:
+    """The choice that a name of models.yaml, a path or None (the default model) stands for.
+
+    A text is a path where it ends as model files do (``best.onnx``), or names a file in a folder that it states.
+    """
+    if isinstance(model, ModelChoice):
+        return model
+    if model is None or (isinstance(model, str) and not _is_path(model)):
+        return ModelChoice(name=model)
+    file: dict[str, Any] = {_FILES.get(Path(model).suffix.lower(), _OTHER): Path(model)}
+    return ModelChoice(**file)
+
+
+def _is_path(text: str) -> bool:
+    path = Path(text)
+    return path.suffix.lower() in _FILES or (path.suffix != "" and path.is_file()) or len(path.parts) > 1
+
+
+def options_of(
+    function: str, model: ModelChoice, detect: DetectOptions, run: RunOptions, keywords: Mapping[str, Any]
+) -> tuple[ModelChoice, DetectOptions, RunOptions]:
+    """The three with what `keywords` change.
+
+    Args:
+        function: what was called, for the message about an unknown keyword.
+
+    Raises:
+        TypeError: a keyword is no field of any of them; the message has the nearest one.
+        UsageError: a value is out of range.
+    """
+    given = {name: _converted(name, value) for name, value in keywords.items()}
+    owners = [{field.name for field in fields(each)} for each in (model, detect, run)]
+    _refuse_unknown(function, given, [name for owner in owners for name in owner])
+    parts = [{name: value for name, value in given.items() if name in owner} for owner in owners]
+    return replace(model, **parts[0]), replace(detect, **parts[1]), replace(run, **parts[2])
+
+
+def _refuse_unknown(function: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = closest(name, known)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def _converted(name: str, value: Any) -> Any:
+    """A value as its field holds it."""
+    if name in _PATHS and isinstance(value, str):
+        return Path(value)
+    if name == "size" and isinstance(value, int):
+        return value, value
+    if name == "conf" and isinstance(value, Mapping):
+        return Conf(None, value)
+    if name == "classes":
+        return (value,) if isinstance(value, str) else tuple(map(str, value))
+    return value

@@ -1,0 +1,86 @@
+"""The loop over a video, a camera or a stream: frame after frame with what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from cvdetect.core.arguments import arg
+from cvdetect.core.detections import Detections
+from cvdetect.core.errors import UsageError
+from cvdetect.core.frame import Frame
+from cvdetect.inference.detector import Detector
+from cvdetect.inference.pipeline import Filter
+from cvdetect.sources import Source
+from cvdetect.sources.open import open_source
+
+__all__ = ["detect_frames"]
+
+
+def detect_frames(
+    source: int | str | Path | Sequence[str | Path] | Source,
+    detector: Detector,
+    *,
+    track: bool = False,
+    every: int = 1,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Iterator[tuple[Frame, Detections]]:
+    """Frames in order, each with its detections. The source is closed when the loop ends, also by ``break``.
+
+    >>> for frame, found in detect_frames("in.mp4", detector, track=True):
+    ...     for d in found:
+    ...         print(frame.time_s, d.track_id, d.label, d.xyxy)
+
+    A frame is detected in when the loop asks for it, in the loop's own thread. Of a camera or a live stream it is the
+    newest one.
+
+    Args:
+        source: as `open_source` takes it, or what that has opened, which stays open.
+        detector: a loaded model.
+        track: give objects numbers that stay with them (`Detection.track_id`; the extra ``[track]``). ``cvdetect video
+            --track`` also continues tracks by detections just under the threshold, which this detector does not give.
+        every: detect in each nth frame; those between carry the last detections, and their `Frame.held` is true.
+        start, end: seconds of a video; None for all.
+
+    Raises:
+        UsageError: `every` is below 1.
+        MissingPackage: what `track` needs is not installed.
+        SourceError: the source cannot be opened; by the loop, after the last frame: a video is cut short, or a stream
+            broke and did not come back.
+    """
+    if every < 1:
+        raise UsageError(f"{arg('every')} {every}: at least 1 is needed")
+    if track:
+        from cvdetect.inference import tracking
+
+        tracking.need()
+    opened = source if isinstance(source, Source) else open_source(source, start=start, end=end)
+    return _detected(opened, opened is source, detector, track, every)
+
+
+def _detected(
+    source: Source, is_open: bool, detector: Detector, track: bool, every: int
+) -> Iterator[tuple[Frame, Detections]]:
+    last = Detections.empty()
+    with nullcontext() if is_open else source:
+        filters = _filters(source, track, every)
+        for place, frame in enumerate(source):
+            if place % every:
+                yield replace(frame, held=True), last
+                continue
+            last = detector.detect(frame.image)
+            for change in filters:
+                last = change(frame, last)
+            yield frame, last
+
+
+def _filters(source: Source, track: bool, every: int) -> list[Filter]:
+    if not track:
+        return []
+    from cvdetect.inference.tracking import Tracker
+
+    rate = float(source.info.rate) if source.info else 25.0
+    return [Tracker(rate / every)]

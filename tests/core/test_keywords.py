@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvdetect.core.errors import UsageError
+from cvdetect.core.keywords import LoadKeywords, choice_of, options_of
+from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+
+
+def given(**keywords: Any) -> tuple[ModelChoice, DetectOptions, RunOptions]:
+    return options_of("load", ModelChoice(), DetectOptions(), RunOptions(), keywords)
+
+
+def test_the_typed_keywords_are_the_fields_of_the_three() -> None:
+    names = [field.name for owner in (ModelChoice, DetectOptions, RunOptions) for field in fields(owner)]
+    assert sorted(LoadKeywords.__annotations__) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("model", "choice"),
+    [
+        (None, ModelChoice()),
+        ("yolov3-tiny", ModelChoice(name="yolov3-tiny")),
+        ("yolo-fastest-1.1-xl", ModelChoice(name="yolo-fastest-1.1-xl")),
+        ("best.onnx", ModelChoice(onnx=Path("best.onnx"))),
+        ("BEST.ONNX", ModelChoice(onnx=Path("BEST.ONNX"))),
+        (Path("yolov4.cfg"), ModelChoice(cfg=Path("yolov4.cfg"))),
+        ("own.weights", ModelChoice(weights=Path("own.weights"))),
+        ("frozen.pb", ModelChoice(graph=Path("frozen.pb"))),
+        ("net.prototxt", ModelChoice(prototxt=Path("net.prototxt"))),
+        ("ssd.tflite", ModelChoice(tflite=Path("ssd.tflite"))),
+        ("runs/best.pt", ModelChoice(onnx=Path("runs/best.pt"))),
+        (ModelChoice(name="a"), ModelChoice(name="a")),
+    ],
+)
+def test_a_name_and_a_path_are_told_apart(model: Any, choice: ModelChoice) -> None:
+    assert choice_of(model) == choice
+
+
+def test_a_file_of_another_suffix_is_a_path_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert choice_of("best.pt") == ModelChoice(name="best.pt")
+    Path("best.pt").write_bytes(b"x")
+    assert choice_of("best.pt") == ModelChoice(onnx=Path("best.pt"))
+
+
+def test_keywords_go_to_the_options_that_they_are_fields_of() -> None:
+    choice, detect, run = given(names="my.names", size=320, conf={"dog": 0.4}, classes="dog", threads=2)
+    assert choice == ModelChoice(names=Path("my.names"), size=(320, 320))
+    assert detect == DetectOptions(conf=Conf(None, {"dog": 0.4}), classes=("dog",))
+    assert run == RunOptions(threads=2)
+    assert given(classes=["dog", 7])[1].classes == ("dog", "7")
+
+
+def test_keywords_go_before_the_options_that_are_given() -> None:
+    both = options_of("load", ModelChoice(name="a"), DetectOptions(nms=0.3, conf=0.2), RunOptions(), {"conf": 0.7})
+    assert both == (ModelChoice(name="a"), DetectOptions(nms=0.3, conf=0.7), RunOptions())
+
+
+def test_an_unknown_keyword_is_a_type_error_with_the_nearest_one() -> None:
+    with pytest.raises(
+        TypeError, match=r"^load\(\) got an unexpected keyword argument 'config_'; did you mean 'config'"
+    ):
+        given(config_="x")
+    with pytest.raises(TypeError, match=r"keyword argument 'xyzzy'$"):
+        given(xyzzy=1)
+
+
+def test_a_value_out_of_range_is_named_by_its_keyword() -> None:
+    with pytest.raises(UsageError, match=r"^conf 3: it must lie between 0 and 1$"):
+        given(conf=3)

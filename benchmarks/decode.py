@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cvdetect import Detections, Detector, read_image
 from cvdetect.families import DecodeOptions, NetInput, Thresholds
 from cvdetect.families.yolo import decode_yolo
-from cvdetect.inference.nms import suppress
+from cvdetect.inference.nms import nms
 from cvdetect.inference.preprocess import LetterboxTransform, preprocess
 
 Rows = NDArray[np.float32]  # (R, 85): centre x, centre y, width, height, objectness, 80 class scores; shares of 1
@@ -78,7 +78,7 @@ def interleaved(
 def vectorised(outputs: Outputs, place: LetterboxTransform, options: DecodeOptions) -> Detections:
     """What `Detector` does after the network."""
     found = decode_yolo(outputs, NetInput(1, (416, 416)), options)[0]
-    return place.to_source(suppress(found, NMS))
+    return place.to_source(nms(found, NMS))
 
 
 def loop(outputs: Outputs, wh: tuple[int, int], conf: float) -> list[tuple[int, float, list[int]]]:

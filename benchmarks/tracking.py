@@ -1,4 +1,4 @@
-"""Numbers of `--track` against the truth: made scenes with known objects, detected with the faults of real detectors.
+"""Numbers of `--track` on synthetic scenes with known objects, detected with the faults of real detectors.
 
 Each scene is moved, hidden, missed, jittered and renamed at random from fixed seeds; the table gives, over its runs,
 how many numbers were given out for how many objects, how often an object changed its number, how often two objects
@@ -28,7 +28,7 @@ from cvdetect.core.progress import Controls
 from cvdetect.inference.tracking import Tracker
 
 WH = (1280, 720)
-PICTURE = np.zeros((WH[1], WH[0], 3), np.uint8)
+IMAGE = np.zeros((WH[1], WH[0], 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def judge(scene: Scene, seed: int, make=Tracker) -> Outcome:
         order = np.argsort(-found.score, kind="stable")
         found, truth = found[order], [truth[i] for i in order]
         begin = time.thread_time()
-        found = tracker(Frame(PICTURE, "made", n, n / scene.fps), found)
+        found = tracker(Frame(IMAGE, "made", n, n / scene.fps), found)
         outcome.ms += (time.thread_time() - begin) * 1e3 / len(frames)
         given = [int(i) for i in found.track_id if i > 0]
         outcome.shared += len(given) - len(set(given))

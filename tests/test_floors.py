@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.core.cv import NEEDS, version_cure
+from cvdetect.core.cv import NEEDS, version_hint
 from tests.conftest import ROOT
 
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -32,8 +32,8 @@ def test_ci_tries_the_floor_of_every_extra() -> None:
 
 
 @pytest.mark.parametrize("version", ["4.13.0", "4.14.0", "4.13.0-dev", "4.20.1", "unknown"])
-def test_an_opencv_that_will_do_needs_no_cure(version: str) -> None:
-    assert version_cure(version) == ""
+def test_an_opencv_that_is_suitable_needs_no_hint(version: str) -> None:
+    assert version_hint(version) == ""
 
 
 COMMANDS = ["image x.jpg", "video x.mp4", "webcam", "annotate x --out y", "bench", "eval --images x --truth y"]
@@ -41,7 +41,7 @@ COMMANDS = ["image x.jpg", "video x.mp4", "webcam", "annotate x --out y", "bench
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("version", ["4.12.0", "5.0.0"])
-def test_another_opencv_is_one_sentence_with_the_cure(version: str, command: str, tmp_path: Path) -> None:
+def test_another_opencv_is_one_sentence_with_the_hint(version: str, command: str, tmp_path: Path) -> None:
     (tmp_path / "cv2").mkdir()
     (tmp_path / "cv2" / "__init__.py").write_text(f"__version__ = {version!r}\n")
     done = subprocess.run(
@@ -49,9 +49,9 @@ def test_another_opencv_is_one_sentence_with_the_cure(version: str, command: str
         capture_output=True, text=True, check=False, cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"OpenCV {version} cannot serve" in done.stderr and f"pip install '{NEEDS}'" in done.stderr
+    assert f"OpenCV {version} is not suitable" in done.stderr and f"pip install '{NEEDS}'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_empty_folder_in_opencvs_place_is_one_sentence() -> None:
-    assert "uninstall all opencv packages" in version_cure(None)
+    assert "uninstall all opencv packages" in version_hint(None)

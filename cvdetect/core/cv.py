@@ -1,6 +1,6 @@
-"""The one door to OpenCV: ``from cvdetect.core.cv import cv2``.
+"""The only module that imports OpenCV: ``from cvdetect.core.cv import cv2``.
 
-A missing system library or a missing package becomes one sentence with the cure.
+A missing system library or package is reported in one sentence with a hint.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from cvdetect.core.errors import MissingPackage
 
-__all__ = ["NEEDS", "cv2", "import_cure", "quiet", "version_cure"]
+__all__ = ["NEEDS", "cv2", "import_hint", "quiet", "version_hint"]
 
 NEEDS = "opencv-python>=4.13,<5"
 _FLOOR, _CEILING = (4, 13), (5, 0)  # below, cv2.utils.logging is missing; OpenCV 5 has no importer for Darknet
 
 
-def import_cure(reason: str) -> str:
-    """The sentence a person needs when ``import cv2`` failed with `reason`."""
+def import_hint(reason: str) -> str:
+    """What to do when ``import cv2`` failed with `reason`, in a sentence."""
     if "libGL" in reason or "libglib" in reason or "libgthread" in reason:
         return (
             f"OpenCV cannot be imported: {reason}.\n"
@@ -32,18 +32,18 @@ def import_cure(reason: str) -> str:
     return f"OpenCV cannot be imported: {reason}.\nReinstall it: pip install --force-reinstall '{NEEDS}'."
 
 
-def version_cure(version: str | None) -> str:
-    """The sentence a person needs where OpenCV has this version (None: it states none); "" where it will do."""
+def version_hint(version: str | None) -> str:
+    """What to do about this version of OpenCV (None: it states none), in a sentence; "" where it is suitable."""
     if version is None:
         return (
-            "OpenCV's folder cv2 is there, but holds no OpenCV: uninstall all opencv packages, then run pip install "
+            "OpenCV's folder cv2 exists, but holds no OpenCV: uninstall all opencv packages, then run pip install "
             f"'{NEEDS}'."
         )
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is None or _FLOOR <= (int(found[1]), int(found[2])) < _CEILING:
         return ""
     return (
-        f"OpenCV {version} cannot serve, cvdetect needs 4.13 or a later 4.x: run pip install '{NEEDS}' "
+        f"OpenCV {version} is not suitable, cvdetect needs 4.13 or a later 4.x: run pip install '{NEEDS}' "
         "(or opencv-python-headless of the same version)."
     )
 
@@ -51,21 +51,21 @@ def version_cure(version: str | None) -> str:
 try:
     import cv2 as _cv2
 except ImportError as error:
-    raise MissingPackage(import_cure(str(error))) from error
+    raise MissingPackage(import_hint(str(error))) from error
 
-if _cure := version_cure(getattr(_cv2, "__version__", None)):
-    raise MissingPackage(_cure)
+if _hint := version_hint(getattr(_cv2, "__version__", None)):
+    raise MissingPackage(_hint)
 
 cv2: Any = _cv2  # its type stubs change from release to release
 
 _quieting = threading.Lock()
-_quiet_threads: list[int] = []  # those that ask for it, as often as they do
+_quiet_threads: list[int] = []  # each as often as it asked for it
 _level_before: list[int] = []  # OpenCV's own, which belongs to the program that uses this library
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps OpenCV's own lines off the screen while what goes wrong is reported in one sentence; in any thread.
+    """Silences OpenCV's log while failures are reported in a sentence of our own; in any thread.
 
     OpenCV has one level for the whole process: when the last thread leaves, it is what it was before the first came.
     """

@@ -1,6 +1,6 @@
-"""Masks of objects: from a grid over an object's box to pixels of its image, and these as COCO's run lengths.
+"""Masks of objects: from a grid over an object's box to pixels of its image, and to COCO's run lengths.
 
-The first and last line of a mask's grid lie on the edges of its box, as in TensorFlow's ``crop_and_resize``, by which
+The first and last line of a mask's grid lie on the edges of its box, as in TensorFlow's ``crop_and_resize``, with which
 its detectors learn their masks and paste them (``reframe_box_masks_to_image_masks`` of the Object Detection API). A
 pixel takes the value at its centre, half a pixel right of and below its corner; TensorFlow stretches an image of W
 pixels by W / (W - 1) instead, which is the same within half a pixel. Bilinear between grid points, nothing outside.
@@ -21,7 +21,7 @@ __all__ = ["Region", "encode_rle", "paste", "region", "regions", "union_mask"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-Places = NDArray[np.float64]  # (K,), along one axis of an image, in pixels from its edge
+Positions = NDArray[np.float64]  # (K,), along one axis of an image, in pixels from its edge
 
 _THRESHOLD = 0.5  # a pixel more probable than this belongs to the object
 _FINEST = 128  # grid points along a side of a mask that is made of several
@@ -41,12 +41,12 @@ class Masked(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """The pixels of one object, inside a window of its image: a whole frame a mask would cost 2 MB at 1080p.
+    """The pixels of one object, inside a window of its image: a mask of the whole frame would take 2 MB at 1080p.
 
     Attributes:
         x: the window's left column in the image.
         y: its top row.
-        inside: bool (h, w): which pixels of the window belong to the object; may be without rows or columns.
+        inside: bool (h, w): which pixels of the window belong to the object; h or w may be 0.
     """
 
     x: int
@@ -55,7 +55,7 @@ class Region:
 
     @property
     def area(self) -> int:
-        """How many pixels it has."""
+        """Its number of pixels."""
         return int(np.count_nonzero(self.inside))
 
     @property
@@ -65,7 +65,7 @@ class Region:
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
     def on_image(self, image_wh: tuple[int, int]) -> Bools:
-        """The same on the whole image → bool (H, W)."""
+        """The mask on the whole image → bool (H, W)."""
         whole = np.zeros((image_wh[1], image_wh[0]), np.bool_)
         whole[self.window] = self.inside
         return whole
@@ -85,7 +85,7 @@ def region(mask: Floats, xyxy: Boxes, image_wh: tuple[int, int], threshold: floa
     return Region(left, top, paste(mask, xyxy, x, y) > threshold)
 
 
-def paste(mask: Floats, xyxy: Boxes, x: Places, y: Places) -> Floats:
+def paste(mask: Floats, xyxy: Boxes, x: Positions, y: Positions) -> Floats:
     """The values of a mask (h, w) over the box `xyxy` (4,) at every `x` (X,) of every `y` (Y,), in the box's pixels.
 
     Returns:
@@ -101,7 +101,7 @@ def union_mask(found: Masked) -> tuple[Floats, Boxes]:
 
     Its grid is as fine as the finest of theirs, up to 128 points a side.
     """
-    assert found.masks is not None and found.mask_xyxy is not None, "detections without masks have no union of them"
+    assert found.masks is not None and found.mask_xyxy is not None, "detections without masks have no union"
     boxes = found.mask_xyxy.astype(np.float64)  # (N, 4)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)  # x, y
     cells = np.array([mask.shape[::-1] for mask in found.masks]) - 1  # (N, 2)
@@ -112,29 +112,29 @@ def union_mask(found: Masked) -> tuple[Floats, Boxes]:
     return np.clip(np.max(pasted, axis=0), 0, 1), np.concatenate([low, high]).astype(np.float32)
 
 
-def _centres(low: float, high: float, size: int) -> Places:
+def _centres(low: float, high: float, size: int) -> Positions:
     """The centres between `low` and `high` of the pixels on an axis with `size` of them."""
     first, last = max(0, math.ceil(low - 0.5)), min(size - 1, math.floor(high - 0.5))
     return np.arange(first, last + 1 if low < high else first, dtype=np.float64) + 0.5
 
 
-def _weights(places: Places, low: float, high: float, points: int) -> Floats:
-    """How much each grid point on an axis from `low` to `high` counts at each place (K,) → (K, points)."""
-    weights = np.zeros((len(places), points), np.float32)
+def _weights(positions: Positions, low: float, high: float, points: int) -> Floats:
+    """The weight of each grid point on an axis from `low` to `high` at each position (K,) → (K, points)."""
+    weights = np.zeros((len(positions), points), np.float32)
     if high > low:
-        at = (places - low) / (high - low) * (points - 1)  # (K,): in 0..points - 1 inside
+        at = (positions - low) / (high - low) * (points - 1)  # (K,): in 0..points - 1 inside
         left = np.clip(np.floor(at).astype(np.int64), 0, max(0, points - 2))
-        each, share = np.arange(len(places)), np.clip(at - left, 0, 1)
+        each, share = np.arange(len(positions)), np.clip(at - left, 0, 1)
         weights[each, left] = 1 - share
         weights[each, np.minimum(left + 1, points - 1)] += share
-        weights[(places < low) | (places > high)] = 0
+        weights[(positions < low) | (positions > high)] = 0
     return weights
 
 
 def encode_rle(found: Region, image_wh: tuple[int, int]) -> dict[str, Any]:
     """A region as COCO's compressed RLE: ``{"size": [height, width], "counts": "…"}`` of the whole image.
 
-    Runs go down the columns, pixels outside and inside in turn, outside first. Format: maskApi.c of cocoapi
+    Runs go down the columns, pixels outside and inside alternating, outside first. Format: maskApi.c of cocoapi
     (``rleEncode``, ``rleToString``).
     """
     width, height = image_wh
@@ -153,7 +153,7 @@ def _runs(found: Region, height: int) -> tuple[NDArray[np.int64], NDArray[np.int
     starts, ends = (
         (found.x + column) * height + found.y + row for column, row in (np.nonzero(change > 0), np.nonzero(change < 0))
     )
-    # A run to the foot of the image goes on at the head of the next column.
+    # A run to the bottom of the image continues at the top of the next column.
     apart = starts[1:] != ends[:-1]
     return starts[np.append(True, apart)[: len(starts)]], ends[np.append(apart, True)[: len(ends)]]
 
@@ -163,13 +163,13 @@ def _as_text(counts: NDArray[np.int64]) -> str:
     left = counts.astype(np.int64)
     left[3:] -= counts[1:-2]
     characters, used = [], []
-    going_on = np.ones(len(left), np.bool_)
-    while going_on.any():
-        used.append(going_on)
+    unfinished = np.ones(len(left), np.bool_)
+    while unfinished.any():
+        used.append(unfinished)
         bits = left & 31
         left = left >> 5
         # The sign is the highest bit of the last character.
         more = np.where(bits & 16, left != -1, left != 0)
         characters.append(bits + 32 * more + 48)
-        going_on = going_on & more
+        unfinished = unfinished & more
     return bytes(np.stack(characters, axis=1)[np.stack(used, axis=1)].astype(np.uint8)).decode("ascii")

@@ -20,7 +20,7 @@ from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.core.progress import LoggingProgress, NullProgress, Progress
 from cvdetect.families import NetInput
-from cvdetect.inference.nms import suppress
+from cvdetect.inference.nms import nms
 from cvdetect.inference.preprocess import input_size, preprocess
 from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 from cvdetect.models.load import Model, load_model
@@ -161,7 +161,7 @@ class Detector:
         joined = join_pieces(Detections.concat([whole, *placed]), np.concatenate([np.zeros(len(whole), bool), *cut]))
         iou = _TILE_NMS if self.model.nms is None else self.model.nms
         on_stage("join")
-        kept = suppress(joined, iou, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
+        kept = nms(joined, iou, class_agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
         on_stage("suppress")
         return kept
 
@@ -197,7 +197,7 @@ class Detector:
     def _suppress(self, found: Detections) -> Detections:
         if self.model.nms is None:  # the graph has done it
             return found.sort_by_score()[: self.model.max_det]
-        return suppress(found, self.model.nms, agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
+        return nms(found, self.model.nms, class_agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
 
 
 _TILES_AT_ONCE = 8

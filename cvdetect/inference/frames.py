@@ -56,7 +56,7 @@ def detect_frames(
     if track:
         from cvdetect.inference import tracking
 
-        tracking.need()
+        tracking.require_tracking()
     opened = source if isinstance(source, Source) else open_source(source, start=start, end=end)
     return _detected(opened, opened is source, detector, track, every)
 

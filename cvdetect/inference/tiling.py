@@ -1,8 +1,8 @@
-"""Small objects in large pictures: overlapping tiles, and one set of boxes out of what was found in each. Numpy alone.
+"""Small objects in large images: overlapping tiles, and one set of boxes from the detections in each. Numpy alone.
 
-A tile sees small objects larger than the whole picture does, squeezed into the network's input; the whole picture sees
-objects that no tile holds. An object that a tile's border cuts is found in pieces: a piece that lies in a whole box of
-its class is dropped, and pieces that continue each other across a seam become one.
+In a tile, small objects reach the network's input larger than in the whole image; the whole image shows objects that
+fit no tile. An object that a tile's border cuts is found in pieces: a piece that lies in a whole box of its class is
+dropped, and pieces that continue each other across a seam become one.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvdetect.core.arguments import arg
-from cvdetect.core.boxes import Boxes
+from cvdetect.core.boxes import Boxes, coverage, intersection
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.masks import union_mask
 
-__all__ = ["OVERLAP", "Tile", "cut_by_seams", "join_pieces", "parse_tile", "tiles"]
+__all__ = ["Tile", "cut_by_seams", "join_pieces", "parse_tile", "tiles"]
 
-OVERLAP = 0.2  # of a tile's side
-_TOUCH = 0.025  # of a tile's side: a box this near a seam is taken to be cut by it (networks are not exact)
+_OVERLAP = 0.2  # of a tile's side
+_TOUCH = 0.025  # of a tile's side: a box this near a seam counts as cut by it (networks are not exact)
 _INSIDE = 0.6  # share of a piece's area that makes it part of a whole box
 _ALIGNED = 0.5  # one-dimensional IoU along the seam that makes two pieces one object
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of a picture: x1, y1, x2, y2 in whole pixels."""
+    """A part of an image: x1, y1, x2, y2 in whole pixels."""
 
     x1: int
     y1: int
@@ -52,7 +52,7 @@ def parse_tile(text: str) -> tuple[int, int] | None:
 
 
 def tiles(wh: tuple[int, int], grid: tuple[int, int] | None, input_wh: tuple[int, int]) -> list[Tile]:
-    """The tiles of a picture of `wh`, overlapping by a fifth of their side, row by row.
+    """The tiles of an image of `wh`, overlapping by a fifth of their side, row by row.
 
     Args:
         grid: columns and rows; None takes as many as make tiles near the network's `input_wh`.
@@ -64,18 +64,18 @@ def tiles(wh: tuple[int, int], grid: tuple[int, int] | None, input_wh: tuple[int
 
 def _count(length: int, tile: int) -> int:
     """How many tiles of about `tile` pixels cover `length` with the overlap."""
-    return max(1, math.ceil((length / tile - OVERLAP) / (1 - OVERLAP) - 0.25))
+    return max(1, math.ceil((length / tile - _OVERLAP) / (1 - _OVERLAP) - 0.25))
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
     """`count` equal, overlapping ranges that cover 0..length."""
-    side = min(length, math.ceil(length / (count - OVERLAP * (count - 1))))
+    side = min(length, math.ceil(length / (count - _OVERLAP * (count - 1))))
     starts = [round(i * (length - side) / max(1, count - 1)) for i in range(count)]
     return sorted({(start, start + side) for start in starts})
 
 
 def cut_by_seams(xyxy: Boxes, tile: Tile, wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which boxes (N, 4), in the picture's pixels, touch a border of their tile that is not the picture's → (N,)."""
+    """Which boxes (N, 4), in the image's pixels, touch a border of their tile that is not the image's → (N,)."""
     edges = np.array([tile.x1, tile.y1, tile.x2, tile.y2], np.float32)
     near = _TOUCH * np.array([tile.x2 - tile.x1, tile.y2 - tile.y1] * 2, np.float32)
     inner = np.array([tile.x1 > 0, tile.y1 > 0, tile.x2 < wh[0], tile.y2 < wh[1]])
@@ -84,8 +84,11 @@ def cut_by_seams(xyxy: Boxes, tile: Tile, wh: tuple[int, int]) -> NDArray[np.boo
 
 
 def join_pieces(found: Detections, cut: NDArray[np.bool_]) -> Detections:
-    """Detections of all tiles and of the whole picture, `cut` marks pieces (N,) → without pieces of whole boxes, and
-    with the pieces of one object made one, which has the best piece's score. Suppression is still to come.
+    """Drop the pieces of whole boxes, and make the pieces of one object one, which has the best piece's score.
+
+    Args:
+        found: detections of all tiles and of the whole image, (N,), before non-maximum suppression.
+        cut: which of them are pieces, (N,).
     """
     whole, pieces = found[~cut], found[cut]
     pieces = pieces[~_inside(pieces, whole)]
@@ -96,14 +99,14 @@ def _inside(pieces: Detections, whole: Detections) -> NDArray[np.bool_]:
     """Which pieces (P,) lie in a whole box of their class by at least `_INSIDE` of their area."""
     if not len(pieces) or not len(whole):
         return np.zeros(len(pieces), bool)
-    share = _overlap(pieces.xyxy, whole.xyxy) / np.maximum(_area(pieces.xyxy), 1e-6)[:, None]  # (P, W)
+    share = coverage(pieces.xyxy, whole.xyxy)  # (P, W)
     same = pieces.class_id[:, None] == whole.class_id[None, :]
     contained: NDArray[np.bool_] = ((share >= _INSIDE) & same).any(axis=1)
     return contained
 
 
 def _groups(pieces: Detections) -> list[NDArray[np.int64]]:
-    """Positions of the pieces that belong together, a group an object."""
+    """Positions of the pieces that belong together, one group an object."""
     belongs = _continues(pieces)
     left, groups = set(range(len(pieces))), []
     while left:
@@ -122,27 +125,16 @@ def _continues(pieces: Detections) -> NDArray[np.bool_]:
     boxes = pieces.xyxy
     same = pieces.class_id[:, None] == pieces.class_id[None, :]
     aligned = (_iou_1d(boxes[:, [0, 2]]) >= _ALIGNED) | (_iou_1d(boxes[:, [1, 3]]) >= _ALIGNED)
-    together: NDArray[np.bool_] = same & aligned & (_overlap(boxes, boxes) > 0)
+    together: NDArray[np.bool_] = same & aligned & (intersection(boxes, boxes) > 0)
     return together
 
 
 def _iou_1d(spans: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of every two of the ranges (P, 2) → (P, P)."""
+    """One-dimensional IoU of every two of the ranges (P, 2) → (P, P)."""
     low, high = spans[:, 0], spans[:, 1]
     both = np.clip(np.minimum(high[:, None], high) - np.maximum(low[:, None], low), 0, None)
     either = np.maximum(high[:, None], high) - np.minimum(low[:, None], low)
     return np.asarray(both / np.maximum(either, 1e-6), np.float32)
-
-
-def _overlap(a: Boxes, b: Boxes) -> NDArray[np.float32]:
-    """Area that every box of `a` (N, 4) shares with every box of `b` (M, 4) → (N, M)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.asarray(np.prod(np.clip(high - low, 0, None), axis=-1), np.float32)
-
-
-def _area(boxes: Boxes) -> NDArray[np.float32]:
-    return np.asarray(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), np.float32)
 
 
 def _union(pieces: Detections) -> Detections:

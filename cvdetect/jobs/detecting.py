@@ -52,16 +52,16 @@ def check_tracking(track: bool) -> None:
     if track:
         from cvdetect.inference import tracking
 
-        tracking.need()
+        tracking.require_tracking()
 
 
 def tracking_options(track: bool, model: ModelChoice, detect: DetectOptions, controls: Controls) -> DetectOptions:
     """The detector's options; a tracker also uses weaker detections than the results show."""
     if not track:
         return detect
-    from cvdetect.inference.tracking import with_faint
+    from cvdetect.inference.tracking import with_low_scores
 
-    return with_faint(model, detect, controls)
+    return with_low_scores(model, detect, controls)
 
 
 def tracking_filters(track: bool, rate: float, controls: Controls) -> list[Filter]:

@@ -1,4 +1,4 @@
-"""Pictures are brought to a graph's input as TensorFlow brings them."""
+"""Images are resized to a graph's input as TensorFlow resizes them."""
 
 from __future__ import annotations
 

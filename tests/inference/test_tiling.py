@@ -23,7 +23,7 @@ side = st.integers(1, 5000)
 
 
 @given(side, side, st.one_of(st.none(), st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_tiles_cover_the_picture_and_lie_in_it(w: int, h: int, grid: tuple[int, int] | None) -> None:
+def test_tiles_cover_the_image_and_lie_in_it(w: int, h: int, grid: tuple[int, int] | None) -> None:
     parts = tiles((w, h), grid, (416, 320))
     for low, high, length in (("x1", "x2", w), ("y1", "y2", h)):
         spans = sorted({(getattr(t, low), getattr(t, high)) for t in parts})
@@ -53,7 +53,7 @@ def test_another_text_is_a_usage_error(text: str) -> None:
         parse_tile(text)
 
 
-def test_the_pictures_own_border_cuts_nothing() -> None:
+def test_the_images_own_border_cuts_nothing() -> None:
     tile = Tile(0, 0, 100, 100)
     boxes = np.array([[0, 0, 20, 20], [80, 10, 100, 30], [10, 90, 30, 99], [40, 40, 60, 60]], np.float32)
     assert cut_by_seams(boxes, tile, (300, 100)).tolist() == [False, True, False, False]
@@ -94,18 +94,18 @@ def choice(shared: Path) -> ModelChoice:
 
 
 def mosaic(samples: Path, n: int) -> np.ndarray:
-    """The dog's picture at half its size in a corner of a canvas of n x n such pictures, grey elsewhere."""
+    """The dog's image at half its size in a corner of a canvas of n x n such images, grey elsewhere."""
     dog = cv2.resize(read_image(samples / "dog.jpg"), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     canvas = np.full((dog.shape[0] * n, dog.shape[1] * n, 3), 127, np.uint8)
     canvas[: dog.shape[0], : dog.shape[1]] = dog
     return canvas
 
 
-def test_small_objects_of_a_large_picture_are_found_only_in_tiles(choice: ModelChoice, samples: Path) -> None:
-    picture = mosaic(samples, 5)
-    plain = Detector.load(choice, DetectOptions(conf=0.4)).detect(picture)
+def test_small_objects_of_a_large_image_are_found_only_in_tiles(choice: ModelChoice, samples: Path) -> None:
+    image = mosaic(samples, 5)
+    plain = Detector.load(choice, DetectOptions(conf=0.4)).detect(image)
     tiled = Detector.load(choice, DetectOptions(conf=0.4, tile="auto"))
-    found = tiled.detect(picture)
+    found = tiled.detect(image)
     labels = {tiled.labels.label(int(c)) for c in found.class_id}
     assert {"dog", "bicycle", "car"} <= labels
     assert len(plain) < 3
@@ -114,7 +114,7 @@ def test_small_objects_of_a_large_picture_are_found_only_in_tiles(choice: ModelC
     assert iou(dog.xyxy, np.array([[114, 188, 386, 536]], np.float32) / 2)[0, 0] > 0.7
 
 
-def test_tiles_of_a_picture_of_the_networks_size_change_nothing(choice: ModelChoice, samples: Path) -> None:
+def test_tiles_of_an_image_of_the_networks_size_change_nothing(choice: ModelChoice, samples: Path) -> None:
     small = read_image(samples / "dog.jpg")[::2, ::2][:320, :320].copy()
     plain, tiled = (Detector.load(choice, DetectOptions(conf=0.3, tile=tile)).detect(small) for tile in (None, "1x1"))
     np.testing.assert_allclose(plain.xyxy, tiled.xyxy, atol=0.01)
@@ -136,13 +136,13 @@ class Watching:
 def test_groups_of_tiles_are_as_equal_as_can_be_and_quite_where_the_runtime_wants_one_batch_size(
     one_batch_size: bool, batches: list[int], choice: ModelChoice, samples: Path
 ) -> None:
-    picture = mosaic(samples, 3)
+    image = mosaic(samples, 3)
     plain = Detector.load(choice, DetectOptions(conf=0.4, tile="6x3"))
     watching = Watching(plain.model.network)
     runtime = replace(plain.model.runtime, one_batch_size=one_batch_size)
     detector = Detector(replace(plain.model, network=watching, runtime=runtime), "6x3")
-    found, expected = detector.detect(picture), plain.detect(picture)
-    assert watching.batches == batches, "the whole picture and 18 tiles"
+    found, expected = detector.detect(image), plain.detect(image)
+    assert watching.batches == batches, "the whole image and 18 tiles"
     np.testing.assert_array_equal(found.xyxy, expected.xyxy)
     np.testing.assert_array_equal(found.class_id, expected.class_id)
     assert len(found) >= 3

@@ -1,4 +1,4 @@
-"""`--track`: a number for each object and an object for each number, on made scenes whose truth is known."""
+"""`--track`: a number for each object and an object for each number, on synthetic scenes with known objects."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cvdetect.inference.pipeline import PipelineOptions, run
 from tests.conftest import make_detections
 
 pytest.importorskip("scipy")
-from cvdetect.inference.tracking import Tracker, with_faint
+from cvdetect.inference.tracking import Tracker, with_low_scores
 
 WH = (1280, 720)
-PICTURE = np.zeros((WH[1], WH[0], 3), np.uint8)
+IMAGE = np.zeros((WH[1], WH[0], 3), np.uint8)
 PERSON, BICYCLE, HORSE, COW = 0, 1, 17, 19
 
 
@@ -56,7 +56,7 @@ def watch(
     controls: Controls | None = None,
     seed: int = 0,
 ) -> list[list[Sight]]:
-    """The tracker's answer for each looked-at frame: the objects' numbers, None where there is none yet."""
+    """The tracker's result for each frame: the objects' numbers, None where there is none yet."""
     random, tracker, answers = np.random.default_rng(seed), Tracker(rate, controls), []
     for index, t in enumerate(times):
         sights = [
@@ -67,7 +67,7 @@ def watch(
         ]
         random.shuffle(sights)
         found = make_detections([s[1] for s in sights], [s[2] for s in sights], [s[3] for s in sights])
-        found = tracker(Frame(PICTURE, "made", index, t), found)
+        found = tracker(Frame(IMAGE, "made", index, t), found)
         answers.append([(s[0], found.number(row)) for row, s in enumerate(sights)])
     return answers
 
@@ -77,7 +77,7 @@ def clock(seconds: float, fps: float = 30, every: int = 1) -> list[float]:
 
 
 def check(answers: list[list[Sight]], objects: int) -> None:
-    """The promises: numbers equal the truth, from the third sight at the latest, never shared, dense from 1."""
+    """The promises: numbers are right, from the third sight at the latest, never shared, dense from 1."""
     for answer in answers:
         numbers = [number for _, number in answer if number is not None]
         assert len(numbers) == len(set(numbers)), "two objects share a number"
@@ -166,7 +166,7 @@ def test_fast_small_objects_at_five_frames_a_second() -> None:
     check(watch(walkers(wh=(50, 50), speed=(200, 0)), clock(3, 5), rate=5), 4)
 
 
-def test_what_flashes_up_once_takes_no_number() -> None:
+def test_what_appears_once_gets_no_number() -> None:
     flash = Thing((900, 600), names=lambda _: (BICYCLE,), there=lambda t: round(t * 30) == 20)
     answers = watch([Thing((200, 200)), flash], clock(3))
     assert {number for answer in answers for _, number in answer} == {None, 1}
@@ -189,7 +189,7 @@ def test_a_network_slower_than_two_seconds_a_frame_still_tracks() -> None:
     check(watch([Thing((200, 200))], [3.0 * n for n in range(12)], rate=1 / 3), 1)
 
 
-def test_faint_detections_carry_a_number_on_and_begin_none() -> None:
+def test_detections_of_low_score_continue_a_number_and_begin_none() -> None:
     controls = Controls()
     controls.min_score = 0.5
     # It goes on under the threshold for three seconds, longer than a lost object is remembered.
@@ -208,7 +208,7 @@ def test_results_need_the_same_score_as_without_track() -> None:
         (by_class, by_class, 0.0),
     ):
         controls = Controls()
-        assert with_faint(model, asked, controls) == passed
+        assert with_low_scores(model, asked, controls) == passed
         assert controls.min_score == shown
 
 
@@ -224,7 +224,7 @@ def test_whatever_is_found_numbers_are_dense_and_of_one_detection_each(frames: l
         now += step
         boxes = [[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d, _, _ in rows]
         found = make_detections(boxes, [row[4] for row in rows], [row[5] for row in rows])
-        out = tracker(Frame(PICTURE, "made", index, now), found)
+        out = tracker(Frame(IMAGE, "made", index, now), found)
         assert (out.xyxy == found.xyxy).all() and (out.class_id == found.class_id).all()
         numbers = [n for row in range(len(out)) if (n := out.number(row)) is not None]
         assert len(set(numbers)) == len(numbers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
-from cvdetect.models.download import fault
+from cvdetect.models.download import verify
 from cvdetect.models.store import Store
 
 Files = dict[Role, Path]
@@ -27,7 +27,7 @@ def _find_file(spec: ModelSpec, file: ModelFile, folders: Sequence[Path]) -> Pat
     cached = Store().path_of(spec, file)
     if cached.is_file():
         return cached
-    same = (p for folder in folders for p in _of_size(folder, file) if fault(p, file) is None)
+    same = (p for folder in folders for p in _of_size(folder, file) if verify(p, file) is None)
     named = (folder / file.name for folder in folders if (folder / file.name).is_file())
     return (next(same, None) if file.sha256 or file.sha1 else None) or next(named, None)
 

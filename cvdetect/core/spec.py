@@ -70,7 +70,7 @@ class InputSpec:
         swap_rb: True gives the network RGB (images here are BGR).
         resize: "stretch" ignores the aspect ratio, "letterbox" keeps it and pads with `pad_value`, "tensorflow" is
             stretch with the pixels of TensorFlow's legacy bilinear resize (`cvdetect.core.resize`); None takes what the
-            model file says (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
+            model file states (letterbox where a Darknet cfg has ``letter_box=1``), else stretch.
         pad_align: where a letterboxed image sits: in the centre (Darknet) or at the top left (YOLOX).
         min_max_size: each image has an input size of its own, which keeps its aspect ratio: what the shorter side is
             brought to, and the most for the longer one; `wh` is then only what is usual. None: all have size `wh`.
@@ -91,7 +91,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Published accuracy: e.g. metric "COCO AP50", value 33.1 (percent), and who says so."""
+    """Published accuracy: e.g. metric "COCO AP50", value 33.1 (percent), and its source."""
 
     metric: str
     value: float
@@ -100,7 +100,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What one image costs at the model's own input size, and who says so.
+    """What one image costs at the model's own input size, and its source.
 
     Attributes:
         forward: the network's time on a CPU, that of yolov3-tiny at 416 being 1; None where it was not measured.

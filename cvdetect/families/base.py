@@ -90,7 +90,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
-    """What a decoder must know that the arrays do not say.
+    """What a decoder must know beside the arrays.
 
     Attributes:
         thresholds: score thresholds by class.

@@ -1,4 +1,4 @@
-"""Formats of model files: what their bytes say, read with numpy alone. A format has a module or folder of its own."""
+"""Formats of model files, read with numpy alone. A format has a module or folder of its own."""
 
 from __future__ import annotations
 

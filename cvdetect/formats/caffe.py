@@ -1,4 +1,4 @@
-"""Caffe detectors that end in DetectionOutput: what the prototxt says, its thresholds, which layers have weights.
+"""Caffe detectors that end in DetectionOutput: the facts of the prototxt, its thresholds, which layers have weights.
 
 The prototxt is protocol buffers' text format; field names and numbers are those of SSD's caffe.proto.
 """
@@ -40,7 +40,7 @@ class Prototxt:
     """The facts of a prototxt.
 
     Attributes:
-        input_wh: width and height of the input in pixels; None where it does not say them.
+        input_wh: width and height of the input in pixels; None where it does not state them.
         classes: how many classes come out, background not counted.
         background: the number of the class that is never given out.
         weighted: names of the layers that need weights.
@@ -81,7 +81,7 @@ def read_prototxt(content: str, name: str) -> Prototxt:
     settings = next(outputs[-1].messages("detection_output_param"), Message())
     classes, background = _integer(settings, "num_classes", 0), _integer(settings, "background_label_id", 0)
     if classes < 1:
-        raise ModelFileError(f"{name}: its DetectionOutput layer does not say num_classes")
+        raise ModelFileError(f"{name}: its DetectionOutput layer does not state num_classes")
     inputs = _inputs(net, layers)
     image_input = _image_input(inputs, name)
     return Prototxt(
@@ -102,7 +102,7 @@ def _integer(settings: Message, key: str, default: int) -> int:
 
 
 def _inputs(net: Message, layers: list[Message]) -> dict[str, tuple[int, ...]]:
-    """Each input → its shape, () where that is not said.
+    """Each input → its shape, () where that is not stated.
 
     From ``input`` with ``input_dim`` (four numbers each) or ``input_shape``, and from Input layers.
     """

@@ -31,7 +31,7 @@ _NOT_PYTHON = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 _RESHAPING = frozenset(
     "Concat Transpose Reshape Flatten Squeeze Unsqueeze Identity Sigmoid Slice Split Cast Gather Dropout".split()
 )
-_SHAPES = frozenset({"Constant", "Shape"})  # they say how to reshape, nothing of a box
+_SHAPES = frozenset({"Constant", "Shape"})  # they describe a reshape, not a box
 _CONVOLVING = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization", "QLinearConv"})
 
 
@@ -48,7 +48,7 @@ class OnnxModel:
 
     Attributes:
         inputs: each input that takes data (weights listed as inputs are not) → its shape.
-        outputs: each output → its shape; () where the file does not say it.
+        outputs: each output → its shape; () where the file does not state it.
         metadata: the file's metadata_props.
         raw: the outputs are convolutions that only went through sigmoids, reshapes and joins: the graph decodes no box.
         external: names of files that hold the weights, where they are not in this one.

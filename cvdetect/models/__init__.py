@@ -1,1 +1,1 @@
-"""The model zoo: which models there are (`registry`), and how their files come onto this machine (`fetch`)."""
+"""Models: which there are (`registry`), their files (`store`), the choice of one (`resolve`), loading it (`load`)."""

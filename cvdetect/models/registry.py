@@ -1,4 +1,4 @@
-"""Which models there are: models.yaml files, read strictly and laid over each other. The only door to PyYAML."""
+"""The known models: models.yaml files, read strictly and laid over each other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Registry:
 
 
 def load_models(extra: Path | None = None, *, users: bool = True) -> Registry:
-    """Reads the shipped models.yaml, the user's own (unless not `users`) where there is one, and `extra`; later win.
+    """Read the shipped models.yaml, the user's own (unless not `users`) where there is one, and `extra`; later win.
 
     An entry of the same name replaces the whole entry; the last `default:` counts.
 
@@ -84,20 +84,20 @@ def _read(file: Path) -> tuple[Mapping[str, ModelSpec], str]:
     """The models of one file, and its `default:` or ""; a file that has not changed is not parsed again."""
     try:
         status = file.stat()
-    except OSError:  # reading it says why
+    except OSError:  # reading it reports why
         return _read_state(file, 0, 0)
     return _read_state(file, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=16)
 def _read_state(file: Path, _modified: int, _size: int) -> tuple[Mapping[str, ModelSpec], str]:
-    place = KeyPath(file)
+    where = KeyPath(file)
     document = _parse(file)
-    top = table({} if document is None else document, place, ("default", "models"))
+    top = table({} if document is None else document, where, ("default", "models"))
     models = top.get("models")
     if models is not None and not isinstance(models, dict):
-        raise place.at("models").error("must be a mapping from names to models")
-    default = text(top["default"], place.at("default")) if "default" in top else ""
+        raise where.at("models").error("must be a mapping from names to models")
+    default = text(top["default"], where.at("default")) if "default" in top else ""
     return {name: read_model(name, row, file) for name, row in (models or {}).items()}, default
 
 
@@ -128,12 +128,12 @@ def _parse(file: Path) -> Any:
 def _explain(problem: Exception) -> str:
     """One line of PyYAML's several: what, and where."""
     mark = getattr(problem, "problem_mark", None)
-    said = getattr(problem, "problem", None) or str(problem).splitlines()[0]
-    return f"{said} (line {mark.line + 1}, column {mark.column + 1})" if mark else said
+    message = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+    return f"{message} (line {mark.line + 1}, column {mark.column + 1})" if mark else message
 
 
-def _refuse_duplicates(node: Any, place: KeyPath, seen: set[int]) -> None:
-    """Raises for a mapping that has a key twice: PyYAML silently keeps the last. `seen` ends loops of aliases."""
+def _refuse_duplicates(node: Any, where: KeyPath, seen: set[int]) -> None:
+    """Refuse a mapping that has a key twice: PyYAML silently keeps the last. `seen` ends loops of aliases."""
     if node is None or id(node) in seen or not isinstance(node.value, list):
         return
     seen.add(id(node))
@@ -143,6 +143,6 @@ def _refuse_duplicates(node: Any, place: KeyPath, seen: set[int]) -> None:
         name = getattr(key, "value", None)
         if isinstance(name, str):
             if name in keys:
-                raise place.error(f"key {name!r} is given twice (line {key.start_mark.line + 1})")
+                raise where.error(f"key {name!r} is given twice (line {key.start_mark.line + 1})")
             keys.add(name)
-        _refuse_duplicates(child, place.at(name) if isinstance(name, str) else place, seen)
+        _refuse_duplicates(child, where.at(name) if isinstance(name, str) else where, seen)

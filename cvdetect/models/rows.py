@@ -41,174 +41,174 @@ def read_model(name: Any, row: Any, file: Path) -> ModelSpec:
     """The model `name` of the yaml `file`; local paths are taken relative to it. Raises `RegistryError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise KeyPath(file).error(f"model name {name!r} must be text of letters, digits and . _ + - (quote numbers)")
-    place = KeyPath(file, name)
-    row = table(row, place, ("family", *_ROLES, "input", *_MODEL))
+    where = KeyPath(file, name)
+    row = table(row, where, ("family", *_ROLES, "input", *_MODEL))
     if "family" not in row:
-        raise place.error(f"key 'family' is missing (one of {', '.join(FAMILIES)})")
-    family = FAMILIES[choice(row["family"], place.at("family"), FAMILIES)]
+        raise where.error(f"key 'family' is missing (one of {', '.join(FAMILIES)})")
+    family = FAMILIES[choice(row["family"], where.at("family"), FAMILIES)]
     return ModelSpec(
         name=name,
         family=family.name,
-        files=_read_files(row, family, place),
-        input=_read_input(row.get("input", {}), place.at("input"), family),
-        **read_fields(row, place, _MODEL),
+        files=_read_files(row, family, where),
+        input=_read_input(row.get("input", {}), where.at("input"), family),
+        **read_fields(row, where, _MODEL),
     )
 
 
-def _read_files(row: dict[str, Any], family: Family, place: KeyPath) -> tuple[ModelFile, ...]:
+def _read_files(row: dict[str, Any], family: Family, where: KeyPath) -> tuple[ModelFile, ...]:
     sets = [FORMATS[name].files for name in family.formats]
     if not any(set(roles) <= row.keys() for roles in sets):
         begun = next((roles for roles in sets if set(roles) & row.keys()), sets[0])
         role = next(role for role in begun if role not in row)
         other = "" if begun != sets[0] or len(sets) == 1 else f" (or {' and '.join(sets[1])})"
-        raise place.error(f"key {role!r} is missing: family {family.name} needs it{other}")
-    files = tuple(_read_file(role, row[role], place.at(role)) for role in _ROLES if role in row)
+        raise where.error(f"key {role!r} is missing: family {family.name} needs it{other}")
+    files = tuple(_read_file(role, row[role], where.at(role)) for role in _ROLES if role in row)
     names = [file.name for file in files if file.path is None]
     if len(set(names)) < len(names):
-        raise place.error("two of its files have the same name")
+        raise where.error("two of its files have the same name")
     return files
 
 
-def _read_file(role: Role, value: Any, place: KeyPath) -> ModelFile:
-    row = table({"path": value} if isinstance(value, str) else value, place, ("path", "name", "sources", *_DIGESTS))
-    digests = read_fields(row, place, _DIGESTS)
+def _read_file(role: Role, value: Any, where: KeyPath) -> ModelFile:
+    row = table({"path": value} if isinstance(value, str) else value, where, ("path", "name", "sources", *_DIGESTS))
+    digests = read_fields(row, where, _DIGESTS)
     if "path" in row:
         if clash := {"name", "sources"} & row.keys():
-            raise place.error(f"key {min(clash)!r} does not go with 'path': such a file is never pulled")
-        path = place.file.parent / Path(text(row["path"], place.at("path"))).expanduser()
+            raise where.error(f"key {min(clash)!r} does not go with 'path': such a file is never pulled")
+        path = where.file.parent / Path(text(row["path"], where.at("path"))).expanduser()
         return ModelFile(role=role, name=path.name, path=path, **digests)
     if "name" not in row:
-        raise place.error("key 'name' (the file's name in the cache) or 'path' (a file on this machine) is missing")
-    sources = _read_sources(row["sources"], place.at("sources")) if "sources" in row else ()
-    return ModelFile(role=role, name=_file_name(row["name"], place.at("name")), sources=sources, **digests)
+        raise where.error("key 'name' (the file's name in the cache) or 'path' (a file on this machine) is missing")
+    sources = _read_sources(row["sources"], where.at("sources")) if "sources" in row else ()
+    return ModelFile(role=role, name=_file_name(row["name"], where.at("name")), sources=sources, **digests)
 
 
-def _file_name(value: Any, place: KeyPath) -> str:
-    if not _NAME.fullmatch(text(value, place)):
-        raise place.error(f"{value!r} must be a plain file name of letters, digits and . _ + -, without folders")
+def _file_name(value: Any, where: KeyPath) -> str:
+    if not _NAME.fullmatch(text(value, where)):
+        raise where.error(f"{value!r} must be a plain file name of letters, digits and . _ + -, without folders")
     return str(value)
 
 
-def _read_sources(value: Any, place: KeyPath) -> tuple[Source, ...]:
-    return tuple(_read_source(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
+def _read_sources(value: Any, where: KeyPath) -> tuple[Source, ...]:
+    return tuple(_read_source(item, where.at(index)) for index, item in enumerate(items(value, where), 1))
 
 
-def _read_source(value: Any, place: KeyPath) -> Source:
-    row = {"url": value} if isinstance(value, str) else table(value, place, ("url", "archive", *_PACKAGE, "sha256"))
+def _read_source(value: Any, where: KeyPath) -> Source:
+    row = {"url": value} if isinstance(value, str) else table(value, where, ("url", "archive", *_PACKAGE, "sha256"))
     if "package" in row:
-        return _source("package", row, place, ("package", "file", "member", "sha256"))
+        return _source("package", row, where, ("package", "file", "member", "sha256"))
     if "archive" in row:
-        return _source("archive", row, place, ("archive", "member", "sha256"))
+        return _source("archive", row, where, ("archive", "member", "sha256"))
     if "url" in row:
-        return _source("url", row, place, ("url",))
-    raise place.error("must have one of the keys 'url', 'archive', 'package'")
+        return _source("url", row, where, ("url",))
+    raise where.error("must have one of the keys 'url', 'archive', 'package'")
 
 
-def _source(kind: str, row: dict[str, Any], place: KeyPath, keys: tuple[str, ...]) -> Source:
-    row = table(row, place, keys)
+def _source(kind: str, row: dict[str, Any], where: KeyPath, keys: tuple[str, ...]) -> Source:
+    row = table(row, where, keys)
     for key in keys:
         if key not in row and key != "sha256":
-            raise place.error(f"key {key!r} is missing")
-    return Source(kind=kind, **read_fields(row, place, _SOURCE))  # type: ignore[arg-type]
+            raise where.error(f"key {key!r} is missing")
+    return Source(kind=kind, **read_fields(row, where, _SOURCE))  # type: ignore[arg-type]
 
 
-def _address(value: Any, place: KeyPath) -> str:
+def _address(value: Any, where: KeyPath) -> str:
     try:
-        parts = urlsplit(text(value, place))
+        parts = urlsplit(text(value, where))
         host = parts.hostname
     except ValueError as problem:
-        raise place.error(f"{value!r} is not an address: {problem}") from None
+        raise where.error(f"{value!r} is not an address: {problem}") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL)):
-        raise place.error(f"{value!r} must be an https:// address")
+        raise where.error(f"{value!r} must be an https:// address")
     return str(value)
 
 
 def _hexadecimal(length: int) -> Any:
-    def read(value: Any, place: KeyPath) -> str:
+    def read(value: Any, where: KeyPath) -> str:
         # A digest of decimal digits alone is a number to YAML, and its leading zeros are lost: text() asks for quotes.
-        if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text(value, place)):
-            raise place.error(f"{value!r} must be {length} hexadecimal digits")
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text(value, where)):
+            raise where.error(f"{value!r} must be {length} hexadecimal digits")
         return str(value).lower()
 
     return read
 
 
-def _read_input(value: Any, place: KeyPath, family: Family) -> InputSpec:
-    fields = read_fields(table(value, place, _INPUT), place, _INPUT)
+def _read_input(value: Any, where: KeyPath, family: Family) -> InputSpec:
+    fields = read_fields(table(value, where, _INPUT), where, _INPUT)
     return replace(family.preprocessing or InputSpec(), **fields)
 
 
-def _size(value: Any, place: KeyPath) -> tuple[int, int]:
+def _size(value: Any, where: KeyPath) -> tuple[int, int]:
     if not isinstance(value, list):
-        return (positive(value, place),) * 2
+        return (positive(value, where),) * 2
     if len(value) != 2:
-        raise place.error(f"must be N or [width, height], not {value!r}")
-    return positive(value[0], place), positive(value[1], place)
+        raise where.error(f"must be N or [width, height], not {value!r}")
+    return positive(value[0], where), positive(value[1], where)
 
 
-def _triple(value: Any, place: KeyPath) -> tuple[float, float, float]:
+def _triple(value: Any, where: KeyPath) -> tuple[float, float, float]:
     if not isinstance(value, list) or len(value) != 3:
-        raise place.error(f"must be a list of three numbers, not {value!r}")
-    first, second, third = (number(item, place) for item in value)
+        raise where.error(f"must be a list of three numbers, not {value!r}")
+    first, second, third = (number(item, where) for item in value)
     return first, second, third
 
 
-def _std(value: Any, place: KeyPath) -> tuple[float, float, float]:
-    if min(result := _triple(value, place)) <= 0:
-        raise place.error(f"must be above 0, not {value}")
+def _std(value: Any, where: KeyPath) -> tuple[float, float, float]:
+    if min(result := _triple(value, where)) <= 0:
+        raise where.error(f"must be above 0, not {value}")
     return result
 
 
-def _pixel(value: Any, place: KeyPath) -> float:
-    if not 0 <= (result := number(value, place)) <= 255:
-        raise place.error(f"must be from 0 to 255, not {value}")
+def _pixel(value: Any, where: KeyPath) -> float:
+    if not 0 <= (result := number(value, where)) <= 255:
+        raise where.error(f"must be from 0 to 255, not {value}")
     return result
 
 
-def _resize(value: Any, place: KeyPath) -> str:
-    return choice(value, place, get_args(Resize))
+def _resize(value: Any, where: KeyPath) -> str:
+    return choice(value, where, get_args(Resize))
 
 
-def _pad_align(value: Any, place: KeyPath) -> str:
-    return choice(value, place, ("centre", "top_left"))
+def _pad_align(value: Any, where: KeyPath) -> str:
+    return choice(value, where, ("centre", "top_left"))
 
 
-def _labels(value: Any, place: KeyPath) -> str | tuple[str, ...]:
+def _labels(value: Any, where: KeyPath) -> str | tuple[str, ...]:
     if isinstance(value, str):
-        return choice(value, place, BUILT_IN)
-    return tuple(text(item, place.at(index)) for index, item in enumerate(items(value, place)))
+        return choice(value, where, BUILT_IN)
+    return tuple(text(item, where.at(index)) for index, item in enumerate(items(value, where)))
 
 
-# What a row of models.yaml says in figures: `accuracy` and `speed`.
+# The figures in a row of models.yaml: `accuracy` and `speed`.
 
 
-def read_accuracy(value: Any, place: KeyPath) -> tuple[Accuracy, ...]:
+def read_accuracy(value: Any, where: KeyPath) -> tuple[Accuracy, ...]:
     """A list of published figures, each with all of its keys."""
-    return tuple(_figure(item, place.at(index)) for index, item in enumerate(items(value, place), 1))
+    return tuple(_figure(item, where.at(index)) for index, item in enumerate(items(value, where), 1))
 
 
-def _figure(value: Any, place: KeyPath) -> Accuracy:
-    return Accuracy(**read_fields(_whole(table(value, place, _FIGURE), place, _FIGURE), place, _FIGURE))
+def _figure(value: Any, where: KeyPath) -> Accuracy:
+    return Accuracy(**read_fields(_with_keys(table(value, where, _FIGURE), where, _FIGURE), where, _FIGURE))
 
 
-def read_speed(value: Any, place: KeyPath) -> Speed:
+def read_speed(value: Any, where: KeyPath) -> Speed:
     """Time, operations or both, and where they come from."""
-    row = _whole(table(value, place, _SPEED), place, ("source",))
+    row = _with_keys(table(value, where, _SPEED), where, ("source",))
     if not {"forward", "gflop"} & row.keys():
-        raise place.error("one of the keys 'forward', 'gflop' is missing")
-    return Speed(**read_fields(row, place, _SPEED))
+        raise where.error("one of the keys 'forward', 'gflop' is missing")
+    return Speed(**read_fields(row, where, _SPEED))
 
 
-def _whole(row: dict[str, Any], place: KeyPath, keys: Iterable[str]) -> dict[str, Any]:
+def _with_keys(row: dict[str, Any], where: KeyPath, keys: Iterable[str]) -> dict[str, Any]:
     for key in keys:
         if key not in row:
-            raise place.error(f"key {key!r} is missing")
+            raise where.error(f"key {key!r} is missing")
     return row
 
 
-def _percent(value: Any, place: KeyPath) -> float:
-    if not 0 <= (result := number(value, place)) <= 100:
-        raise place.error(f"must be from 0 to 100, not {value}")
+def _percent(value: Any, where: KeyPath) -> float:
+    if not 0 <= (result := number(value, where)) <= 100:
+        raise where.error(f"must be from 0 to 100, not {value}")
     return result
 
 

@@ -1,6 +1,6 @@
 """Where model files lie on this machine, and how those that are missing get there.
 
-CACHE/NAME/FILE        whole files, checked before they got their name
+CACHE/NAME/FILE        complete files, checked before they got their name
 CACHE/.tmp/NAME/       parts of downloads, so that they can be resumed
 CACHE/.tmp/NAME.lock   held while a model's files are pulled or removed
 """
@@ -19,7 +19,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import FetchError, ModelFileError
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelFile, ModelSpec, Role
-from cvdetect.models.download import RetryPolicy, fault, megabytes, size_fault, writing
+from cvdetect.models.download import RetryPolicy, megabytes, verify, verify_size, writing
 
 if TYPE_CHECKING:
     from cvdetect.models.pull import Pull
@@ -46,7 +46,7 @@ class FileState:
 
     Attributes:
         state: "verified": its digest is right. "unverified": here, but no digest of it is known. "present": here with
-            the right size, digest not looked at. "missing". "wrong": `detail` says how.
+            the right size, digest not checked. "missing". "wrong": `detail` gives the reason.
         size: its bytes on disk, None where it is missing.
     """
 
@@ -62,7 +62,7 @@ class Store:
     """The model files on this machine; `cache` as in `cache_dir`."""
 
     cache: Path | None = None
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
     def root(self) -> Path:
@@ -70,17 +70,17 @@ class Store:
         return cache_dir(self.cache)
 
     def path_of(self, spec: ModelSpec, file: ModelFile) -> Path:
-        """Where the file lies or will lie: in the cache, or where the user's yaml says."""
+        """Where the file lies or will lie: in the cache, or where the user's yaml puts it."""
         return file.path if file.path is not None else self.root / spec.name / file.name
 
     def ensure(self, spec: ModelSpec, progress: Progress, offline: bool = False) -> dict[Role, Path]:
         """The paths of all files of the model, cfg or config first; what is missing is pulled.
 
-        Digests are checked when a file is pulled; of files that are here only the size is looked at.
+        Digests are checked when a file is pulled; of files that are here only the size is checked.
 
         Raises:
             FetchError: a file cannot be had, written, or is missing while `offline`.
-            ModelFileError: a file of the user's own does not exist or has another size than the yaml says.
+            ModelFileError: a file of the user's own does not exist or has another size than the yaml states.
         """
         self._check_local(spec)
         if missing := self._missing(spec):
@@ -90,11 +90,11 @@ class Store:
         return {file.role: self.path_of(spec, file) for file in spec.files}
 
     def verify(self, spec: ModelSpec, digests: bool = True) -> list[FileState]:
-        """How each file of the model stands; without `digests` only sizes are looked at, and nothing is read."""
+        """How each file of the model stands; without `digests` only sizes are checked, and nothing is read."""
         return [self._state(file, self.path_of(spec, file), digests) for file in spec.files]
 
     def remove(self, spec: ModelSpec, progress: Progress) -> list[Path]:
-        """Deletes the model's files from the cache, and gives their paths; the user's own files are never touched.
+        """Delete the model's files from the cache, and return their paths; the user's own files are never touched.
 
         Raises:
             FetchError: a file cannot be deleted.
@@ -115,7 +115,7 @@ class Store:
         if not path.is_file():
             return FileState(file, path, "missing")
         try:
-            problem = fault(path, file) if digests else size_fault(path, file)
+            problem = verify(path, file) if digests else verify_size(path, file)
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
         good: State = "present" if not digests else "verified" if file.sha256 or file.sha1 else "unverified"
@@ -127,7 +127,7 @@ class Store:
                 continue
             if not file.path.is_file():
                 raise ModelFileError(f"{file.path}: no such file; it is the {file.role} of model {spec.name}")
-            if problem := size_fault(file.path, file):
+            if problem := verify_size(file.path, file):
                 raise ModelFileError(f"{file.path}: {problem}; it is the {file.role} of model {spec.name}")
 
     def _missing(self, spec: ModelSpec) -> list[FileState]:
@@ -150,9 +150,7 @@ class Store:
             with writing(scratch):
                 scratch.mkdir(parents=True, exist_ok=True)
             with open_session(pip_setting("cert")) as session:
-                pull = Pull(
-                    model=spec.name, scratch=scratch, session=session, patience=self.patience, progress=progress
-                )
+                pull = Pull(model=spec.name, scratch=scratch, session=session, policy=self.policy, progress=progress)
                 self._pull_all(pull, missing, progress)
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -168,11 +166,11 @@ class Store:
             raise
 
     def _check_possible(self, spec: ModelSpec, missing: list[FileState]) -> None:
-        """Raises `FetchError` for what cannot end well, before anything is pulled."""
+        """Raise `FetchError` for what cannot succeed, before anything is pulled."""
         for each in missing:
             if not each.file.sources:
                 raise FetchError(
-                    f"{each.file.name} of model {spec.name} is not to be had from anywhere: put it at {each.path} "
+                    f"{each.file.name} of model {spec.name} is available nowhere: put it at {each.path} "
                     "yourself, or name the model's files on the command line"
                 )
         needed = sum(each.file.size or 0 for each in missing)
@@ -188,7 +186,7 @@ class Store:
 
     @contextmanager
     def _locked(self, spec: ModelSpec, progress: Progress) -> Iterator[None]:
-        """Keeps other processes from pulling or removing the same model meanwhile."""
+        """Keep other processes from pulling or removing the same model meanwhile."""
         import filelock
 
         path = self.root / ".tmp" / f"{spec.name}.lock"

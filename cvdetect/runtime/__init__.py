@@ -24,7 +24,7 @@ def choose(run: RunOptions = RunOptions()) -> Runtime:
 
     Raises:
         UsageError: no such runtime, backend, precision or device.
-        BackendError: this machine cannot run it; the message says why and what to do.
+        BackendError: this machine cannot run it; the message gives the reason and a hint.
     """
     if run.device_id is not None and not runs_on_device(run):
         goes = " or ".join(arg("backend", name) for name in device_backends(run)) or "another runtime"

@@ -82,7 +82,7 @@ class Runtime(ABC):
 
         Raises:
             UsageError: no such backend, precision or device.
-            BackendError: this machine cannot run it; the message says why and what to do.
+            BackendError: this machine cannot run it; the message gives the reason and a hint.
         """
 
     @abstractmethod

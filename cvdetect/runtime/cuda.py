@@ -53,28 +53,28 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that keeps CUDA from running, and what helps."""
+    """A reason why CUDA does not run, and a hint."""
 
     reason: str
     hint: str
 
 
 def build() -> Build:
-    """How this OpenCV was built, as its build information tells."""
+    """How this OpenCV was built, by its build information."""
     return read_build(cv2.getBuildInformation())
 
 
 def read_build(text: str) -> Build:
-    """OpenCV's build information → what it says of CUDA."""
+    """OpenCV's build information → what it states of CUDA."""
 
     def value(key: str) -> str:
         match = re.search(rf"^\s*{key}:\s*(.*)$", text, re.MULTILINE)
         return match[1].strip() if match else ""
 
     def version(key: str) -> str:
-        said = value(key)
-        match = re.search(r"ver ([\d.]+)", said)
-        return "" if not said.startswith("YES") else match[1] if match else "unknown"
+        text = value(key)
+        match = re.search(r"ver ([\d.]+)", text)
+        return "" if not text.startswith("YES") else match[1] if match else "unknown"
 
     return Build(
         version("NVIDIA CUDA"),
@@ -102,7 +102,7 @@ def _driver_problems(there: Driver | None) -> list[Problem]:
     if there is None:
         return [Problem(f"there is no NVIDIA driver ({LIBRARY} is not found)", "install NVIDIA's driver for the GPU")]
     if there.failure:
-        return [Problem(f"the NVIDIA driver does not answer: {there.failure}", "see what nvidia-smi says")]
+        return [Problem(f"the NVIDIA driver does not answer: {there.failure}", "see what nvidia-smi reports")]
     if not there.devices:
         hint = "look at CUDA_VISIBLE_DEVICES, and start containers with --gpus all"
         return [Problem("the NVIDIA driver has no device for this process", hint)]
@@ -173,7 +173,7 @@ def _first_that_fits(devices: tuple[Device, ...]) -> Device:
 
 
 def name_of(device: Device) -> str:
-    """A device as a person knows it."""
+    """A device's name and number."""
     return f"{device.name} (CUDA device {device.index})"
 
 
@@ -260,7 +260,7 @@ def driver() -> Driver | None:
 
 
 def ask(library: Any) -> Driver:
-    """What the driver's library says.
+    """The driver's version and devices.
 
     Args:
         library: libcuda, loaded by ctypes.

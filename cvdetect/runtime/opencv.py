@@ -158,7 +158,7 @@ def _nearest(name: str) -> str:
 
 
 def _device_name(backend: str) -> str:
-    """The device behind a backend, as a person knows it."""
+    """The name of the device behind a backend."""
     if backend == "opencl":
         return str(cv2.ocl.Device_getDefault().name())
     return _cpu_name()

@@ -145,7 +145,7 @@ def test_the_command_line_takes_it_and_says_how_it_is_fed(tiny: Path, cli: Cli, 
     ("change", "said"),
     [
         (lambda text: text.replace("DetectionOutput", "Softmax"), "has no DetectionOutput layer"),
-        (lambda text: text.replace("num_classes: 3", ""), "does not say num_classes"),
+        (lambda text: text.replace("num_classes: 3", ""), "does not state num_classes"),
         (lambda text: text.replace("input_shape { dim: 1 dim: 3 dim: 32 dim: 48 }", ""), "give --size"),
         (lambda text: text[:-40], "expected"),
         (lambda text: "[net]\nwidth=416\n", "is a Darknet cfg, expected a Caffe prototxt: give it as --cfg"),

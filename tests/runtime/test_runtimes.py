@@ -164,3 +164,12 @@ def test_the_applications_number_comes_back_when_the_last_of_several_passes_ends
     gate.wait(timeout=20)
     thread.join(timeout=20)
     assert (recording.seen, its.seen, cv2.getNumThreads()) == ([1], [2], threads)
+
+
+def test_loading_and_running_leave_opencvs_log_level_as_the_application_has_set_it(model: ModelChoice) -> None:
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_INFO)
+    try:
+        Detector.load(model, run=RunOptions(backend="cpu")).detect(IMAGE)
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_INFO
+    finally:
+        cv2.utils.logging.setLogLevel(before)

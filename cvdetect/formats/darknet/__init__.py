@@ -1,4 +1,4 @@
-"""Darknet models: what a cfg says, checked before OpenCV sees it, and whether a weights file belongs to it.
+"""Darknet models: the facts of a cfg, checked before OpenCV sees it, and whether a weights file belongs to it.
 
 OpenCV's importer takes weights that are cut short or belong to another network without a word, answers a wrong cfg
 with an assertion, and reads some right ones otherwise than Darknet. Here every fault has a sentence with file, line
@@ -66,12 +66,12 @@ class Cfg:
     Attributes:
         name: what errors call the file.
         sections: all of them, [net] first.
-        input_wh: width and height of the network input in pixels, as the cfg says.
+        input_wh: width and height of the network input in pixels, as the cfg states.
         fitting_wh: a size at which the layers fit together: `input_wh` if they do there.
         channels: channels of the network input: 1 (grey), 3 or 4 (RGB and alpha).
         letter_box: True where the network was trained on letterboxed images, which OpenCV ignores.
         heads: the detection layers in order; empty where there are none.
-        notes: one sentence for each thing that its writer may have meant otherwise.
+        notes: one sentence for each line that its writer may have meant otherwise.
     """
 
     name: str

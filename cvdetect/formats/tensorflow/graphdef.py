@@ -102,7 +102,7 @@ def read_graph_def(data: bytes | NDArray[np.uint8], name: str) -> Graph:
     """Read a frozen graph; `name` is what errors call it.
 
     Raises:
-        ModelFileError: the file is empty, foreign (HTML, a Git LFS pointer, a picture, …), a SavedModel, an ONNX or
+        ModelFileError: the file is empty, foreign (HTML, a Git LFS pointer, an image, …), a SavedModel, an ONNX or
             TFLite model, damaged or cut short, or holds no node.
     """
     content = memoryview(data) if isinstance(data, bytes) else data.data

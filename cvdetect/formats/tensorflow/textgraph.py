@@ -69,7 +69,7 @@ class TextGraph:
 
     @property
     def input_wh(self) -> tuple[int, int] | None:
-        """Width and height of the input in pixels where the graph says them."""
+        """Width and height of the input in pixels where the graph states them."""
         if self.input_shape is None or len(self.input_shape) != 4 or min(self.input_shape[1:3]) < 1:
             return None
         return self.input_shape[2], self.input_shape[1]
@@ -205,7 +205,7 @@ def _with_detection(facts: TextGraph, node: Message) -> TextGraph:
     given = _attributes(node)
     own = node.string("name")
     if "num_classes" not in given:
-        raise ModelFileError(f"{facts.name}: node {own} does not say num_classes; {_SCRIPTS}")
+        raise ModelFileError(f"{facts.name}: node {own} does not state num_classes; {_SCRIPTS}")
 
     def number(key: str, kind: str, default: float) -> float:
         text = given[key].word(kind) if key in given else None

@@ -64,8 +64,8 @@ def model(*files: ModelFile) -> ModelSpec:
 
 
 def hasty(store: Store) -> Store:
-    """The store with next to no patience, for servers that stall."""
-    return replace(store, patience=replace(store.patience, read_s=0.3, least_bytes=100))
+    """The store with next to no waiting, for servers that stall."""
+    return replace(store, policy=replace(store.policy, read_s=0.3, least_bytes=100))
 
 
 def cached(store: Store) -> list[str]:
@@ -177,7 +177,7 @@ class TestBadSources:
             store.ensure(model(weights(url(one), url(two))), NullProgress())
         message = str(caught.value)
         assert f"{one}: the server answers 404" in message
-        assert f"{two}: what came is an HTML page" in message
+        assert f"{two}: the download is an HTML page" in message
         assert f"(300,000 bytes, 300.0 kB; sha256 {sha256(BODY)})" in message
         assert str(store.root / "mine/m.weights") in message
         assert len(message.splitlines()) == 2
@@ -230,14 +230,14 @@ class TestResume:
         assert cached(store) == ["mine/m.weights"]
 
     def test_a_break_is_mended_in_the_same_run(self, site: Site, store: Store, progress: Recorder) -> None:
-        patient = replace(store, patience=replace(store.patience, attempts=4))
+        patient = replace(store, policy=replace(store.policy, attempts=4))
         address = site.serve("/m", BODY, etag='"one"', cut=100_000)
         assert patient.ensure(model(weights(url(address))), progress)["weights"].read_bytes() == BODY
         assert [asked.headers.get("Range") for asked in site.asked] == [None, "bytes=100000-", "bytes=200000-"]
         assert progress.warnings == []
 
     def test_a_server_error_is_asked_again(self, site: Site, store: Store) -> None:
-        patient = replace(store, patience=replace(store.patience, attempts=3))
+        patient = replace(store, policy=replace(store.policy, attempts=3))
         with pytest.raises(FetchError, match="503"):
             patient.ensure(model(weights(url(site.serve("/m", status=503)))), NullProgress())
         assert len(site.asked) == 3
@@ -422,14 +422,14 @@ class TestArchives:
     @pytest.mark.parametrize(
         ("body", "reason"),
         [
-            (HTML, "what came is an HTML page"),
+            (HTML, "the download is an HTML page"),
             (b"\x00\x01\x02" * 99, "neither a zip nor a tar archive"),
             (tar_of({"m.weights": BODY})[:200_000], "the archive is damaged"),
-            (zip_of({"m.weights": BODY})[:200_000], "what came is a zip archive|the archive is damaged"),
+            (zip_of({"m.weights": BODY})[:200_000], "the download is a zip archive|the archive is damaged"),
             (zip_of({"m.weights": BODY}).replace(BODY[1000:1100], bytes(100)), "the archive is damaged"),
             (zip_of({"other": BODY}), "the archive has no member m.weights"),
             (zip_of({"m.weights": BODY * 2}), "longer than the 300,000 bytes"),
-            (zip_of({"m.weights": BODY[::-1]}), "what came has sha256"),
+            (zip_of({"m.weights": BODY[::-1]}), "the download has sha256"),
         ],
         ids=["HTML", "foreign", "cut tar", "cut zip", "damaged zip", "no member", "too long", "wrong digest"],
     )
@@ -698,9 +698,7 @@ class TestThisMachine:
 
     def test_a_file_without_sources_is_told_before_anything_is_pulled(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))), ModelFile(role="config", name="m.pbtxt"))
-        with pytest.raises(
-            FetchError, match=r"m\.pbtxt of model mine is not to be had from anywhere: put it at .*mine"
-        ):
+        with pytest.raises(FetchError, match=r"m\.pbtxt of model mine is available nowhere: put it at .*mine"):
             store.ensure(spec, NullProgress())
         assert site.asked == []
         (store.root / "mine").mkdir()

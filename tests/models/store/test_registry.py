@@ -138,14 +138,14 @@ class TestShipped:
         assert shipped.get("ssd-mobilenet-v2-coco").tested == ""
 
     def test_the_small_models_digests_are_those_of_the_real_files(self, shipped: Registry, shared: Path) -> None:
-        from cvdetect.models.download import fault
+        from cvdetect.models.download import verify
 
         for name in ("yolo-fastest-1.1", "yolo-fastest-1.1-xl"):
             for file in shipped.get(name).files:
-                assert fault(shared / "data/models" / file.name, file) is None
+                assert verify(shared / "data/models" / file.name, file) is None
         face = shipped.get("opencv-face-detector").file("graph")
         assert face is not None
-        assert fault(shared / "data/models" / face.name, face) is None
+        assert verify(shared / "data/models" / face.name, face) is None
 
     def test_reading_is_quick_enough_for_every_command(self) -> None:
         seconds = []

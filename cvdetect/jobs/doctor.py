@@ -6,20 +6,19 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cvdetect.core.errors import CvdetectError, MissingPackage
 from cvdetect.core.options import usable_cores
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
-
-if TYPE_CHECKING:
-    from cvdetect.models.registry import Registry
-    from cvdetect.models.store import Store
+from cvdetect.jobs.models import ListModelsJob, ListModelsReport, list_models
 
 __all__ = ["DoctorJob", "DoctorReport", "Finding", "cv2_owners", "diagnose"]
 
@@ -30,6 +29,9 @@ _IMPORTERS = {
     "Caffe": "readNetFromCaffe",
     "TFLite": "readNetFromTFLite",
 }
+_BUILD_KEYS = (
+    "GUI", "FFMPEG", "GStreamer", "NVIDIA CUDA", "cuDNN", "OpenCL", "Parallel framework", "Dispatched code generation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,26 +75,24 @@ def diagnose(job: DoctorJob, progress: Progress = LoggingProgress(), controls: C
     Raises:
         RegistryError: a models.yaml cannot be read.
     """
-    from cvdetect.models.registry import load_models
-    from cvdetect.models.store import Store
-
-    registry, store = load_models(job.registry), Store(job.cache)
-    tests: tuple[Callable[[], Iterator[Finding]], ...]
-    tests = (_versions, _opencv, _network, _cuda, _screen, _codecs, lambda: _models(registry, store))
+    listing = ListModelsJob(registry=job.registry, cache=job.cache)
+    models = partial(_models, list_models(listing), listing.store.root)
+    tests: list[Callable[[], Iterator[Finding]]]
+    tests = [_versions, _opencv, _backends, _cuda, _windows, _video_writing, models]
     findings: list[Finding] = []
     progress.begin("testing", len(tests), "topics")
     try:
         for test in tests:
             if controls is not None and controls.stopping:
                 break
-            findings += _tried(test)
+            findings += _run_test(test)
             progress.advance()
     finally:
         progress.end()
     return DoctorReport(tuple(findings))
 
 
-def _tried(test: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _run_test(test: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from test()
     except CvdetectError as error:
@@ -111,7 +111,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def cv2_owners() -> list[str]:
-    """The installed packages that write the folder ``cv2``, with their versions; more than one overwrite each other."""
+    """The installed packages that own the folder ``cv2``, with their versions; two or more overwrite each other."""
     names = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
     found = []
     for name in names:
@@ -127,7 +127,7 @@ def _owners() -> Finding:
     if len(owners) > 1:
         hint = "they overwrite each other's cv2 folder: uninstall all of them, then install one"
         return Finding("versions", "OpenCV package", f"{', '.join(owners)}: {hint}", good=False)
-    return Finding("versions", "OpenCV package", owners[0] if owners else "none (a build of your own)")
+    return Finding("versions", "OpenCV package", owners[0] if owners else "none (your own build)")
 
 
 def _cv2() -> Any:
@@ -145,28 +145,19 @@ def _opencv() -> Iterator[Finding]:
         raise MissingPackage(f"OpenCV {cv2.__version__} cannot read Darknet models: install '{NEEDS}'")
     readers = [name for name, function in _IMPORTERS.items() if hasattr(cv2.dnn, function)]
     yield Finding("OpenCV", "model formats", ", ".join(readers))
-    build = _build_facts(cv2.getBuildInformation())
-    for key in (
-        "GUI",
-        "FFMPEG",
-        "GStreamer",
-        "NVIDIA CUDA",
-        "cuDNN",
-        "OpenCL",
-        "Parallel framework",
-        "Dispatched code generation",
-    ):
+    build = _build_information(cv2.getBuildInformation())
+    for key in _BUILD_KEYS:
         yield Finding("OpenCV", f"built with {key}", build.get(key, "NO"))
     yield Finding("OpenCV", "threads", str(cv2.getNumThreads()))
 
 
-def _build_facts(text: str) -> dict[str, str]:
+def _build_information(text: str) -> dict[str, str]:
     """OpenCV's build information as key → value."""
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
     return {key.strip(): " ".join(value.split()) for key, _, value in pairs}
 
 
-def _network() -> Iterator[Finding]:
+def _backends() -> Iterator[Finding]:
     from cvdetect.runtime import RUNTIMES, choose
 
     for runtime in RUNTIMES.values():
@@ -183,14 +174,14 @@ def _cuda() -> Iterator[Finding]:
         yield Finding("CUDA", name, value, good)
 
 
-def _screen() -> Iterator[Finding]:
+def _windows() -> Iterator[Finding]:
     from cvdetect.sinks.window import why_no_window
 
     yield Finding("windows", "cv2.imshow", why_no_window() or "works")
 
 
-def _codecs() -> Iterator[Finding]:
-    """What writes videos, and for each container the FOURCCs that it really writes here."""
+def _video_writing() -> Iterator[Finding]:
+    """What writes videos, and for each container the FOURCCs that `video` can write into it here."""
     from cvdetect import media
     from cvdetect.media.codecs import CONTAINERS
     from cvdetect.sinks.video import writable
@@ -205,26 +196,25 @@ def _codecs() -> Iterator[Finding]:
         yield Finding("video writing", suffix, codecs)
 
 
-class _silent_stderr:  # noqa: N801 - reads like contextlib's
-    """Discards file descriptor 2, to which FFmpeg's C code prints its messages about codecs that fail the test."""
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard file descriptor 2, to which FFmpeg's C code prints its messages about codecs that fail the test."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123 - a device
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
-    def __enter__(self) -> None:
-        sys.stderr.flush()
-        self._saved = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
 
-    def __exit__(self, *_: object) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
-
-
-def _models(registry: Registry, store: Store) -> Iterator[Finding]:
-    yield Finding("models", "cache", str(store.root))
-    for spec in registry:
-        here = [file for file in spec.files if store.path_of(spec, file).is_file()]
-        if here:
-            default = " (the default)" if spec.name == registry.default else ""
-            state = "complete" if len(here) == len(spec.files) else f"{len(here)} of {len(spec.files)} files"
-            yield Finding("models", spec.name, state + default)
+def _models(report: ListModelsReport, cache: Path) -> Iterator[Finding]:
+    yield Finding("models", "cache", str(cache))
+    for model in report.models:
+        if model.present:
+            default = " (the default)" if model.spec.name == report.default else ""
+            total = len(model.files)
+            state = "complete" if model.present == total else f"{model.present} of {total} files"
+            yield Finding("models", model.spec.name, state + default)

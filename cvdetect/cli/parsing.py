@@ -1,4 +1,4 @@
-"""The text of an option → its value."""
+"""Turns the text of an option into its value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf
 
-__all__ = ["parse_conf", "parse_scale", "parse_size", "parse_time", "parse_triple"]
+__all__ = ["parse_conf", "parse_numbers", "parse_scale", "parse_size", "parse_time", "parse_triple"]
 
 
 def parse_conf(text: str) -> Conf:
@@ -32,16 +32,16 @@ def _number(value: str, text: str) -> float:
         raise UsageError(f"--conf {text}: {value.strip()!r} is not a number (e.g. 0.5 or 0.5,person=0.3)") from None
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """``416`` or ``608x416`` → width and height in pixels."""
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
-        raise UsageError(f"--size {text}: expected one number or WIDTHxHEIGHT, e.g. 416 or 608x416")
+        raise UsageError(f"{option} {text}: expected one number or WIDTHxHEIGHT, e.g. 416 or 608x416")
     return int(parts[0]), int(parts[-1])
 
 
 def parse_scale(text: str | None) -> float | None:
-    """``0.5`` or ``1/255`` → a factor above 0; None as it is."""
+    """``0.5`` or ``1/255`` → a factor above 0; None stays None."""
     if text is None:
         return None
     above, _, below = text.partition("/")
@@ -54,8 +54,8 @@ def parse_scale(text: str | None) -> float | None:
     return value
 
 
-def parse_triple(option: str, text: str | None) -> tuple[float, float, float] | None:
-    """``A,B,C``, or one number for all three channels; None as it is."""
+def parse_triple(text: str | None, option: str) -> tuple[float, float, float] | None:
+    """``A,B,C``, or one number for all three channels; None stays None."""
     if text is None:
         return None
     try:
@@ -65,6 +65,17 @@ def parse_triple(option: str, text: str | None) -> tuple[float, float, float] | 
     if len(values) not in (1, 3):
         raise UsageError(f"{option} {text}: expected one number or three, e.g. 123.7,116.3,103.5")
     return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])
+
+
+def parse_numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """``A,B,…`` → numbers above 0; None → ()."""
+    try:
+        numbers = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        numbers = (0.0,)
+    if not all(0 < number < math.inf for number in numbers):
+        raise UsageError(f"{option} {text}: expected numbers above 0, separated by commas")
+    return numbers
 
 
 def parse_time(text: str, option: str) -> float:

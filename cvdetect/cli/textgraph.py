@@ -9,7 +9,7 @@ import click
 
 from cvdetect.cli.main import Settings
 from cvdetect.cli.options import OUT_FILE, PATH
-from cvdetect.cli.parsing import parse_size
+from cvdetect.cli.parsing import parse_numbers, parse_size
 from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import printable
 
@@ -72,11 +72,11 @@ def command(
     cvdetect textgraph frozen_inference_graph.pb -o graph.pbtxt
     cvdetect textgraph frozen_inference_graph.pb --pipeline pipeline.config
     """
-    scales = _numbers("--box-scales", box_scales)
+    scales = parse_numbers(box_scales, "--box-scales")
     if scales and len(scales) != _BOX_SCALES:
         raise UsageError(f"--box-scales {box_scales}: expected four numbers: y, x, height, width")
-    wh = _size(input_size)
-    anchors = (_numbers("--anchor-scales", anchor_scales), _numbers("--aspect-ratios", aspect_ratios))
+    wh = parse_size(input_size, "--input-size") if input_size else None
+    anchors = parse_numbers(anchor_scales, "--anchor-scales"), parse_numbers(aspect_ratios, "--aspect-ratios")
 
     from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions
     from cvdetect.jobs.textgraph import TextGraphJob, write_text_graph
@@ -99,21 +99,3 @@ def command(
     else:
         click.echo(printable(f"{report.kind} → {report.out}"), file=sys.stdout)
     return report.exit_code
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    try:
-        return parse_size(text) if text else None
-    except UsageError as error:
-        raise UsageError(str(error).replace("--size", "--input-size", 1)) from None
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
-    """``A,B,…`` → numbers above 0."""
-    try:
-        numbers = tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        numbers = (0.0,)
-    if not all(0 < number < float("inf") for number in numbers):
-        raise UsageError(f"{option} {text}: expected numbers above 0, separated by commas")
-    return numbers

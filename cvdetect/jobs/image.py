@@ -12,7 +12,7 @@ from pathlib import Path
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import MAX_PIXELS, Frame
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import names_a_folder
@@ -30,7 +30,6 @@ from cvdetect.sources.images import (
     Images,
     PipedImages,
     check_inputs,
-    check_max_pixels,
     expand,
     file_name,
     read_pipes,
@@ -110,7 +109,7 @@ def detect_images(
         ModelError: the model or backend is not available.
         SinkError: an output cannot be written.
     """
-    check_max_pixels(job.max_pixels)
+    check_least(job.max_pixels, 1, "max_pixels")
     names = expand(job.inputs)
     check_inputs(names)
     piped = read_pipes(names)

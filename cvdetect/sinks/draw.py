@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvdetect.core.arguments import arg
 from cvdetect.core.boxes import Boxes, clip
 from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
@@ -23,6 +24,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Image
 from cvdetect.core.images import ColorOrder, as_bgr
 from cvdetect.core.masks import regions
+from cvdetect.core.options import check_least
 
 __all__ = [
     "BLACK",
@@ -85,10 +87,10 @@ class DrawStyle:
     hide_labels: bool = False
 
     def __post_init__(self) -> None:
-        if self.line_width is not None and self.line_width < 1:
-            raise UsageError(f"line width: expected at least 1 pixel, got {self.line_width}")
+        if self.line_width is not None:
+            check_least(self.line_width, 1, "line_width")
         if self.font_scale is not None and not 0 < self.font_scale < math.inf:
-            raise UsageError(f"font scale: expected a positive number, got {self.font_scale}")
+            raise UsageError(f"{arg('font_scale')} {self.font_scale:g}: a positive number is needed")
 
     def sizes_on(self, width: int, height: int) -> tuple[int, float]:
         """The line width in pixels and the font scale on an image of that size."""

@@ -51,7 +51,9 @@ def container_of(path: Path, asked: str | None) -> str:
     if suffix in CONTAINERS:
         return suffix
     if asked is not None:
-        raise UsageError(f"{arg('container')} {asked}: there are {', '.join(c[1:] for c in CONTAINERS)}")
+        raise UsageError(
+            f"{arg('container')} {asked}: no such container; there are {', '.join(c[1:] for c in CONTAINERS)}"
+        )
     hint = f"there are {', '.join(CONTAINERS)}, or {arg('container')} names one"
     raise UsageError(f"{path}: no video container is called {suffix!r}; {hint}")
 

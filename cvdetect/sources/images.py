@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.frame import MAX_PIXELS, Frame, Image
 from cvdetect.core.printable import natural_key
@@ -24,7 +23,6 @@ __all__ = [
     "Images",
     "PipedImages",
     "check_inputs",
-    "check_max_pixels",
     "expand",
     "file_name",
     "is_image_file",
@@ -133,12 +131,6 @@ def check_inputs(names: Sequence[str]) -> None:
             raise UsageError(f"{name}: is an address, expected a file: curl -s ADDRESS | cvdetect image -")
         if own_descriptor(name) is None:
             check_regular(name, "an image file")
-
-
-def check_max_pixels(max_pixels: int) -> None:
-    """Raise UsageError where no image could be so small."""
-    if max_pixels < 1:
-        raise UsageError(f"{arg('max_pixels')} {max_pixels}: at least 1 is needed")
 
 
 def is_image_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.types import ImageRecord
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UsageError
+from cvdetect.core.options import check_least
 from cvdetect.core.outputs import claimed_by
 from cvdetect.jobs.annotate.images import thumbnail_path
 from cvdetect.jobs.annotate.job import About, AnnotateJob
@@ -40,8 +41,8 @@ def check_job(job: AnnotateJob, inputs: Inputs) -> None:
     if not job.formats:
         raise UsageError(f"{arg('formats')}: give one or more of {', '.join(FORMATS)}")
     for option, value in (("workers", job.workers), ("batch", job.batch), ("max_pixels", job.max_pixels)):
-        if value is not None and value < 1:
-            raise UsageError(f"{arg(option)} {value}: at least 1 is needed")
+        if value is not None:
+            check_least(value, 1, option)
     _check_engine(job)
     check_images(job, inputs.root)
     _check_folders(job, inputs)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from cvdetect.core.arguments import arg
-from cvdetect.core.errors import UsageError
 from cvdetect.core.files import write_text
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least, usable_cores
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.printable import counted
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
@@ -57,8 +55,7 @@ class BenchJob:
 
     def __post_init__(self) -> None:
         for option, values in (("batch", self.batches), ("rounds", (self.rounds,)), ("passes", (self.passes,))):
-            if min(values, default=0) < 1:
-                raise UsageError(f"{arg(option)}: at least 1 is needed")
+            check_least(min(values, default=0), 1, option)
 
     @property
     def configurations(self) -> list[Configuration]:

@@ -17,7 +17,7 @@ from cvdetect.core.errors import SourceError, UsageError
 from cvdetect.core.files import write_text
 from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_share
+from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least, check_share
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import check_regular
@@ -29,7 +29,7 @@ from cvdetect.jobs.evaluate.report import EvalReport, ImageCounts, make_report
 from cvdetect.jobs.evaluate.worst import Gallery, check_worst, write_worst
 from cvdetect.models.resolve import model_inputs
 from cvdetect.sinks.draw import DrawStyle
-from cvdetect.sources.images import check_max_pixels, is_image_file
+from cvdetect.sources.images import is_image_file
 
 __all__ = ["EvalJob", "EvalReport", "evaluate"]
 
@@ -111,7 +111,7 @@ def _check(job: EvalJob) -> None:
         )
     if job.at is not None:
         check_share(job.at, "at")
-    check_max_pixels(job.max_pixels)
+    check_least(job.max_pixels, 1, "max_pixels")
     require_pycocotools()
     if job.plots is not None:
         check_plots()

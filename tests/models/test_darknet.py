@@ -99,7 +99,7 @@ def test_a_misspelt_key_is_warned_of_first(cli: Cli, tmp_path: Path, photo: Path
     outcome = cli("image", photo, "--cfg", cfg, "--weights", weights)
     assert outcome.code == 3
     first, *_ = outcome.err.splitlines()
-    assert f"{cfg}:12: [convolutional] fliters= is no key that Darknet reads here" in first
+    assert f"{cfg}:12: [convolutional] fliters= is not a key that Darknet reads here" in first
     assert "did you mean filters=?" in first
 
 
@@ -147,10 +147,10 @@ def test_weights_as_large_as_those_of_a_model_in_the_zoo_are_named(cli: Cli, tmp
     ("case", "message"),
     [
         ("t-mixed", "t-mixed.cfg:76: [yolo] classes=9, but the [yolo] above has classes=3 (line 57)"),
-        ("t-silu", "activation=silu: Darknet does not know it and would take relu; its name in Darknet is swish"),
+        ("t-silu", "activation=silu: Darknet does not have it and would take relu; its name in Darknet is swish"),
         (
             "t-share",
-            "t-share.cfg:32: [convolutional] share_index=3 names layer 3, but only layers 0 to 2 stand before this one",
+            "t-share.cfg:32: [convolutional] share_index=3 names layer 3, but only layers 0 to 2 come before this one",
         ),
     ],
 )

@@ -1,15 +1,18 @@
-"""Darknet models: the facts of a cfg, checked before OpenCV sees it, and whether a weights file belongs to it.
+"""Darknet models: reads a cfg, checks it and its weights before OpenCV sees them, and writes the cfg that OpenCV gets.
 
-OpenCV's importer takes weights that are cut short or belong to another network without a word, answers a wrong cfg
-with an assertion, and reads some right ones otherwise than Darknet. Here every fault has a sentence with file, line
-and section, and OpenCV gets a cfg of its own.
+OpenCV's importer accepts weights that are cut short or belong to another network in silence, reports a wrong cfg as an
+assertion, and reads some right ones differently from Darknet. Here every error is a sentence with file, line and
+section, and OpenCV gets a cfg of its own.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -18,20 +21,14 @@ from numpy.typing import NDArray
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError, UsageError
+from cvdetect.core.filetype import describe_foreign
 from cvdetect.core.progress import Progress
 from cvdetect.core.source import ModelSource
 from cvdetect.core.spec import ModelSpec, Role
 from cvdetect.formats.base import GraphThresholds, WeightsError, read_bytes, read_text
 from cvdetect.formats.darknet.heads import Head, notes_on_heads, read_heads
-from cvdetect.formats.darknet.layers import (
-    Layer,
-    SizeError,
-    check_is_detector,
-    check_size_of_weights,
-    header_size,
-    needed,
-    trace,
-)
+from cvdetect.formats.darknet.kinds import Layer, SizeError
+from cvdetect.formats.darknet.layers import check_is_detector, needed, trace
 from cvdetect.formats.darknet.opencv import opencv_outputs, opencv_text, opencv_weights
 from cvdetect.formats.darknet.text import Option, Section, SectionReader, notes_on_keys, read_sections
 
@@ -55,8 +52,12 @@ __all__ = [
 
 _CHANNELS: Mapping[Literal[1, 3, 4], str] = {1: "grey", 3: "RGB", 4: "RGB and alpha"}
 _MOST_NOTES = 20
-# Sizes that nearly all networks take, tried where the cfg's own does not fit.
+# Nearly all networks take multiples of these; they are tried where the cfg's own size does not fit.
 _USUAL_STRIDES = (32, 64, 128)
+
+_SHORT_HEADER, _LONG_HEADER = 16, 20
+_AGAIN = "download it again"
+_PRETRAINED = re.compile(r"\.conv\.([0-9]{1,4})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +69,10 @@ class Cfg:
         sections: all of them, [net] first.
         input_wh: width and height of the network input in pixels, as the cfg states.
         fitting_wh: a size at which the layers fit together: `input_wh` if they do there.
-        channels: channels of the network input: 1 (grey), 3 or 4 (RGB and alpha).
+        channels: of the network input: 1 (grey), 3 or 4 (RGB and alpha).
         letter_box: True where the network was trained on letterboxed images, which OpenCV ignores.
         heads: the detection layers in order; empty where there are none.
-        notes: one sentence for each line that its writer may have meant otherwise.
+        notes: one sentence for each line that its author may have meant differently.
     """
 
     name: str
@@ -86,7 +87,13 @@ class Cfg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForOpenCV:
-    """What OpenCV's importer gets: the cfg's text, the weights file's content uint8 (size,), the heads' outputs."""
+    """What OpenCV's importer gets.
+
+    Attributes:
+        text: a cfg.
+        weights: the content of a weights file, uint8 (size,).
+        outputs: the names of the heads' outputs.
+    """
 
     text: str
     weights: NDArray[np.uint8]
@@ -114,7 +121,7 @@ def parse_cfg(
     _check_first(net, sections)
     notes = [*notes_on_keys(name, sections), *text_notes]
     if len(notes) > _MOST_NOTES:
-        notes[_MOST_NOTES:] = [f"{name}: {len(notes) - _MOST_NOTES} more lines are not read as their writer may think"]
+        notes[_MOST_NOTES:] = [f"{name}: {len(notes) - _MOST_NOTES} more lines may not have the effect that was meant"]
     for note in notes:
         warn(note)
     own, channels = wh if wh and not _has_size(net) else _size(net), _channels(net)
@@ -139,7 +146,7 @@ def _check_first(net: SectionReader, sections: Sequence[Section]) -> None:
     if net.section.kind != "net":
         net.fail("is the first section, but a cfg begins with [net]")
     if len(sections) == 1:
-        net.fail("no layer follows: the file is cut short or no network")
+        net.fail("no layer follows: the file is cut short, or not a network")
     check_is_detector(net.name, sections[1:])
 
 
@@ -170,22 +177,22 @@ def _channels(net: SectionReader) -> Literal[1, 3, 4]:
 def _fitting(
     name: str, sections: Sequence[Section], channels: int, wanted: Sequence[tuple[int, int]]
 ) -> tuple[int, int]:
-    """The first of the sizes `wanted` that fits, else one near them; the network is wrong where none does."""
+    """The first of the sizes `wanted` that fits, else one near them; where none does, the network is wrong."""
     rounded = [
         (-(-width // stride) * stride, -(-height // stride) * stride)
         for width, height in wanted
         for stride in _USUAL_STRIDES
     ]
-    why: SizeError | None = None
+    first: SizeError | None = None
     for width, height in (*wanted, *rounded):
         try:
             trace(name, sections, (channels, height, width))
         except SizeError as error:
-            why = why or error
+            first = first or error
         else:
             return width, height
-    assert why is not None
-    raise why
+    assert first is not None
+    raise first
 
 
 def layers(cfg: Cfg, wh: tuple[int, int] | None = None) -> tuple[Layer, ...]:
@@ -205,7 +212,7 @@ def parameters(cfg: Cfg) -> int:
 def flops(cfg: Cfg, wh: tuple[int, int] | None = None) -> int:
     """Floating point operations for one image: 2 for each multiplication in convolutions and connected layers.
 
-    The "BFLOPs" that Darknet prints, times 1e9. Bias, batch normalisation and activations are not counted.
+    The "BFLOPs" that Darknet prints, times 1e9. Bias, batch normalization and activations are not counted.
     """
     return 2 * sum(layer.macs for layer in layers(cfg, wh))
 
@@ -256,9 +263,66 @@ def check_weights(cfg: Cfg, header: bytes, size: int, name: str) -> None:
         size: the size of the whole file in bytes.
         name: what errors call the file.
 
-    Raises ModelFileError saying what the file is (a web page, a Git LFS pointer, cut short, another network's).
+    Raises ModelFileError that states what the file is (a web page, a Git LFS pointer, cut short, another network's).
     """
-    check_size_of_weights(layers(cfg), cfg.name, header, size, name)
+    if size == 0:
+        raise ModelFileError(f"{name}: the file is empty; {_AGAIN}")
+    foreign = describe_foreign(header)
+    if foreign:
+        raise ModelFileError(f"{name}: not Darknet weights but {foreign}; {_AGAIN}")
+    begins = _header_size(header)
+    expected = 4 * parameters(cfg) + (begins or _LONG_HEADER)
+    if size < _LONG_HEADER:
+        raise ModelFileError(f"{name}: cut short: {size:,} of {expected:,} bytes; {_AGAIN}")
+    if begins is None:
+        raise ModelFileError(f"{name}: does not begin as Darknet weights do; {_AGAIN}, or convert it")
+    if size != expected:
+        _refuse_size(cfg, begins, size, expected, name)
+
+
+def _header_size(header: bytes) -> int | None:
+    """Bytes before the first value: three int32 (major, minor, revision), then the number of images seen.
+
+    That number has 8 bytes from version 0.2 on and 4 before. None where this is not such a header (versions over 1000
+    mark transposed weights, which OpenCV does not read).
+    """
+    if len(header) < _SHORT_HEADER:
+        return None
+    major, minor = struct.unpack_from("<ii", header)
+    if not (0 <= major <= 1000 and 0 <= minor <= 1000):
+        return None
+    return _LONG_HEADER if major * 10 + minor >= 2 else _SHORT_HEADER
+
+
+def _refuse_size(cfg: Cfg, begins: int, size: int, expected: int, name: str) -> None:
+    every = layers(cfg)
+    found = _PRETRAINED.search(name)
+    named = int(found[1]) if found else 0
+    count = _layers_covered(every, size - begins, named) or named
+    if count:
+        raise ModelFileError(
+            f"{name}: holds only the first {count} layers (of {len(every)} in {cfg.name}): pretrained layers to begin "
+            "training with, which detect nothing yet; use the weights that training has written"
+        )
+    if size < expected:
+        raise ModelFileError(
+            f"{name}: cut short: {size:,} of {expected:,} bytes ({size / expected:.0%}); {_AGAIN}, "
+            f"or use the cfg that belongs to it if it is not {cfg.name}"
+        )
+    raise ModelFileError(
+        f"{name}: belongs to another network: {cfg.name} needs {expected:,} bytes, the file has {size:,}; "
+        f"use the cfg that belongs to it, or {_AGAIN}"
+    )
+
+
+def _layers_covered(layers: Sequence[Layer], size: int, named: int) -> int:
+    """How many first layers, not all, have exactly `size` bytes of weights; 0 where no number has.
+
+    Layers without weights at the end may count or not: `named` where it is one of the numbers, else the largest.
+    """
+    ends = list(accumulate(4 * layer.parameters for layer in layers))
+    covered = [place for place, end in enumerate(ends, start=1) if end == size and 0 < size < ends[-1]]
+    return named if named in covered else max(covered, default=0)
 
 
 def for_opencv(cfg: Cfg, weights: NDArray[np.uint8], wh: tuple[int, int] | None = None) -> ForOpenCV:
@@ -269,8 +333,8 @@ def for_opencv(cfg: Cfg, weights: NDArray[np.uint8], wh: tuple[int, int] | None 
     every = layers(cfg, wh)
     wanted = needed(cfg.sections[1:])
     run = [layer for layer in every if layer.index in wanted]
-    header = header_size(weights[:64].tobytes())
-    assert header is not None, "the weights were checked"
+    header = _header_size(weights[:64].tobytes())
+    assert header is not None, "check_weights accepts only files with a header"
     width, height = wh or cfg.fitting_wh
     return ForOpenCV(
         text=opencv_text(run, cfg.heads, (cfg.channels, height, width)),

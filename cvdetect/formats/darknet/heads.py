@@ -1,4 +1,4 @@
-"""The [yolo] and [region] sections of a Darknet cfg: which boxes they make of the layer before them."""
+"""The detection heads of a Darknet cfg, its [yolo] and [region] sections: their classes, anchors and grids."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cvdetect.formats.darknet.layers import HEADS, Layer
+from cvdetect.formats.darknet.kinds import Layer
+from cvdetect.formats.darknet.layers import HEADS
 from cvdetect.formats.darknet.text import Section, SectionReader
 
 __all__ = ["Head", "notes_on_heads", "read_heads"]
 
-# parser.c and yolo_layer.c: what an anchor is that the cfg does not give.
+# Width and height of an anchor that the cfg does not give (parser.c and yolo_layer.c).
 _NO_ANCHOR = 0.5
 _MOST_ANCHORS = 1000
 
@@ -24,15 +25,15 @@ class Head:
 
     Attributes:
         kind: "yolo" (v3 and later) or "region" (v2).
-        layer_index: its place among the layers, the first section after [net] being 0.
+        layer_index: its position among the layers; the first section after [net] is 0.
         classes: number of classes.
         anchors: (width, height) of the anchors this head uses, in the order of its mask; in pixels of the network
             input for "yolo", in grid cells for "region".
-        scale_x_y: how far a centre may leave its cell (1.0: not at all).
+        scale_x_y: how far a centre may lie outside its cell (1.0: not at all).
         new_coords: True where the convolution before it already applies the logistic function.
         softmax: True where the class scores of a region go through a softmax.
         stride: pixels of the network input from one cell to the next.
-        diou_nms: True where Darknet suppresses boxes by their DIoU (Zheng et al., 2020) and not by their IoU.
+        diou_nms: True where Darknet's non-maximum suppression compares DIoU (Zheng et al., 2020), not IoU.
     """
 
     kind: Literal["yolo", "region"]
@@ -62,7 +63,7 @@ def read_heads(name: str, sections: Sequence[Section], layers: Sequence[Layer]) 
 
 
 def notes_on_heads(name: str, sections: Sequence[Section]) -> Iterator[str]:
-    """One note on each thing in a head that a reader of the cfg may not expect."""
+    """One note on each line of a head that may not have the effect that was meant."""
     for section in sections:
         if section.kind not in HEADS:
             continue
@@ -79,7 +80,7 @@ def notes_on_heads(name: str, sections: Sequence[Section]) -> Iterator[str]:
 def _check_alike(reader: SectionReader, head: Head, other: Head, first: SectionReader) -> None:
     """All heads of a detector are of one kind and share one list of classes."""
     if head.kind != other.kind:
-        reader.fail(f"stands beside the [{other.kind}] of line {first.section.line}: no network has both")
+        reader.fail(f"comes with the [{other.kind}] of line {first.section.line}: no network has both")
     if head.kind == "region":
         reader.fail("is the second of its kind: OpenCV runs only one [region] a network")
     if head.classes != other.classes:
@@ -142,14 +143,14 @@ def _read_anchors(reader: SectionReader) -> tuple[tuple[float, float], ...]:
     if wrong:
         given = f"num={num}" if reader.has("num") else f"no num= (Darknet takes {num})"
         reader.fail(
-            f"mask={reader.text('mask')}: {wrong[0]} names no anchor; with {given} they are 0 to {num - 1}", "mask"
+            f"mask={reader.text('mask')}: {wrong[0]} is not an anchor; with {given} they are 0 to {num - 1}", "mask"
         )
     return tuple(anchors[index] for index in mask)
 
 
 def _cell_stride(reader: SectionReader, layer: Layer) -> int:
     if layer.stride is None or layer.stride.denominator != 1:
-        reader.fail("stands behind layers that leave no grid of cells; it belongs behind convolutions")
+        reader.fail("follows layers that leave no grid of cells; it must follow convolutions")
     return int(layer.stride)
 
 
@@ -158,9 +159,7 @@ def _check_filters(reader: SectionReader, head: Head, before: Sequence[Section],
     got = layer.shape[0]
     if got == needed:
         return
-    rule = f"classes={head.classes} with {len(head.anchors)} anchors needs {needed}: (classes + 5) * anchors"
+    rule = f"needs {needed} with classes={head.classes} and {len(head.anchors)} anchors: (classes + 5) * anchors"
     if before and before[-1].kind == "convolutional":
-        SectionReader(reader.name, before[-1]).fail(
-            f"filters={got}, but the [{head.kind}] behind it with {rule}", "filters"
-        )
+        SectionReader(reader.name, before[-1]).fail(f"filters={got}, but the [{head.kind}] after it {rule}", "filters")
     reader.fail(f"gets {got} channels, but {rule}")

@@ -1,13 +1,12 @@
-"""What each kind of Darknet layer makes of its input: shape, stride, number of weights, and how OpenCV is to run it.
+"""The kinds of Darknet layers: output shape, stride, number of weights, and the options that OpenCV needs.
 
-Each function takes the options of a section, the layer as it would be if it passed its input on, and the layers
-before it. Defaults and rules are Darknet's (parser.c). What OpenCV's importer does otherwise is either written so
-that it comes out as in Darknet, or refused with the line and key.
+Each function takes the options of a section, the layer as it would be if it passed its input on unchanged, and the
+layers before it. Defaults and rules are Darknet's (parser.c). Where OpenCV's importer differs, the options are written
+so that the result is Darknet's, or the layer is refused with its line and key.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,9 +14,10 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from cvdetect.core.errors import ModelFileError
+from cvdetect.core.printable import closest
 from cvdetect.formats.darknet.text import SectionReader
 
-__all__ = ["ACTIVATIONS", "KINDS", "PASSED_OVER", "Layer", "LayerKind", "SizeError", "activation"]
+__all__ = ["KINDS", "SKIPPED", "Layer", "LayerKind", "SizeError"]
 
 
 class SizeError(ModelFileError):
@@ -34,9 +34,9 @@ class Layer:
             (avgpool, connected, crop).
         parameters: float32 values in the weights file.
         macs: multiplications with addition, for one image.
-        sources: the earlier layers that it names; the one just before it is not among them.
-        options: what OpenCV needs to know of it, all defaults written out.
-        dilation: input cells between two neighbours of a convolution's kernel.
+        sources: the earlier layers that it names; the one right before it is not among them.
+        options: those that OpenCV needs, all defaults written out.
+        dilation: input cells from one value of a convolution's kernel to the next.
         shares: the earlier layer whose weights it uses, None for its own.
     """
 
@@ -70,7 +70,7 @@ def _convolutional(reader: SectionReader, layer: Layer, before: Sequence[Layer])
     filters, size = reader.integer("filters", 1, least=1), reader.integer("size", 1, least=1)
     stride, groups = _stride(reader), reader.integer("groups", 1, least=1)
     if channels % groups or filters % groups:
-        reader.fail(f"groups={groups} must divide the {channels} channels that come in and filters={filters}", "groups")
+        reader.fail(f"groups={groups} must divide the {channels} input channels and filters={filters}", "groups")
     dilation = 1 if size == 1 else reader.integer("dilation", 1, least=1)
     reach = dilation * (size - 1) + 1
     padding = dilation * (size // 2 if reader.integer("pad", 0) else reader.integer("padding", 0, least=0))
@@ -79,23 +79,23 @@ def _convolutional(reader: SectionReader, layer: Layer, before: Sequence[Layer])
     if dilation > 1 and 2 * padding != reach - 1:
         reader.fail(f"dilation={dilation}: is run only where pad= keeps the size", "dilation")
     out_h, out_w = ((side + 2 * padding - reach) // stride + 1 for side in (height, width))
-    normalised = _normalised(reader)
+    normalized = _normalized(reader)
     kernels = filters * (channels // groups) * size * size
     made = replace(
         layer,
         shape=(filters, out_h, out_w),
         stride=_strided(layer.stride, stride),
-        parameters=kernels + filters * (4 if normalised else 1),
+        parameters=kernels + filters * (4 if normalized else 1),
         macs=kernels * max(out_h, 0) * max(out_w, 0),
         options={"filters": filters, "size": reach, "stride": stride, "padding": padding, "groups": groups}
-        | {"batch_normalize": int(normalised), "activation": activation(reader, "logistic")},
+        | {"batch_normalize": int(normalized), "activation": _activation(reader, "logistic")},
         dilation=dilation,
     )
     return _shared(reader, made, before)
 
 
 def _shared(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Layer:
-    """`share_index`: an absolute number or one relative to this layer; the weights file then holds none for it."""
+    """Apply `share_index`, absolute or relative to this layer; the weights file then holds no values for it."""
     if not reader.has("share_index"):
         return layer
     number = reader.integer("share_index", 0)
@@ -115,16 +115,16 @@ def _weights_shape(layer: Layer) -> tuple[object, ...]:
     return (layer.parameters, size, *(layer.options[key] for key in ("filters", "groups", "batch_normalize")))
 
 
-def _normalised(reader: SectionReader) -> bool:
-    """Whether scale, mean and variance stand beside the bias; `cbn` differs from it in training only."""
-    normalised = bool(reader.integer("batch_normalize", 0) or reader.integer("cbn", 0))
-    if normalised and reader.integer("dontloadscales", 0):
+def _normalized(reader: SectionReader) -> bool:
+    """Whether the layer has scale, mean and variance beside the bias; `cbn` differs in training only."""
+    normalized = bool(reader.integer("batch_normalize", 0) or reader.integer("cbn", 0))
+    if normalized and reader.integer("dontloadscales", 0):
         reader.fail("dontloadscales: the weights file lacks values that the network needs", "dontloadscales")
-    return normalised
+    return normalized
 
 
 def _stride(reader: SectionReader) -> int:
-    """The stride: `stride_x` and `stride_y` count before `stride`, and OpenCV has one for both."""
+    """The stride: `stride_x` and `stride_y` override `stride`, and OpenCV has one for both directions."""
     given = {key: reader.integer(key, -1) for key in ("stride_x", "stride_y")}
     plain = reader.integer("stride", 1, least=None if min(given.values()) >= 1 else 1)
     across, down = (value if value >= 1 else plain for value in given.values())
@@ -136,15 +136,15 @@ def _stride(reader: SectionReader) -> int:
 
 def _connected(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Layer:
     channels, height, width = layer.shape
-    output, normalised = reader.integer("output", 1, least=1), _normalised(reader)
+    output, normalized = reader.integer("output", 1, least=1), _normalized(reader)
     matrix = output * channels * height * width
     return replace(
         layer,
         shape=(output, 1, 1),
         stride=None,
-        parameters=matrix + output * (4 if normalised else 1),
+        parameters=matrix + output * (4 if normalized else 1),
         macs=matrix,
-        options={"output": output, "batch_normalize": int(normalised), "activation": activation(reader, "logistic")},
+        options={"output": output, "batch_normalize": int(normalized), "activation": _activation(reader, "logistic")},
     )
 
 
@@ -183,7 +183,7 @@ def _crop(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Layer
     crop_h, crop_w = reader.integer("crop_height", 1, least=1), reader.integer("crop_width", 1, least=1)
     channels, height, width = layer.shape
     if crop_h > height or crop_w > width:
-        _unfit(reader, f"crops {crop_w}x{crop_h} out of {width}x{height}: it must fit")
+        _fail_at_this_size(reader, f"crops {crop_w}x{crop_h} out of {width}x{height}: it must fit")
     options = {"noadjust": 1, "crop_height": crop_h, "crop_width": crop_w}
     return replace(layer, shape=(channels, crop_h, crop_w), stride=None, options=options)
 
@@ -192,10 +192,10 @@ def _reorg(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Laye
     channels, height, width = layer.shape
     stride = reader.integer("stride", 1, least=1)
     if height % stride or width % stride:
-        _unfit(reader, f"stride={stride} must divide the input's {width}x{height}", "stride")
+        _fail_at_this_size(reader, f"stride={stride} must divide the input's {width}x{height}", "stride")
     if channels % (stride * stride):
         # Darknet mixes pixels of several channels then (blas.c, reorg_cpu), OpenCV others.
-        reader.fail(f"stride={stride}: {channels} channels come in, OpenCV needs multiples of {stride**2}", "stride")
+        reader.fail(f"stride={stride}: {channels} input channels, OpenCV needs multiples of {stride**2}", "stride")
     shape = (channels * stride * stride, height // stride, width // stride)
     return replace(layer, shape=shape, stride=_strided(layer.stride, stride), options={"stride": stride})
 
@@ -212,9 +212,9 @@ def _earlier(reader: SectionReader, key: str, number: int, before: Sequence[Laye
     index = number if number >= 0 else len(before) + number
     if not 0 <= index < len(before):
         reader.fail(
-            f"{key}={number} names layer {index}, but only layers 0 to {len(before) - 1} stand before this one"
+            f"{key}={number} names layer {index}, but only layers 0 to {len(before) - 1} come before this one"
             if before
-            else f"{key}={number}: no layer stands before this one",
+            else f"{key}={number}: no layer comes before this one",
             key,
         )
     return before[index]
@@ -225,13 +225,13 @@ def _route(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Laye
     sizes = [source.shape[1:] for source in sources]
     if len(set(sizes)) > 1:
         listed = ", ".join(f"layer {s.index}: {s.shape[2]}x{s.shape[1]}" for s in sources)
-        _unfit(reader, f"joins layers of different size ({listed}); they must be equal", "layers")
+        _fail_at_this_size(reader, f"joins layers of different size ({listed}); they must be equal", "layers")
     groups, group = reader.integer("groups", 1, least=1), reader.integer("group_id", 0)
     if groups > 1 and len(sources) > 1:
         reader.fail("OpenCV confuses the layers behind a route with groups= over several layers", "groups")
     channels = sum(source.shape[0] for source in sources)
     if channels % groups:
-        reader.fail(f"groups={groups} must divide the {channels} channels that come in", "groups")
+        reader.fail(f"groups={groups} must divide the {channels} input channels", "groups")
     if not 0 <= group < groups:
         reader.fail(f"group_id={group} must lie in 0 to {groups - 1}", "group_id")
     return replace(
@@ -250,8 +250,8 @@ def _shortcut(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> L
     if source.shape[1:] != layer.shape[1:]:
         (_, there_h, there_w), (_, here_h, here_w) = source.shape, layer.shape
         sizes = f"layer {source.index} of {there_w}x{there_h} to {here_w}x{here_h}"
-        _unfit(reader, f"adds {sizes}: OpenCV needs them equal", "from")
-    return replace(layer, sources=(source.index,), options={"activation": activation(reader, "linear")})
+        _fail_at_this_size(reader, f"adds {sizes}: OpenCV needs them equal", "from")
+    return replace(layer, sources=(source.index,), options={"activation": _activation(reader, "linear")})
 
 
 def _single_source(reader: SectionReader, before: Sequence[Layer]) -> Layer:
@@ -268,31 +268,31 @@ def _single_source(reader: SectionReader, before: Sequence[Layer]) -> Layer:
 def _scale_channels(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Layer:
     source = _single_source(reader, before)
     if layer.shape[0] != source.shape[0] or layer.shape[1:] not in ((1, 1), source.shape[1:]):
-        _unfit(reader, _multiplies(layer, source), "from")
+        _fail_at_this_size(reader, _describe_product(layer, source), "from")
     return replace(
-        layer, shape=source.shape, stride=source.stride, sources=(source.index,), options=_multiplied(reader)
+        layer, shape=source.shape, stride=source.stride, sources=(source.index,), options=_multiply_options(reader)
     )
 
 
 def _sam(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> Layer:
     source = _single_source(reader, before)
     if layer.shape != source.shape:
-        _unfit(reader, _multiplies(layer, source), "from")
-    return replace(layer, sources=(source.index,), options=_multiplied(reader))
+        _fail_at_this_size(reader, _describe_product(layer, source), "from")
+    return replace(layer, sources=(source.index,), options=_multiply_options(reader))
 
 
-def _multiplied(reader: SectionReader) -> Mapping[str, object]:
-    name = activation(reader, "linear")
+def _multiply_options(reader: SectionReader) -> Mapping[str, object]:
+    name = _activation(reader, "linear")
     if name in ("swish", "mish"):
         reader.fail(f"activation={name}: Darknet does not have it in this layer", "activation")
     return {"activation": name}
 
 
-def _multiplies(layer: Layer, source: Layer) -> str:
+def _describe_product(layer: Layer, source: Layer) -> str:
     return f"multiplies {layer.shape} with {source.shape} of layer {source.index} (channels, height, width)"
 
 
-def _unfit(reader: SectionReader, message: str, key: str = "") -> NoReturn:
+def _fail_at_this_size(reader: SectionReader, message: str, key: str = "") -> NoReturn:
     try:
         reader.fail(message, key)
     except ModelFileError as error:
@@ -320,8 +320,8 @@ KINDS: Mapping[str, LayerKind] = MappingProxyType(
         "crop": _crop,
     }
 )
-# The kinds that it does not run, but whose weights can be passed over where nothing needs their output.
-PASSED_OVER: Mapping[str, LayerKind] = MappingProxyType(
+# The kinds that it does not run, but whose weights can be skipped where nothing needs their output.
+SKIPPED: Mapping[str, LayerKind] = MappingProxyType(
     {
         "local_avgpool": _maxpool,
         "reorg3d": _reorg,
@@ -331,10 +331,8 @@ PASSED_OVER: Mapping[str, LayerKind] = MappingProxyType(
 )
 
 
-# The activation of a Darknet layer, as OpenCV is to run it.
-
-# Those that OpenCV's Darknet importer has, tried one by one on OpenCV 4.14.
-ACTIVATIONS = ("linear", "leaky", "relu", "swish", "mish", "logistic", "tanh")
+# The activations that OpenCV's Darknet importer has, tried one by one on OpenCV 4.14.
+_ACTIVATIONS = ("linear", "leaky", "relu", "swish", "mish", "logistic", "tanh")
 # Those that only Darknet has (activations.c).
 _ONLY_DARKNET = frozenset(
     "hard_mish normalize_channels normalize_channels_softmax normalize_channels_softmax_maxval loggy relu6 elu selu "
@@ -343,13 +341,13 @@ _ONLY_DARKNET = frozenset(
 _OTHER_NAMES: Mapping[str, str] = MappingProxyType({"silu": "swish", "sigmoid": "logistic", "none": "linear"})
 
 
-def activation(reader: SectionReader, default: str) -> str:
+def _activation(reader: SectionReader, default: str) -> str:
     """The layer's activation; raises ModelFileError where Darknet or OpenCV does not have it."""
     name = reader.text("activation", default)
-    if name in ACTIVATIONS:
+    if name in _ACTIVATIONS:
         return name
     if name in _ONLY_DARKNET:
-        reader.fail(f"activation={name}: OpenCV has only {', '.join(ACTIVATIONS)}", "activation")
+        reader.fail(f"activation={name}: OpenCV has only {', '.join(_ACTIVATIONS)}", "activation")
     word = name.partition("#")[0].partition(";")[0]
     if word != name:
         reader.fail(
@@ -357,13 +355,13 @@ def activation(reader: SectionReader, default: str) -> str:
             "put it on a line of its own",
             "activation",
         )
-    reader.fail(f"activation={name}: Darknet does not know it and would take relu; {_hint(name)}", "activation")
+    reader.fail(f"activation={name}: Darknet does not have it and would take relu; {_hint(name)}", "activation")
 
 
 def _hint(name: str) -> str:
-    known = {name.lower(): name for name in (*ACTIVATIONS, *_ONLY_DARKNET)}
+    known = {name.lower(): name for name in (*_ACTIVATIONS, *_ONLY_DARKNET)}
     other = _OTHER_NAMES.get(name.lower())
     if other:
         return f"its name in Darknet is {other}"
-    near = difflib.get_close_matches(name.lower(), known, 1)
-    return f"did you mean {known[near[0]]}?" if near else f"OpenCV has {', '.join(ACTIVATIONS)}"
+    near = closest(name.lower(), known)
+    return f"did you mean {known[near]}?" if near else f"OpenCV has {', '.join(_ACTIVATIONS)}"

@@ -1,31 +1,23 @@
 """The layers of a Darknet cfg, one after another: which of them a head needs, and what size their outputs have.
 
 Only what OpenCV's Darknet importer really runs passes (tried one by one on OpenCV 4.14): sections and activations
-that it refuses are refused here with a sentence, and so are options that it ignores although they change the result.
-Layers whose output no head uses are not run; they are looked at for their weights only.
+that it refuses are refused here in a sentence, and so are options that it ignores although they change the result.
+Layers whose output no head uses are not run; only their weights are counted.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from types import MappingProxyType
 
 from cvdetect.core.errors import ModelFileError
-from cvdetect.core.filetype import describe_foreign
-from cvdetect.formats.darknet.kinds import KINDS, PASSED_OVER, Layer, LayerKind, SizeError
+from cvdetect.core.printable import closest
+from cvdetect.formats.darknet.kinds import KINDS, SKIPPED, Layer, LayerKind, SizeError
 from cvdetect.formats.darknet.text import Section, SectionReader
 
 __all__ = [
     "HEADS",
-    "Layer",
-    "SizeError",
     "check_is_detector",
-    "check_size_of_weights",
-    "header_size",
     "needed",
     "trace",
 ]
@@ -34,21 +26,21 @@ __all__ = [
 HEADS = ("yolo", "region")
 
 _MOST_VALUES = 2**31 - 1
-_YOLO_V1 = "this is a YOLOv1 network, a kind that OpenCV does not run; take a YOLOv2, v3 or v4 cfg"
+_YOLO_V1 = "this is a YOLOv1 network, a kind that OpenCV does not run; use a YOLOv2, v3 or v4 cfg"
 _RECURRENT = "recurrent networks are a kind that OpenCV does not run"
 _CLASSIFIER = "this is a classifier, which finds no boxes: it ends without a [yolo] or [region] section"
 _NOT_RUN = "OpenCV's Darknet importer does not run this kind of layer"
-_OTHER_DARKNET_KINDS = ("deconvolutional", "Gaussian_yolo", "implicit", "iseg", *PASSED_OVER)
+_OTHER_DARKNET_KINDS = ("deconvolutional", "Gaussian_yolo", "implicit", "iseg", *SKIPPED)
 _UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("detection", "local"), _YOLO_V1),
         **dict.fromkeys(("rnn", "gru", "lstm", "crnn", "conv_lstm", "history"), _RECURRENT),
         **dict.fromkeys(_OTHER_DARKNET_KINDS, _NOT_RUN),
-        "net": "stands here a second time; a cfg has one [net], at its beginning",
+        "net": "occurs a second time; a cfg has one [net], at its beginning",
     }
 )
-# Options that change what Darknet computes, that OpenCV ignores or refuses, and the one value that does nothing.
-# Of a shortcut's alpha and beta one Darknet makes factors, the other nothing.
+# Options that change what Darknet computes and that OpenCV ignores or refuses, with the one value that changes nothing.
+# A shortcut's alpha and beta are factors in one Darknet, and ignored in the other.
 _IGNORED: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "convolutional": dict.fromkeys(
@@ -67,7 +59,7 @@ _OTHER_WEIGHTS = ("dontload", "numload")
 
 
 def check_is_detector(name: str, sections: Sequence[Section]) -> None:
-    """Raise ModelFileError where the sections are those of another kind of network, whatever else is wrong."""
+    """Raise ModelFileError where the sections are of another kind of network, before any other error in them."""
     for message in (_RECURRENT, _YOLO_V1):
         for section in sections:
             if _UNSUPPORTED.get(section.kind) == message:
@@ -85,16 +77,16 @@ def trace(name: str, sections: Sequence[Section], shape: tuple[int, int, int]) -
     """
     layers: list[Layer] = []
     source = Layer(-1, "net", 0, shape)
-    needed_ones = needed(sections)
+    run = needed(sections)
     for index, section in enumerate(sections):
         reader = SectionReader(name, section)
-        passed_on = Layer(index, section.kind, section.line, source.shape, source.stride)
-        source = _layer(reader, passed_on, layers, run=index in needed_ones)
+        unchanged = Layer(index, section.kind, section.line, source.shape, source.stride)
+        source = _layer(reader, unchanged, layers, run=index in run)
         layers.append(source)
     return tuple(layers)
 
 
-def _layer(reader: SectionReader, passed_on: Layer, before: Sequence[Layer], *, run: bool) -> Layer:
+def _layer(reader: SectionReader, unchanged: Layer, before: Sequence[Layer], *, run: bool) -> Layer:
     apply = _kind(reader, run=run)
     for key in _OTHER_WEIGHTS:
         if reader.integer(key, 0):
@@ -103,7 +95,7 @@ def _layer(reader: SectionReader, passed_on: Layer, before: Sequence[Layer], *, 
         _refuse_ignored(reader)
     else:
         reader = _without_activation(reader)
-    layer = apply(reader, passed_on, before)
+    layer = apply(reader, unchanged, before)
     _check_output(reader, layer)
     if run:
         _check_sources(reader, layer, before)
@@ -111,12 +103,12 @@ def _layer(reader: SectionReader, passed_on: Layer, before: Sequence[Layer], *, 
 
 
 def _check_sources(reader: SectionReader, layer: Layer, before: Sequence[Layer]) -> None:
-    """OpenCV hands no boxes on."""
+    """Refuse a layer that takes boxes: OpenCV cannot pass them on."""
     taken = [*layer.sources, *([len(before) - 1] if before and layer.kind != "route" else [])]
     heads = [before[index] for index in taken if before[index].kind in HEADS]
     if heads:
         reader.fail(
-            f"takes the boxes of the [{heads[0].kind}] in line {heads[0].line}, which OpenCV cannot hand on; "
+            f"takes the boxes of the [{heads[0].kind}] in line {heads[0].line}, which OpenCV cannot pass on; "
             "a [route] to the layer before that one is missing"
         )
 
@@ -136,7 +128,7 @@ def needed(sections: Sequence[Section]) -> frozenset[int]:
 
 
 def _sources(section: Section, index: int) -> Iterator[int]:
-    """The layers whose output this one takes, as far as its numbers can be read."""
+    """The layers whose output this one uses, as far as its numbers can be read."""
     if section.kind != "route":
         yield index - 1
     for key in ("layers", "from", "share_index"):
@@ -152,14 +144,14 @@ def _kind(reader: SectionReader, *, run: bool) -> LayerKind:
     kind = reader.section.kind
     if kind in KINDS:
         return KINDS[kind]
-    if kind in PASSED_OVER and not run:
-        return PASSED_OVER[kind]
+    if kind in SKIPPED and not run:
+        return SKIPPED[kind]
     if kind in _UNSUPPORTED:
         reader.fail(_UNSUPPORTED[kind])
     known = {name.lower(): name for name in (*KINDS, *_UNSUPPORTED)}
-    near = difflib.get_close_matches(kind.lower(), known, 1)
-    hint = f"did you mean [{known[near[0]]}]?" if near else f"OpenCV runs {', '.join(KINDS)}"
-    reader.fail(f"is no kind of section that OpenCV knows; {hint}")
+    near = closest(kind.lower(), known)
+    hint = f"did you mean [{known[near]}]?" if near else f"OpenCV runs {', '.join(KINDS)}"
+    reader.fail(f"is not a kind of section that OpenCV has; {hint}")
 
 
 def _without_activation(reader: SectionReader) -> SectionReader:
@@ -184,71 +176,3 @@ def _check_output(reader: SectionReader, layer: Layer) -> None:
         message = f"makes an output of {width}x{height} with {channels} channels, more than OpenCV can hold"
     if message:
         raise SizeError(f"{reader.name}:{layer.line}: [{layer.kind}] {message}")
-
-
-# The size of a Darknet weights file against the number of values its network needs.
-
-_SHORT_HEADER, _LONG_HEADER = 16, 20
-_AGAIN = "download it again"
-_PRETRAINED = re.compile(r"\.conv\.([0-9]{1,4})$")
-
-
-def header_size(header: bytes) -> int | None:
-    """Bytes before the first value: three int32 (major, minor, revision), then the images seen.
-
-    These are counted in 8 bytes from version 0.2 on and in 4 before. None where it is no such header
-    (versions over 1000 mark transposed weights, which OpenCV does not read).
-    """
-    if len(header) < _SHORT_HEADER:
-        return None
-    major, minor = struct.unpack_from("<ii", header)
-    if not (0 <= major <= 1000 and 0 <= minor <= 1000):
-        return None
-    return _LONG_HEADER if major * 10 + minor >= 2 else _SHORT_HEADER
-
-
-def check_size_of_weights(layers: Sequence[Layer], cfg_name: str, header: bytes, size: int, name: str) -> None:
-    """Raise ModelFileError unless `size` bytes are a header and exactly the values of the layers."""
-    if size == 0:
-        raise ModelFileError(f"{name}: the file is empty; {_AGAIN}")
-    foreign = describe_foreign(header)
-    if foreign:
-        raise ModelFileError(f"{name}: not Darknet weights but {foreign}; {_AGAIN}")
-    begins = header_size(header)
-    needed = 4 * sum(layer.parameters for layer in layers) + (begins or _LONG_HEADER)
-    if size < _LONG_HEADER:
-        raise ModelFileError(f"{name}: cut short: {size:,} of {needed:,} bytes; {_AGAIN}")
-    if begins is None:
-        raise ModelFileError(f"{name}: does not begin as Darknet weights do; {_AGAIN}, or convert it")
-    if size != needed:
-        _refuse_size(layers, cfg_name, begins, size, needed, name)
-
-
-def _refuse_size(layers: Sequence[Layer], cfg_name: str, begins: int, size: int, needed: int, name: str) -> None:
-    found = _PRETRAINED.search(name)
-    named = int(found[1]) if found else 0
-    count = _layers_covered(layers, size - begins, named) or named
-    if count:
-        raise ModelFileError(
-            f"{name}: holds only the first {count} layers (of {len(layers)} in {cfg_name}): pretrained layers to begin "
-            "training with, which detect nothing yet; use the weights that training has written"
-        )
-    if size < needed:
-        raise ModelFileError(
-            f"{name}: cut short: {size:,} of {needed:,} bytes ({size / needed:.0%}); {_AGAIN}, "
-            f"or use the cfg that belongs to it if it is not {cfg_name}"
-        )
-    raise ModelFileError(
-        f"{name}: belongs to another network: {cfg_name} needs {needed:,} bytes, the file has {size:,}; "
-        f"use the cfg that belongs to it, or {_AGAIN}"
-    )
-
-
-def _layers_covered(layers: Sequence[Layer], size: int, named: int) -> int:
-    """How many first layers, not all, have exactly `size` bytes of weights; `named` where it is one of the answers.
-
-    Layers without weights behind the last one written may count or not; 0 where there is no answer.
-    """
-    ends = list(accumulate(4 * layer.parameters for layer in layers))
-    covered = [place for place, end in enumerate(ends, start=1) if end == size and 0 < size < ends[-1]]
-    return named if named in covered else max(covered, default=0)

@@ -1,13 +1,12 @@
-"""The text of a Darknet cfg: its sections, its options with their lines, and numbers read from them.
+"""The text of a Darknet cfg: its sections, its options with their lines, their numbers, and keys that have no effect.
 
-Everything is read as Darknet reads it (option_list.c, parser.c, utils.c): spaces and tabs are dropped wherever they
-stand, lines that begin with "#" or ";" are comments, the first of two equal keys counts, and a number is what C's
+Everything is read as Darknet reads it (option_list.c, parser.c, utils.c): spaces and tabs are dropped everywhere,
+lines that begin with "#" or ";" are comments, the first of two equal keys counts, and a number is what C's
 atoi and atof make of the text.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +16,9 @@ from typing import NoReturn
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
+from cvdetect.core.printable import closest
 
-__all__ = ["Option", "Section", "SectionReader", "fail", "notes_on_keys", "plain_numbers", "read_sections"]
-
+__all__ = ["Option", "Section", "SectionReader", "notes_on_keys", "read_sections"]
 
 _DROPPED = re.compile(r"[ \t\r\ufeff]+")
 _COMMENT = re.compile(r"[#;].*", re.DOTALL)
@@ -31,9 +30,9 @@ _HEX = re.compile(r"\s*[-+]?0[xX]([0-9a-fA-F]{1,16}(\.[0-9a-fA-F]{0,16})?|\.[0-9
 _NOT_FINITE = re.compile(r"\s*[-+]?(inf|nan)", re.IGNORECASE)
 _INT32_MAX = 2**31 - 1
 _LONGEST_MESSAGE = 300
-# All of [net] that matters when nobody trains.
+# The keys of [net] that matter without training.
 _NET_KEYS = ("width", "height", "channels", "letter_box")
-# Darknet's other names for the same sections (parser.c, string_to_layer_type).
+# Darknet's other names of the same sections (parser.c, string_to_layer_type).
 _ALIASES: Mapping[str, str] = MappingProxyType(
     {"network": "net", "conv": "convolutional", "conn": "connected", "max": "maxpool", "avg": "avgpool"}
     | {"soft": "softmax", "lrn": "normalization", "deconv": "deconvolutional", "local_avg": "local_avgpool"}
@@ -45,7 +44,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
 class Option:
     """The value of one `key=value` line, without spaces, and the number of that line (from 1).
 
-    The value is "" for a line without "=": Darknet takes its default then, even where the key comes again below.
+    The value is "" for a line without "=": Darknet then takes its default, even where the key follows again below.
     """
 
     value: str
@@ -61,15 +60,15 @@ class Section:
     options: Mapping[str, Option]
 
 
-def fail(name: str, line: int, section: str, message: str) -> NoReturn:
-    """Raise the ModelFileError of one place in a cfg."""
+def _fail(name: str, line: int, section: str, message: str) -> NoReturn:
+    """Raise ModelFileError for one place in a cfg."""
     where = f"[{section[:40]}] " if section else ""
     shown = message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "..."
     raise ModelFileError(f"{name}:{line}: {where}{shown}")
 
 
-def plain_numbers(value: str, whole: bool) -> bool:
-    """Whether C's atoi (`whole`) or atof reads all of an option's numbers, a comment behind them left out."""
+def _are_plain_numbers(value: str, whole: bool) -> bool:
+    """Whether C's atoi (`whole`) or atof reads all of an option's numbers, apart from a comment behind them."""
     items = _COMMENT.sub("", value).removesuffix(",").split(",")
     return all(_WHOLE.fullmatch(item) if whole else _ATOF.fullmatch(item) for item in items)
 
@@ -87,7 +86,7 @@ class SectionReader:
     def fail(self, message: str, key: str = "") -> NoReturn:
         """Raise ModelFileError at the line of `key`, or of the section where it has no such option."""
         option = self.section.options.get(key)
-        fail(self.name, option.line if option else self.section.line, self.section.kind, message)
+        _fail(self.name, option.line if option else self.section.line, self.section.kind, message)
 
     def has(self, key: str) -> bool:
         """Whether the section gives this option a value."""
@@ -99,7 +98,7 @@ class SectionReader:
         return self.section.options[key].line if self.has(key) else self.section.line
 
     def text(self, key: str, default: str = "") -> str:
-        """The option's whole value; Darknet compares a comment behind it too."""
+        """The option's whole value; a comment behind it belongs to it, as in Darknet."""
         return self.section.options[key].value if self.has(key) else default
 
     def integer(self, key: str, default: int, least: int | None = None) -> int:
@@ -108,7 +107,7 @@ class SectionReader:
         if least is not None and value < least:
             written = self.text(key, str(value))
             read = f", which Darknet reads as {value}" if written != str(value) else ""
-            self.fail(f"{key}={written}{read}: must be {least} or more", key)
+            self.fail(f"{key}={written}{read}: must be at least {least}", key)
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -116,7 +115,7 @@ class SectionReader:
         return self._atof(key, self.text(key)) if self.has(key) else default
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """The option as whole numbers between commas; required."""
+        """The option, which is required, as whole numbers separated by commas."""
         if not self.has(key):
             self.fail(f"has no {key}=: Darknet needs it")
         items = _COMMENT.sub("", self.text(key)).split(",")
@@ -129,7 +128,7 @@ class SectionReader:
         return tuple(self._atoi(key, item) for item in items)
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """The option as finite numbers between commas; () where it is missing.
+        """The option as finite numbers separated by commas; () where it is missing.
 
         Anchors end at "#" for Darknet, not at ";" (parser.c, parse_yolo): of "14;23" it reads 14.
         """
@@ -154,8 +153,8 @@ class SectionReader:
 def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str, ...]]:
     """Split a cfg into its sections.
 
-    Returns the sections in order, and one note on each line that counts less than its writer may think (keys given
-    twice, keys without a value). Raises ModelFileError for a line that is no header, option or comment.
+    Returns the sections in order, and one note on each line without the effect that was meant (keys given twice, keys
+    without a value). Raises ModelFileError for a line that is not a header, option or comment.
     """
     foreign = describe_foreign(text[:4096].rstrip("\x1a").encode("utf-8", "replace"), text_expected=True)
     if foreign:
@@ -172,7 +171,7 @@ def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str,
             sections.append(Section(_header(line, number, name), number, MappingProxyType(options)))
             continue
         if not sections:
-            fail(name, number, "", f"{_short(line)} stands before any section; a cfg begins with [net]")
+            _fail(name, number, "", f"{_short(line)} comes before any section; a cfg begins with [net]")
         kind = sections[-1].kind
         notes += [f"{name}:{number}: [{kind}] {note}" for note in _read_option(line, number, kind, options)]
     return tuple(sections), tuple(notes)
@@ -181,16 +180,16 @@ def read_sections(text: str, name: str) -> tuple[tuple[Section, ...], tuple[str,
 def _header(line: str, number: int, name: str) -> str:
     kind, bracket, rest = line[1:].partition("]")
     if not bracket or not kind or (rest and rest[0] not in "#;"):
-        fail(name, number, "", f"{_short(line)} is no section header; write it as [kind] on a line of its own")
+        _fail(name, number, "", f"{_short(line)} is not a section header; write it as [kind] on a line of its own")
     return _ALIASES.get(kind, kind)
 
 
 def _read_option(line: str, number: int, kind: str, options: dict[str, Option]) -> list[str]:
-    """Add one line to `options`; returns what is to be noted of it."""
+    """Add one line to `options`; returns notes on it."""
     key, equals, value = line.partition("=")
     if not equals or not key:
         options.setdefault(key, Option("", number))
-        return [f"{_short(line)} is no key=value and is ignored, as Darknet does"]
+        return [f"{_short(line)} is not key=value and is ignored, as in Darknet"]
     if not value:
         return [f"{_short(key)[1:-1]}= has no value and is ignored"]
     earlier = options.setdefault(key, Option(value, number))
@@ -204,11 +203,9 @@ def _short(line: str) -> str:
     return repr(line if len(line) <= 60 else line[:57] + "...")
 
 
-# The keys that Darknet reads in each section, and notes on those that it does not.
-#
-# From the parsers of the Darknets that people train with (parser.c of pjreddie and AlexeyAB, darknet_cfg.cpp of
-# hank-ai); what any of them reads is no mistake. A key that none of them reads is most often misspelt: Darknet prints
-# "Unused field" and takes the default, which may be another network.
+# The keys that Darknet reads in each section, from the parsers of the Darknets that people train with (parser.c of
+# pjreddie and AlexeyAB, darknet_cfg.cpp of hank-ai); what any of them reads is not a mistake. A key that none of them
+# reads is most often misspelt: Darknet prints "Unused field" and takes the default, which may be another network.
 
 _EVERY_LAYER = frozenset(
     "clip onlyforward dont_update burnin_update stopbackward train_only_bn dontload dontloadscales dontsave numload "
@@ -280,15 +277,15 @@ _LONGEST_KEY = 60
 
 
 def notes_on_keys(name: str, sections: Sequence[Section]) -> tuple[str, ...]:
-    """One note on each key that Darknet does not read, misspelt ones first, and on numbers that are none."""
+    """One note on each key that Darknet does not read, misspelt ones first, and on values that are not numbers."""
     unused: dict[tuple[str, str], list[int]] = {}
     for section, key, option in _options(sections):
         if key not in _KEYS.get(section.kind, (key,)):
             unused.setdefault((section.kind, key), []).append(option.line)
-    near = {place: nearest for place in list(unused)[:_MOST_UNUSED] if (nearest := _nearest(*place, sections))}
+    near = {place: other for place in list(unused)[:_MOST_UNUSED] if (other := _nearest(*place, sections))}
     return (
         *(_misspelt(name, *place, near[place], lines) for place, lines in unused.items() if place in near),
-        *_no_numbers(name, sections),
+        *_not_numbers(name, sections),
         *_others(name, {place: lines for place, lines in unused.items() if place not in near}),
     )
 
@@ -301,17 +298,16 @@ def _options(sections: Iterable[Section]) -> Iterator[tuple[Section, str, Option
 
 
 def _nearest(kind: str, key: str, sections: Sequence[Section]) -> str | None:
-    """The key that was meant: one that looks alike, and stands beside it in none of these sections."""
+    """The key that was meant: one that looks alike, and is not in the same section as well."""
     beside = {other for s in sections if s.kind == kind and key in s.options for other in s.options}
     if len(key) > _LONGEST_KEY or any(key in keys for keys in _KEYS.values()):
-        return None  # none at all, or rightly spelt in the wrong section
-    found = difflib.get_close_matches(key.lower(), sorted(_KEYS[kind] - beside), 1, _LIKENESS)
-    return found[0] if found else None
+        return None  # not a key at all, or spelt right in the wrong section
+    return closest(key.lower(), sorted(_KEYS[kind] - beside), _LIKENESS)
 
 
 def _misspelt(name: str, kind: str, key: str, near: str, lines: Sequence[int]) -> str:
     return (
-        f"{name}:{lines[0]}: [{kind}] {key[:_LONGEST_KEY]}= is no key that Darknet reads here, and has no effect: "
+        f"{name}:{lines[0]}: [{kind}] {key[:_LONGEST_KEY]}= is not a key that Darknet reads here, and has no effect: "
         f"did you mean {near}=?{_also(lines[1:])}"
     )
 
@@ -323,20 +319,20 @@ def _also(lines: Sequence[int]) -> str:
     return f" (also line{'s' if len(lines) > 1 else ''} {shown})"
 
 
-def _no_numbers(name: str, sections: Sequence[Section]) -> Iterator[str]:
+def _not_numbers(name: str, sections: Sequence[Section]) -> Iterator[str]:
     for section, key, option in _options(sections):
         whole = key in _WHOLE_NUMBERS
         read = key in _KEYS.get(section.kind, ()) and (whole or key in _OTHER_NUMBERS)
-        if read and not plain_numbers(option.value, whole):
+        if read and not _are_plain_numbers(option.value, whole):
             sort = "whole numbers" if whole else "numbers"
             yield (
-                f"{name}:{option.line}: [{section.kind}] {key}={option.value[:60]} holds more than {sort}: what C "
-                "reads at the beginning counts (else 0), as in Darknet"
+                f"{name}:{option.line}: [{section.kind}] {key}={option.value[:60]} holds more than {sort}: only what "
+                "C reads at the beginning counts (else 0), as in Darknet"
             )
 
 
 def _others(name: str, unused: Mapping[tuple[str, str], Sequence[int]]) -> Iterator[str]:
-    """One note for all of them: mostly leftovers that change nothing."""
+    """One note for all other unused keys: mostly leftovers that change nothing."""
     if unused:
         listed = [f"{key[:_LONGEST_KEY]} in [{kind}] (line {lines[0]})" for (kind, key), lines in unused.items()]
         more = f" and {len(listed) - _MOST_LINES} more" if len(listed) > _MOST_LINES else ""

@@ -97,7 +97,7 @@ def test_a_region_head_has_all_anchors() -> None:
     assert (head.softmax, head.scale_x_y, head.new_coords) == (True, 1.0, False)
 
 
-def test_the_input_is_what_net_says() -> None:
+def test_the_input_is_that_of_net() -> None:
     cfg = parse_cfg("[net]\nwidth=64\nheight=32\nchannels=1\nletter_box=1\n" + CONV, "a.cfg")
     assert (cfg.input_wh, cfg.channels, cfg.letter_box, cfg.heads) == ((64, 32), 1, True, ())
 
@@ -118,8 +118,8 @@ def test_a_key_without_value_is_ignored_and_noted() -> None:
 def test_a_line_without_an_equals_sign_is_ignored_and_noted() -> None:
     cfg = cfg_of(CONV, "Training\n=2\n")
     assert cfg.notes == (
-        "a.cfg:11: [convolutional] 'Training' is no key=value and is ignored, as Darknet does",
-        "a.cfg:12: [convolutional] '=2' is no key=value and is ignored, as Darknet does",
+        "a.cfg:11: [convolutional] 'Training' is not key=value and is ignored, as in Darknet",
+        "a.cfg:12: [convolutional] '=2' is not key=value and is ignored, as in Darknet",
     )
 
 
@@ -228,7 +228,7 @@ SMALL += ["yoloface-500k-v2"]
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_real_weights_fit_their_cfg_and_opencv_gives_the_rows_and_shapes_foretold(shared: Path, name: str) -> None:
+def test_real_weights_fit_their_cfg_and_opencv_gives_the_expected_rows_and_shapes(shared: Path, name: str) -> None:
     cv2 = pytest.importorskip("cv2")
     folder = shared / "data" / "models"
     text, weights = (folder / f"{name}.cfg").read_text(), (folder / f"{name}.weights").read_bytes()
@@ -247,7 +247,7 @@ def test_real_weights_fit_their_cfg_and_opencv_gives_the_rows_and_shapes_foretol
         assert rows.shape == (grid_h * grid_w * len(head.anchors), 5 + head.classes)
 
 
-def test_every_debian_cfg_parses_or_says_why_not() -> None:
+def test_every_debian_cfg_parses_or_is_refused_with_a_reason() -> None:
     paths = sorted(DEBIAN.glob("*.cfg"))
     if not paths:
         pytest.skip("Debian's package darknet is not installed")
@@ -277,20 +277,20 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         ("<!DOCTYPE html><html>", "a.cfg: not a Darknet cfg but an HTML page"),
         ("version https://git-lfs.github.com/spec/v1\nsize 99\n", "a Git LFS pointer (the real file has 99 bytes)"),
         ("\0\0\2\0", "a.cfg: not a Darknet cfg but a binary file"),
-        ("width=4\n[net]\n", "a.cfg:1: 'width=4' stands before any section"),
+        ("width=4\n[net]\n", "a.cfg:1: 'width=4' comes before any section"),
         (CONV, "a.cfg:1: [convolutional] is the first section, but a cfg begins with [net]"),
-        (NET + CONV + NET, "a.cfg:11: [net] stands here a second time"),
-        (NET + "[convolutional\nsize=3\n", "a.cfg:5: '[convolutional' is no section header"),
-        (NET + "[maxpool] size=3\n", "is no section header"),
+        (NET + CONV + NET, "a.cfg:11: [net] occurs a second time"),
+        (NET + "[convolutional\nsize=3\n", "a.cfg:5: '[convolutional' is not a section header"),
+        (NET + "[maxpool] size=3\n", "is not a section header"),
         (
             NET + "[convolutionel]\n",
-            "a.cfg:5: [convolutionel] is no kind of section that OpenCV knows; did you mean [con",
+            "a.cfg:5: [convolutionel] is not a kind of section that OpenCV has; did you mean [con",
         ),
-        (NET + "[YOLO]\n", "OpenCV knows; did you mean [yolo]?"),
+        (NET + "[YOLO]\n", "OpenCV has; did you mean [yolo]?"),
         (NET + "[zzz]\n", "OpenCV runs convolutional, maxpool,"),
         (
             NET + CONV.replace("leaky", "silu"),
-            "a.cfg:10: [convolutional] activation=silu: Darknet does not know it and w",
+            "a.cfg:10: [convolutional] activation=silu: Darknet does not have it and w",
         ),
         (NET + CONV.replace("leaky", "silu"), "its name in Darknet is swish"),
         (NET + CONV.replace("leaky", "Leaky"), "did you mean leaky?"),
@@ -307,17 +307,17 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "[softmax]\n", "a.cfg:11: [softmax] this is a classifier, which finds no boxes"),
         (NET + "[gru]\n", "recurrent networks are a kind that OpenCV does not run"),
         (NET + "[Gaussian_yolo]\n", "OpenCV's Darknet importer does not run this kind of layer"),
-        (NET.replace("64", "abc") + CONV, "a.cfg:2: [net] width=abc, which Darknet reads as 0: must be 1 or more"),
+        (NET.replace("64", "abc") + CONV, "a.cfg:2: [net] width=abc, which Darknet reads as 0: must be at least 1"),
         (NET.replace("width", "Width") + CONV, "a.cfg:1: [net] has no width=: Darknet does not run without it"),
         (NET.replace("channels=3", "") + CONV, "a.cfg:1: [net] has no channels=: Darknet does not run without it"),
         (NET.replace("channels=3", "channels=9") + CONV, "a.cfg:4: [net] channels=9: no image has as many; networks"),
         (NET.replace("64", "9999999999") + CONV, "the number is too large"),
-        (NET.replace("64", "0") + CONV, "a.cfg:2: [net] width=0: must be 1 or more"),
-        (NET.replace("32", "-32") + CONV, "a.cfg:3: [net] height=-32: must be 1 or more"),
-        (NET + CONV.replace("size=3", "size=0"), "a.cfg:7: [convolutional] size=0: must be 1 or more"),
-        (NET + CONV.replace("stride=2", "stride=0"), "stride=0: must be 1 or more"),
-        (NET + CONV + "groups=2\n", "groups=2 must divide the 3 channels that come in and filters=8"),
-        (NET + CONV + "groups=3\n", "groups=3 must divide the 3 channels that come in and filters=8"),
+        (NET.replace("64", "0") + CONV, "a.cfg:2: [net] width=0: must be at least 1"),
+        (NET.replace("32", "-32") + CONV, "a.cfg:3: [net] height=-32: must be at least 1"),
+        (NET + CONV.replace("size=3", "size=0"), "a.cfg:7: [convolutional] size=0: must be at least 1"),
+        (NET + CONV.replace("stride=2", "stride=0"), "stride=0: must be at least 1"),
+        (NET + CONV + "groups=2\n", "groups=2 must divide the 3 input channels and filters=8"),
+        (NET + CONV + "groups=3\n", "groups=3 must divide the 3 input channels and filters=8"),
         (NET + CONV.replace("leaky", "elu"), "activation=elu: OpenCV has only linear, leaky, relu"),
         (NET + CONV.replace("leaky", "leaky # x"), "activation=leaky#x: a comment follows the activation"),
         (
@@ -325,7 +325,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
             "dilation=2: is run only where pad= keeps the size",
         ),
         (NET + CONV + "stride_x=1\n", "stride_x=1: OpenCV has one stride for both directions (1 and 2 here)"),
-        (NET + CONV + "[shortcut]\nfrom=-2\n", "from=-2 names layer -1, but only layers 0 to 0 stand before this one"),
+        (NET + CONV + "[shortcut]\nfrom=-2\n", "from=-2 names layer -1, but only layers 0 to 0 come before this one"),
         (NET + CONV + "[shortcut]\nfrom=1\n", "from=1 names layer 1, but only layers 0 to 0"),
         (NET + "[shortcut]\nfrom=-1\n", "needs a layer before it"),
         (NET + CONV + CONV + "[shortcut]\nfrom=0\n", "adds layer 0 of 32x16 to 16x8: OpenCV needs them equal"),
@@ -333,7 +333,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "[shortcut]\nfrom=-1\nweights_type=per_feature\n", "OpenCV does not read a shortcut's weights"),
         (NET + CONV + "[shortcut]\nfrom=-1\nbeta=2\n", "beta=2: OpenCV does not do this"),
         (NET + CONV + "[shortcut]\nfrom=-1\nalpha=.5\n", "alpha=.5: OpenCV does not do this"),
-        (NET + CONV + "share_index=0\n", "a.cfg:11: [convolutional] share_index=0: no layer stands before this one"),
+        (NET + CONV + "share_index=0\n", "a.cfg:11: [convolutional] share_index=0: no layer comes before this one"),
         (NET + CONV + CONV + "share_index=0\n", "share_index=0: layer 0 (line 5) has other weights than this layer"),
         (NET + CONV + "dontload=1\n", "dontload=1: the weights file lacks values that the network needs"),
         (NET + CONV + "batch_normalize=1\ndontloadscales=1\n", "dontloadscales: the weights file lacks values"),
@@ -341,7 +341,7 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "flipped=1\n", "flipped=1: OpenCV does not do this"),
         (NET + CONV + "[maxpool]\nmaxpool_depth=1\n", "maxpool_depth=1: OpenCV does not do this"),
         (NET + CONV + "[reorg]\nreverse=1\n", "reverse=1: OpenCV does not do this"),
-        (NET + "[route]\nlayers=-1\n", "layers=-1: no layer stands before this one"),
+        (NET + "[route]\nlayers=-1\n", "layers=-1: no layer comes before this one"),
         (NET + CONV + "[route]\nlayers=3\n", "a.cfg:12: [route] layers=3 names layer 3, but only layers 0 to 0"),
         (NET + CONV + "[route]\n", "a.cfg:11: [route] has no layers=: Darknet needs it"),
         (NET + CONV + "[route]\nlayers=0,\n", "Darknet reads another 0 behind the last comma; remove the comma"),
@@ -349,13 +349,13 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
             NET + CONV + CONV + "[route]\nlayers=0,1\n",
             "different size (layer 0: 32x16, layer 1: 16x8); they must be equal",
         ),
-        (NET + CONV + "[route]\nlayers=0\ngroups=3\n", "groups=3 must divide the 8 channels"),
+        (NET + CONV + "[route]\nlayers=0\ngroups=3\n", "groups=3 must divide the 8 input channels"),
         (NET + CONV + "[route]\nlayers=0\ngroups=2\ngroup_id=2\n", "group_id=2 must lie in 0 to 1"),
         (NET + CONV + "[route]\nlayers=0,0\ngroups=2\n", "OpenCV confuses the layers behind a route with groups="),
         (NET + CONV + "[reorg]\nstride=3\n", "stride=3 must divide the input's 32x16"),
         (
             NET + CONV.replace("=8", "=6") + "[reorg]\nstride=2\n",
-            "stride=2: 6 channels come in, OpenCV needs multiples of 4",
+            "stride=2: 6 input channels, OpenCV needs multiples of 4",
         ),
         (NET + CONV + "[route]\nlayers=-1 # x, y\n", "Darknet counts the commas of the comment; put it on a line"),
         (NET + "[convolutional]\npadding=1\n", "a.cfg:6: [convolutional] padding=1 with size=1: Darknet reads beyond"),
@@ -365,25 +365,28 @@ def test_every_debian_cfg_parses_or_says_why_not() -> None:
         (NET + CONV + "[crop]\ncrop_height=4\ncrop_width=4\n", "unless it has noadjust=1"),
         (NET + "[convolutional]\nfilters=1\nsize=333\n", "the input is too small for it"),
         (NET + "[upsample]\nstride=99999\n", "more than OpenCV can hold"),
-        (NET + CONV + TO_YOLO + YOLO.replace("0,2", "0,3"), "a.cfg:15: [yolo] mask=0,3: 3 names no anchor; with num=3"),
+        (
+            NET + CONV + TO_YOLO + YOLO.replace("0,2", "0,3"),
+            "a.cfg:15: [yolo] mask=0,3: 3 is not an anchor; with num=3",
+        ),
         (NET + CONV + TO_YOLO + YOLO.replace("3,4,", "3,x,"), "anchors= holds 0: widths and heights must be above 0"),
         (NET + CONV + TO_YOLO + YOLO.replace("3,4,", "3,,"), "anchors= holds 0: widths and heights must be above 0"),
         (NET + CONV + TO_YOLO + YOLO.replace("3,4,", "3,inf,"), "anchors='inf': a finite number is needed"),
         (NET + CONV + TO_YOLO + YOLO.replace("0,2", "0,2,"), "Darknet reads another 0 behind the last comma"),
         (NET + CONV + TO_YOLO + YOLO.replace("3,4,", "3,0,"), "anchors= holds 0: widths and heights must be above 0"),
-        (NET + CONV + TO_YOLO + YOLO.replace("classes=2", "classes=0"), "classes=0: must be 1 or more"),
+        (NET + CONV + TO_YOLO + YOLO.replace("classes=2", "classes=0"), "classes=0: must be at least 1"),
         (
             NET + CONV + TO_YOLO.replace("14", "21") + YOLO,
-            "a.cfg:12: [convolutional] filters=21, but the [yolo] behind it with classes=2 with 2 anchors needs 14",
+            "a.cfg:12: [convolutional] filters=21, but the [yolo] after it needs 14 with classes=2 and 2 anchors",
         ),
-        (NET + CONV + "[maxpool]\n" + YOLO, "[yolo] gets 8 channels, but classes=2 with 2 anchors needs 14"),
+        (NET + CONV + "[maxpool]\n" + YOLO, "[yolo] gets 8 channels, but needs 14 with classes=2 and 2 anchors"),
         (NET + CONV + TO_REGION + REGION + "tree=x\n", "YOLO9000"),
         (NET + CONV + TO_REGION + REGION.replace("softmax=1", "softmax=0"), "only with softmax=1"),
         (NET + CONV + TO_REGION + REGION.replace("coords=4", "coords=5"), "only with coords=4"),
         (NET + CONV + TO_REGION + REGION + "[route]\nlayers=1\n" + REGION, "OpenCV runs only one [region] a network"),
     ],
 )
-def test_a_bad_cfg_is_told_with_file_line_section_and_what_would_be_right(text: str, message: str) -> None:
+def test_a_bad_cfg_is_reported_with_file_line_section_and_what_would_be_right(text: str, message: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         parse_cfg(text, "a.cfg")
     assert message in str(caught.value)
@@ -500,7 +503,7 @@ def test_weights_with_either_header_fit() -> None:
         (struct.pack("<iiiQ", 1001, 2, 5, 0), 916, "does not begin as Darknet weights do"),
     ],
 )
-def test_weights_that_are_none_or_not_whole_are_told(header: bytes, size: int, message: str) -> None:
+def test_what_is_not_weights_or_incomplete_is_refused(header: bytes, size: int, message: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         check_weights(cfg_of(CONV), header, size, "a.weights")
     assert message in str(caught.value)

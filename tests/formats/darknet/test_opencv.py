@@ -268,7 +268,7 @@ def test_heads_that_disagree_about_classes_are_refused_with_both_lines() -> None
 
 def test_a_cfg_has_heads_of_one_kind() -> None:
     region = "[route]\nlayers=0\n" + TO_YOLO + "[region]\nnum=2\nclasses=2\nsoftmax=1\n"
-    with pytest.raises(ModelFileError, match=r"\[region\] stands beside the \[yolo\] of line 17"):
+    with pytest.raises(ModelFileError, match=r"\[region\] comes with the \[yolo\] of line 17"):
         parse_cfg(NET + CONV + HEAD + region, "a.cfg")
 
 
@@ -305,7 +305,7 @@ def test_networks_of_one_and_four_channels_run(channels: int) -> None:
     [
         (
             CONV.replace("batch_normalize", "batch_normalise"),
-            "a.cfg:6: [convolutional] batch_normalise= is no key that",
+            "a.cfg:6: [convolutional] batch_normalise= is not a key that",
         ),
         (CONV.replace("stride", "stirde"), "did you mean stride=?"),
         (CONV.replace("pad", "Pad"), "did you mean pad=?"),

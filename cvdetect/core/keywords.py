@@ -11,16 +11,10 @@ from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 from cvdetect.core.printable import closest
 from cvdetect.core.spec import Resize
 
-__all__ = ["LoadKeywords", "choice_of", "options_of"]
+__all__ = ["LoadKeywords", "options_of"]
 
 AnyPath = str | Path
-_FILES = {
-    ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
-    ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
-}  # fmt: skip
-# Paths of another suffix are looked into as this: what else a file is, its check says.
-_OTHER = "onnx"
-_PATHS = frozenset({*_FILES.values(), "names", "registry", "cache"})
+_PATHS = frozenset("cfg weights graph config onnx prototxt caffemodel tflite names registry cache".split())
 
 
 class LoadKeywords(TypedDict, total=False):
@@ -57,29 +51,12 @@ class LoadKeywords(TypedDict, total=False):
     max_det: int
     classes: str | Sequence[str]
     tile: str | None
+    runtime: str
     backend: str
     precision: str
     device_id: int | None
     threads: int | None
     winograd: bool
-
-
-def choice_of(model: str | Path | ModelChoice | None) -> ModelChoice:
-    """The choice that a name of models.yaml, a path or None (the default model) stands for.
-
-    A text is a path where it ends as model files do (``best.onnx``), or names a file in a folder that it states.
-    """
-    if isinstance(model, ModelChoice):
-        return model
-    if model is None or (isinstance(model, str) and not _is_path(model)):
-        return ModelChoice(name=model)
-    file: dict[str, Any] = {_FILES.get(Path(model).suffix.lower(), _OTHER): Path(model)}
-    return ModelChoice(**file)
-
-
-def _is_path(text: str) -> bool:
-    path = Path(text)
-    return path.suffix.lower() in _FILES or (path.suffix != "" and path.is_file()) or len(path.parts) > 1
 
 
 def options_of(

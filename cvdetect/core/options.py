@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
@@ -78,11 +79,40 @@ class ModelChoice:
     cache: Path | None = None
     offline: bool = False
 
+    @classmethod
+    def of(cls, model: str | Path | ModelChoice | None) -> ModelChoice:
+        """What a name of models.yaml, a model's file, or None (the default model) stands for.
+
+        A text is a path where it ends as model files do (``best.onnx``), or names a file in a folder that it states.
+
+        >>> ModelChoice.of("best.onnx")
+        ModelChoice(onnx=Path("best.onnx"))
+        """
+        if isinstance(model, ModelChoice):
+            return model
+        if model is None or (isinstance(model, str) and not _is_model_file(model)):
+            return cls(name=model)
+        file: dict[str, Any] = {_MODEL_FILES.get(Path(model).suffix.lower(), _OTHER_FILE): Path(model)}
+        return cls(**file)
+
     @property
     def files(self) -> dict[str, Path]:
         """The arguments that name a model's main file, and what they name."""
         given = {name: getattr(self, name) for name in ("cfg", "graph", "onnx", "prototxt", "tflite")}
         return {name: path for name, path in given.items() if path}
+
+
+_MODEL_FILES = {
+    ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
+    ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
+}  # fmt: skip
+# Files of another suffix are looked into as this: the check of their content says what they are.
+_OTHER_FILE = "onnx"
+
+
+def _is_model_file(text: str) -> bool:
+    path = Path(text)
+    return path.suffix.lower() in _MODEL_FILES or (path.suffix != "" and path.is_file()) or len(path.parts) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Image
 from cvdetect.core.images import ColorOrder, as_bgr
-from cvdetect.core.keywords import LoadKeywords, choice_of, options_of
+from cvdetect.core.keywords import LoadKeywords, options_of
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
 from cvdetect.core.progress import LoggingProgress, NullProgress, Progress
@@ -82,7 +82,7 @@ class Detector:
             UsageError: an option cannot be met (unknown model or class, a size that does not fit).
             ModelError: a file, a backend or a package is not available, or is not what it should be.
         """
-        choice, detect, run = options_of("Detector.load", choice_of(model), detect, run, options)
+        choice, detect, run = options_of("Detector.load", ModelChoice.of(model), detect, run, options)
         return cls.of(resolve(choice, progress), detect, run, progress)
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cvdetect.core.errors import UsageError
-from cvdetect.core.keywords import LoadKeywords, choice_of, options_of
+from cvdetect.core.keywords import LoadKeywords, options_of
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
 
 
@@ -38,14 +38,14 @@ def test_the_typed_keywords_are_the_fields_of_the_three() -> None:
     ],
 )
 def test_a_name_and_a_path_are_told_apart(model: Any, choice: ModelChoice) -> None:
-    assert choice_of(model) == choice
+    assert ModelChoice.of(model) == choice
 
 
 def test_a_file_of_another_suffix_is_a_path_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert choice_of("best.pt") == ModelChoice(name="best.pt")
+    assert ModelChoice.of("best.pt") == ModelChoice(name="best.pt")
     Path("best.pt").write_bytes(b"x")
-    assert choice_of("best.pt") == ModelChoice(onnx=Path("best.pt"))
+    assert ModelChoice.of("best.pt") == ModelChoice(onnx=Path("best.pt"))
 
 
 def test_keywords_go_to_the_options_that_they_are_fields_of() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cvdetect.jobs.bench import BenchJob, BenchReport, bench
     from cvdetect.jobs.doctor import DoctorJob, DoctorReport, diagnose
     from cvdetect.jobs.evaluate import EvalJob, EvalReport, evaluate
-    from cvdetect.jobs.image import ImageJob, ImageReport, detect_images
+    from cvdetect.jobs.image import ImageJob, ImageReport, ImageResult, detect_images
     from cvdetect.jobs.models import (
         ListModelsJob,
         ListModelsReport,
@@ -82,7 +82,7 @@ _MODULES = {
     "jobs.bench": "BenchJob BenchReport bench",
     "jobs.doctor": "DoctorJob DoctorReport diagnose",
     "jobs.evaluate": "EvalJob EvalReport evaluate",
-    "jobs.image": "ImageJob ImageReport detect_images",
+    "jobs.image": "ImageJob ImageReport ImageResult detect_images",
     "jobs.models": (
         "ListModelsJob ListModelsReport ModelPathsJob ModelPathsReport PullModelsJob PullModelsReport "
         "RemoveModelsJob RemoveModelsReport ShowModelJob ShowModelReport VerifyModelsJob VerifyModelsReport "
@@ -121,6 +121,7 @@ __all__ = [
     "Frame",
     "ImageJob",
     "ImageReport",
+    "ImageResult",
     "LabelSet",
     "ListModelsJob",
     "ListModelsReport",

@@ -20,9 +20,9 @@ JOBS = {
     "show_model": "ShowModelJob", "verify_models": "VerifyModelsJob", "write_text_graph": "TextGraphJob",
 }  # fmt: skip
 LIBRARY = {
-    "Conf", "Controls", "DetectOptions", "Detection", "Detections", "Detector", "DrawStyle", "Frame", "LabelSet",
-    "LoggingProgress", "ModelChoice", "NullProgress", "Progress", "RunOptions", "__version__", "detect_frames", "draw",
-    "load_models", "open_sink", "open_source", "read_image",
+    "Conf", "Controls", "DetectOptions", "Detection", "Detections", "Detector", "DrawStyle", "Frame", "ImageResult",
+    "LabelSet", "LoggingProgress", "ModelChoice", "NullProgress", "Progress", "RunOptions", "__version__",
+    "detect_frames", "draw", "load_models", "open_sink", "open_source", "read_image",
 }  # fmt: skip
 
 

@@ -69,4 +69,4 @@ def print_result(result: ImageResult) -> None:
 def _rows(result: ImageResult) -> Iterator[list[str]]:
     found = result.found
     for class_id, score, box in zip(found.class_id, found.score, found.xyxy, strict=True):
-        yield [result.labels.label(int(class_id)), f"{score:.2f}", *(f"{v:.0f}" for v in box)]
+        yield [found.label(int(class_id)), f"{score:.2f}", *(f"{v:.0f}" for v in box)]

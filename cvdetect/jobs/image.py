@@ -11,7 +11,6 @@ from pathlib import Path
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import MAX_PIXELS, Frame
-from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
@@ -49,14 +48,12 @@ class ImageResult:
 
     Attributes:
         frame: the image, and the name it was given by.
-        found: its detections, best score first.
-        labels: the model's labels.
+        found: its detections, best score first, with their labels.
         out: its annotated copy; None where none is written.
     """
 
     frame: Frame
     found: Detections
-    labels: LabelSet
     out: Path | None
 
 
@@ -120,7 +117,7 @@ def detect_images(
     detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
-    results = _Results(job, detector.labels, paths)
+    results = _Results(job, paths)
     sinks = [*_sinks(job, detector, paths, piped, guard), results]
     progress.begin("detecting", len(names), "images")
     begin = time.perf_counter()
@@ -194,7 +191,7 @@ def _sinks(
     if job.crops is not None:
         folder = Path(job.crops)
         names = _in_folder(list(paths), piped, folder)
-        sinks.append(Crops(folder, names, detector.labels, renderer, partial(guard.check_name, "crops")))
+        sinks.append(Crops(folder, names, renderer, partial(guard.check_name, "crops")))
     if job.show:
         sinks.append(Window(renderer))
     return sinks
@@ -203,13 +200,12 @@ def _sinks(
 class _Results(PlainSink):
     """Counts the objects of each label, and hands each image's result to the job's `on_result`."""
 
-    def __init__(self, job: ImageJob, labels: LabelSet, paths: Mapping[str, Path]) -> None:
+    def __init__(self, job: ImageJob, paths: Mapping[str, Path]) -> None:
         self._on_result = job.on_result
-        self._labels = labels
         self._paths = paths if job.save else {}
         self.objects: Counter[str] = Counter()
 
     def write(self, frame: Frame, found: Detections) -> None:
-        self.objects.update(self._labels.label(int(c)) for c in found.class_id)
+        self.objects.update(found.label(int(c)) for c in found.class_id)
         if self._on_result is not None:
-            self._on_result(ImageResult(frame, found, self._labels, self._paths.get(frame.name)))
+            self._on_result(ImageResult(frame, found, self._paths.get(frame.name)))

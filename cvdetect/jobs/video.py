@@ -16,7 +16,6 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame
-from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output, detected_name
 from cvdetect.core.printable import counted
@@ -115,7 +114,7 @@ def detect_video(
         detector = detectors[0]
         networks = counted(len(detectors), "network")
         progress.detail(f"{detector.name} runs on {detector.ran}; {networks} side by side")
-        counts = _Counts(detector.labels)
+        counts = _Counts()
         sinks = [*_sinks(job, out, detector, source, progress, controls), counts]
         warm_up(detectors, source.info.wh, progress, job.batch)
         progress.begin("detecting", _expected(job, source), "frames")
@@ -218,15 +217,14 @@ def _expected(job: VideoJob, source: Video) -> int | None:
 class _Counts(PlainSink):
     """Counts detections by label, and the labels of each number, in the frames that the network looked at."""
 
-    def __init__(self, labels: LabelSet) -> None:
-        self._labels = labels
+    def __init__(self) -> None:
         self.objects: Counter[str] = Counter()
         self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
 
     def write(self, frame: Frame, found: Detections) -> None:
         if frame.held:
             return
-        labels = [self._labels.label(int(c)) for c in found.class_id]
+        labels = [found.label(int(c)) for c in found.class_id]
         self.objects.update(labels)
         for row, label in enumerate(labels):
             number = found.number(row)

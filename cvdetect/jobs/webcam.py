@@ -221,7 +221,7 @@ class _LiveRun:
         self._detector = detector
         self._controls = controls
         self._progress = progress
-        self._stats = LiveStats(detector.labels, camera.age_s)
+        self._stats = LiveStats(camera.age_s)
         self._blurred = blurred_classes(job.blur, detector.labels)
 
     def sinks(self, address: Address | None) -> list[Sink]:

@@ -16,7 +16,6 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.files import check_writable, write_whole
 from cvdetect.core.frame import NOTHING_KEPT, Frame, Image, Kept
-from cvdetect.core.labels import LabelSet
 from cvdetect.core.outputs import detected_name
 from cvdetect.core.tags import with_tags
 from cvdetect.sinks import PlainSink
@@ -163,13 +162,11 @@ class Crops(PlainSink):
         self,
         folder: Path,
         names: Mapping[str, Path],
-        labels: LabelSet,
         renderer: Renderer,
         check: Callable[[Path], None] = lambda _path: None,
     ) -> None:
         self._folder = folder
         self._stems = {name: path.stem.removesuffix("_detected") for name, path in names.items()}
-        self._labels = labels
         self._renderer = renderer
         self._check = check
 
@@ -181,7 +178,7 @@ class Crops(PlainSink):
         """Cut out and write the objects of one frame."""
         clean, profile = self._renderer.clean(frame, found), Kept(frame.kept.icc)
         for number, (box, class_id) in enumerate(zip(found.xyxy, found.class_id, strict=True), start=1):
-            folder = self._folder / folder_name(self._labels.label(int(class_id)), int(class_id))
+            folder = self._folder / folder_name(found.label(int(class_id)), int(class_id))
             path = folder / f"{self._stems[frame.name]}_{number}.jpg"
             self._check(path)
             write_image(path, crop(clean, box), profile)

@@ -16,7 +16,6 @@ from pathlib import Path
 from cvdetect import media
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Frame, Look
-from cvdetect.core.labels import LabelSet
 from cvdetect.core.progress import Progress
 from cvdetect.media.codecs import CONTAINERS
 from cvdetect.sinks import PlainSink, Sink
@@ -125,15 +124,14 @@ class Snapshot:
 class LiveStats(PlainSink):
     """Keeps a run's figures; `now` may be read from any thread. `age_s` gives the age of a frame in seconds."""
 
-    def __init__(self, labels: LabelSet, age_s: Callable[[Frame], float]) -> None:
-        self._labels = labels
+    def __init__(self, age_s: Callable[[Frame], float]) -> None:
         self._age_s = age_s
         self._moments: deque[float] = deque()
         self.now = Snapshot()
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Update the figures."""
-        counts = Counter(self._labels.label(int(c)) for c in found.class_id)
+        counts = Counter(found.label(int(c)) for c in found.class_id)
         fps = self._rate(time.monotonic())
         self.now = Snapshot(fps, frame.index, frame.time_s or 0.0, self._age_s(frame), dict(counts.most_common()))
 

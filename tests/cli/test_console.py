@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_labels_of_any_script_never_break_a_table_nor_reach_the_terminal_raw(
     boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(len(names))]
     frame = Frame(np.zeros((10, 200, 3), np.uint8), name)
     for found in make_detections(boxes, list(range(len(names)))), make_detections([]):
-        print_result(ImageResult(frame, found, labels, tmp_path / "[red]→.jpg"))
+        print_result(ImageResult(frame, replace(found, labels=labels), tmp_path / "[red]→.jpg"))
     out = stream.buffer.getvalue().decode(encoding)
     assert not set(out) & set("\x1b\x9b\x07\u200b\u200d\u202e")
     assert "\\x1b[2Jgone" in out and ":dog:" in out and "[bold]x[/]" in out and "[red]" in out and "tail\\" in out

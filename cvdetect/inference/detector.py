@@ -25,7 +25,7 @@ from cvdetect.inference.preprocess import input_size, preprocess
 from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 from cvdetect.models.load import Model, load_model
 from cvdetect.models.resolve import ResolvedModel, resolve
-from cvdetect.runtime import Ran, choose
+from cvdetect.runtime import Ran, Runtime, choose
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -83,14 +83,14 @@ class Detector:
             ModelError: a file, a backend or a package is not available, or is not what it should be.
         """
         choice, detect, run = options_of("Detector.load", ModelChoice.of(model), detect, run, options)
-        return cls.of(resolve(choice, progress), detect, run, progress)
+        return cls.of(resolve(choice, progress), detect, choose(run), progress)
 
     @classmethod
-    def of(cls, model: ResolvedModel, detect: DetectOptions, run: RunOptions, progress: Progress) -> Detector:
-        """As `load`, of a model that has been looked up."""
+    def of(cls, model: ResolvedModel, detect: DetectOptions, runtime: Runtime, progress: Progress) -> Detector:
+        """As `load`, of a model that has been looked up, on a runtime that has been chosen."""
         if detect.tile is not None:
             parse_tile(detect.tile)  # reported before anything is pulled
-        return cls(load_model(model, detect, choose(run), progress), detect.tile)
+        return cls(load_model(model, detect, runtime, progress), detect.tile)
 
     @property
     def name(self) -> str:
@@ -232,10 +232,11 @@ def load_detectors(
     """
     threads = run.threads or usable_cores()
     found = resolve(model, progress) if isinstance(model, ModelChoice) else model
+    runtime = choose(run)
     useful = threads if most is None else most // _IMAGES_WORTH_A_NETWORK
     if workers is None:
-        workers = max(1, min(threads, useful, choose(run).networks))
-    each = replace(run, threads=max(1, threads // max(1, workers)))
+        workers = max(1, min(threads, useful, runtime.networks))
+    each = replace(runtime, run=replace(run, threads=max(1, threads // max(1, workers))))
     first = Detector.of(found, detect, each, progress)
     return [first, *(Detector.of(found, detect, each, NullProgress()) for _ in range(workers - 1))]
 

@@ -21,9 +21,9 @@ from cvdetect.core.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage
 from cvdetect.core.frame import Frame
-from cvdetect.core.options import Conf, DetectOptions, ModelChoice
-from cvdetect.core.progress import Controls, NullProgress
-from cvdetect.models.resolve import resolve
+from cvdetect.core.options import Conf, DetectOptions
+from cvdetect.core.progress import Controls
+from cvdetect.models.resolve import ModelLookup
 
 __all__ = ["Tracker", "available", "require_tracking", "with_low_scores"]
 
@@ -51,7 +51,7 @@ def require_tracking() -> None:
         raise MissingPackage(f"{arg('track')} needs the extra: pip install 'cvdetect[track]'")
 
 
-def with_low_scores(model: ModelChoice, detect: DetectOptions, controls: Controls) -> DetectOptions:
+def with_low_scores(model: ModelLookup, detect: DetectOptions, controls: Controls) -> DetectOptions:
     """Options with a lower threshold; `controls.min_score` then keeps the low scores out of the results.
 
     They continue a track through moments in which the network is less certain. The results stay the same: a box is
@@ -60,7 +60,7 @@ def with_low_scores(model: ModelChoice, detect: DetectOptions, controls: Control
     asked = detect.thresholds
     if asked.per_class or detect.tile is not None:
         return detect
-    conf = resolve(model, NullProgress()).spec.conf if asked.default is None else asked.default
+    conf = model.resolved.spec.conf if asked.default is None else asked.default
     controls.min_score = max(controls.min_score, conf)
     return replace(detect, conf=Conf(min(conf, max(_LEAST_LOW, _LOW_SHARE * conf))))
 

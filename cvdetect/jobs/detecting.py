@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvdetect.core.options import DetectOptions, ModelChoice
+from cvdetect.core.options import DetectOptions
 from cvdetect.core.progress import Controls
 from cvdetect.inference.detector import Detector
 from cvdetect.inference.pipeline import Filter, Summary
+from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks import Sink
 from cvdetect.sinks.json_lines import JsonLines
 
@@ -55,7 +56,7 @@ def check_tracking(track: bool) -> None:
         tracking.require_tracking()
 
 
-def tracking_options(track: bool, model: ModelChoice, detect: DetectOptions, controls: Controls) -> DetectOptions:
+def tracking_options(track: bool, model: ModelLookup, detect: DetectOptions, controls: Controls) -> DetectOptions:
     """The detector's options; a tracker also uses weaker detections than the results show."""
     if not track:
         return detect

@@ -18,7 +18,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import Summary, run
 from cvdetect.jobs.detecting import DetectReport, json_sinks
-from cvdetect.models.resolve import model_inputs
+from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.images import Crops, ImageFiles, check_suffix, output_names
@@ -111,10 +111,11 @@ def detect_images(
     check_inputs(names)
     piped = read_pipes(names)
     paths = _output_paths(job, names, piped)
-    guard = _check_outputs(job, names, paths)
+    model = ModelLookup(job.model, progress)
+    guard = _check_outputs(job, names, paths, model)
     if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
         return ImageReport(summary=_report_failures(names, progress))
-    detectors = load_detectors(job.model, job.detect, _quickest(job.run, names), progress, most=len(names))
+    detectors = load_detectors(model.resolved, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
     results = _Results(job, paths)
@@ -161,9 +162,9 @@ def _in_folder(names: Sequence[str], piped: PipedImages, folder: Path) -> dict[s
     return {name: paths[call] for name, call in called.items()}
 
 
-def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path]) -> Guard:
+def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path], model: ModelLookup) -> Guard:
     """Check all outputs before any work → the guard, for the names of crops."""
-    guard = Guard(_inputs(job, names))
+    guard = Guard(_inputs(job, names, model))
     outputs = [Output("out", path) for path in paths.values()] if job.save else []
     if job.save and job.out is not None and _into_folder(job):
         outputs.insert(0, Output("out", job.out, folder=True))
@@ -175,10 +176,10 @@ def _check_outputs(job: ImageJob, names: Sequence[str], paths: Mapping[str, Path
     return guard
 
 
-def _inputs(job: ImageJob, names: Sequence[str]) -> Iterator[str | Path]:
+def _inputs(job: ImageJob, names: Sequence[str], model: ModelLookup) -> Iterator[str | Path]:
     yield from names
     yield from (text[1:] for text in job.inputs if is_list_file(text))
-    yield from model_inputs(job.model)
+    yield from model.inputs()
 
 
 def _sinks(

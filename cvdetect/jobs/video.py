@@ -25,7 +25,7 @@ from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, load_detectors, warm_up
 from cvdetect.inference.pipeline import PipelineOptions, run
 from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
-from cvdetect.models.resolve import model_inputs
+from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks import PlainSink, Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer, blurred_classes
@@ -102,15 +102,16 @@ def detect_video(
         SourceError: the input cannot be read.
         SinkError: an output cannot be written.
     """
-    out = _check(job)
+    model = ModelLookup(job.model, progress)
+    out = _check(job, model)
     with Video(job.input, job.start, job.end, with_sound=job.audio and out is not None) as source:
         for remark in source.info.remarks:
             progress.warn(f"{job.input}: {remark}")
         for note in source.notes:
             progress.note(f"{job.input}: {note}")
         controls = controls or Controls()
-        detect = tracking_options(job.track, job.model, job.detect, controls)
-        detectors = load_detectors(job.model, detect, job.run, progress)
+        detect = tracking_options(job.track, model, job.detect, controls)
+        detectors = load_detectors(model.resolved, detect, job.run, progress)
         detector = detectors[0]
         networks = counted(len(detectors), "network")
         progress.detail(f"{detector.name} runs on {detector.ran}; {networks} side by side")
@@ -134,7 +135,7 @@ def detect_video(
     )
 
 
-def _check(job: VideoJob) -> Path | None:
+def _check(job: VideoJob, model: ModelLookup) -> Path | None:
     """All that can be checked before the video is opened or a model is pulled → where the annotated video goes."""
     for argument, value, least in (("every", job.every, 1), ("batch", job.batch, 1), ("start", job.start, 0)):
         check_least(value, least, argument)
@@ -148,7 +149,7 @@ def _check(job: VideoJob) -> Path | None:
         option = "codec" if job.codec else "container"
         raise UsageError(f"{arg(option)} goes with {arg('out')}: no video is written")
     outputs = {"out": out, "json": job.json}
-    inputs = chain(files_of(job.input), model_inputs(job.model))
+    inputs = chain(files_of(job.input), model.inputs())
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
     return out
 

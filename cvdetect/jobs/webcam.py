@@ -14,13 +14,14 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions, check_least
 from cvdetect.core.outputs import Guard, Output
-from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
+from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.signals import stopping_on_signals
 from cvdetect.core.targets import names_a_folder
 from cvdetect.inference.detector import Detector, warm_up
 from cvdetect.inference.pipeline import PipelineOptions, Summary, run
 from cvdetect.jobs.detecting import DetectReport, check_tracking, json_sinks, tracking_filters, tracking_options
-from cvdetect.models.resolve import model_inputs, resolve
+from cvdetect.models.resolve import ModelLookup
+from cvdetect.runtime import choose
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.live import LatestFrame, LiveStats, live_video
@@ -103,14 +104,15 @@ def detect_webcam(
         SinkError: an output cannot be written, or the port is not free.
     """
     controls = controls or Controls()
-    address = _check(job)
-    slider = _slider(job)  # also checks that there is such a model
+    model = ModelLookup(job.model, progress)
+    address = _check(job, model)
+    slider = _slider(job, model)  # also checks that there is such a model
     has_window = _has_window(job, progress)
     with _camera(job, controls, progress) as camera:
         for remark in camera.info.remarks:
             progress.warn(f"{job.name}: {remark}")
-        detect = slider.detect if has_window else tracking_options(job.track, job.model, job.detect, controls)
-        detector = Detector.load(job.model, detect, job.run, progress)
+        detect = slider.detect if has_window else tracking_options(job.track, model, job.detect, controls)
+        detector = Detector.of(model.resolved, detect, choose(job.run), progress)
         progress.detail(f"{detector.name} runs on {detector.ran}")
         live = _LiveRun(job, camera, detector, controls, progress)
         warm_up([detector], camera.info.wh, progress)
@@ -121,7 +123,7 @@ def detect_webcam(
         return WebcamReport(summary=summary, ran=str(detector.ran), seconds=seconds, dropped=camera.dropped)
 
 
-def _check(job: WebcamJob) -> Address | None:
+def _check(job: WebcamJob, model: ModelLookup) -> Address | None:
     """All that can be checked before the camera is opened or a model is pulled → where the page is served."""
     if job.device is not None and job.url is not None:
         raise UsageError(f"{arg('device')} and {arg('url')}: give one of them")
@@ -134,7 +136,7 @@ def _check(job: WebcamJob) -> Address | None:
             raise UsageError(f"{arg(argument)} {seconds:g}: a positive number of seconds is needed")
     check_tracking(job.track)
     address = _page_address(job)
-    _check_outputs(job)
+    _check_outputs(job, model)
     return address
 
 
@@ -147,13 +149,13 @@ def _page_address(job: WebcamJob) -> Address | None:
     return address
 
 
-def _check_outputs(job: WebcamJob) -> None:
+def _check_outputs(job: WebcamJob, model: ModelLookup) -> None:
     if job.out is not None:
         if names_a_folder(job.out):
             raise UsageError(f"{job.out}: is a folder, expected a file name")
         choose_codec(Path(job.out), None, job.container)
     outputs = {"out": job.out, "json": job.json}
-    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model_inputs(job.model))
+    inputs: Iterator[str | Path] = chain([] if job.url is None else files_of(job.url), model.inputs())
     Guard(inputs).check(Output(option, path) for option, path in outputs.items() if path is not None)
 
 
@@ -184,13 +186,13 @@ class _Slider:
     detect: DetectOptions
 
 
-def _slider(job: WebcamJob) -> _Slider:
+def _slider(job: WebcamJob, model: ModelLookup) -> _Slider:
     """One threshold for all classes: the slider starts there and goes down to 0.05, as the detector lets that through.
 
     Thresholds by class stay in the detector: the slider starts at the lowest of them and raises what it is above.
     """
     asked = job.detect.thresholds
-    conf = resolve(job.model, NullProgress()).spec.conf if asked.default is None else asked.default
+    conf = model.resolved.spec.conf if asked.default is None else asked.default
     if asked.per_class:
         lowest = min([conf, *asked.per_class.values()])
         return _Slider(lowest, lowest, job.detect)

@@ -6,7 +6,7 @@ It runs one way: files → `ModelSource` → `Network`; the source and the netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class Model:
             image its own.
         nms: the IoU threshold of non-maximum suppression; None where the graph has done it.
         one_by_one: the network takes one image at a time.
+        files: what it was loaded from.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Model:
     agnostic_nms: bool
     max_det: int
     one_by_one: bool = False
+    files: Mapping[Role, Path] = field(default_factory=dict)
 
 
 def load_model(
@@ -97,6 +99,7 @@ def load_model(
         agnostic_nms=detect.agnostic_nms,
         max_det=detect.max_det,
         one_by_one=runtime.takes_one_image(source),
+        files=files,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cvdetect.models.check_file_type import check_format, refuse_darknet_data, u
 from cvdetect.models.registry import load_models, shipped_models, user_models
 from cvdetect.models.store import Store
 
-__all__ = ["ResolvedModel", "find_names", "find_weights", "model_inputs", "resolve"]
+__all__ = ["ModelLookup", "ResolvedModel", "find_names", "find_weights", "resolve"]
 
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
@@ -56,20 +57,41 @@ class ResolvedModel:
             yield from (path.with_suffix(".data") for path in paths)
 
 
-def model_inputs(*choices: ModelChoice) -> Iterator[Path]:
-    """The files that were named, the models.yaml files, and the files that the chosen models have, here or later.
+class ModelLookup:
+    """The choice of a model, which a run looks up once, when it first needs it.
 
-    No output of a run may be written over one of them. A choice that cannot be met gives what it names; loading it
-    reports what is wrong.
+    Args:
+        progress: gets a note on which companions of the model's files are taken.
     """
-    for choice in choices:
-        values = (getattr(choice, one.name) for one in fields(choice))
+
+    def __init__(self, choice: ModelChoice, progress: Progress = NullProgress()) -> None:
+        self._choice, self._progress = choice, progress
+        self._error: CvdetectError | None = None
+
+    @cached_property
+    def resolved(self) -> ResolvedModel:
+        """As `resolve`; a choice that cannot be met raises the same error each time."""
+        if self._error is not None:
+            raise self._error
+        try:
+            return resolve(self._choice, self._progress)
+        except CvdetectError as error:
+            self._error = error
+            raise
+
+    def inputs(self) -> Iterator[Path]:
+        """The files that were named, the models.yaml files, and the files that the model has, here or later.
+
+        No output of the run may be written over one of them. A choice that cannot be met gives what it names; loading
+        it reports what is wrong.
+        """
+        values = (getattr(self._choice, one.name) for one in fields(self._choice))
         yield from (value for value in values if isinstance(value, Path))
-        if choice.name:
-            yield Path(choice.name)
+        if self._choice.name:
+            yield Path(self._choice.name)
         with suppress(CvdetectError):
-            yield from resolve(choice, NullProgress()).inputs()
-    yield from (shipped_models(), user_models())
+            yield from self.resolved.inputs()
+        yield from (shipped_models(), user_models())
 
 
 def resolve(choice: ModelChoice, progress: Progress) -> ResolvedModel:

@@ -18,6 +18,7 @@ from cvdetect.core.frame import Frame, Image
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice
 from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.inference.pipeline import PipelineOptions, run
+from cvdetect.models.resolve import ModelLookup
 from tests.conftest import make_detections
 
 pytest.importorskip("scipy")
@@ -208,7 +209,7 @@ def test_results_need_the_same_score_as_without_track() -> None:
         (by_class, by_class, 0.0),
     ):
         controls = Controls()
-        assert with_low_scores(model, asked, controls) == passed
+        assert with_low_scores(ModelLookup(model), asked, controls) == passed
         assert controls.min_score == shown
 
 

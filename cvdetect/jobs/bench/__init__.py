@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 from cvdetect.core.files import write_text
@@ -25,7 +25,7 @@ from cvdetect.jobs.bench.trial import (
     plan,
     run_trial,
 )
-from cvdetect.models.resolve import model_inputs
+from cvdetect.models.resolve import ModelLookup
 
 __all__ = ["BenchJob", "BenchReport", "bench"]
 
@@ -101,7 +101,10 @@ def _check_files(job: BenchJob) -> None:
     if job.image is not None:
         check_regular(job.image, "an image file")  # each trial reads it again
     if job.json is not None:
-        inputs = (*([job.image] if job.image else []), *model_inputs(*job.models))
+        inputs = (
+            *([job.image] if job.image else []),
+            *chain.from_iterable(ModelLookup(one).inputs() for one in job.models),
+        )
         Guard(inputs).check([Output("json", job.json)])
 
 

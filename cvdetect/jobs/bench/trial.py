@@ -19,6 +19,7 @@ from cvdetect.formats import darknet
 from cvdetect.formats.base import read_text
 from cvdetect.inference.detector import Detector
 from cvdetect.jobs.bench.machine import peak_memory_mb
+from cvdetect.models.load import Model
 from cvdetect.models.resolve import resolve
 from cvdetect.runtime import Ran, choose
 from cvdetect.sources.images import read_image
@@ -106,7 +107,7 @@ def plan(configuration: Configuration, image: Image, progress: Progress) -> Plan
         raise UsageError(f"{arg('batch')} {one.batch}: {detector.name} takes one image at a time")
     detector.detect_batch([image] * one.batch)
     progress.detail(f"{detector.name} runs on {detector.ran}")
-    flop, why = _flop(one, detector.model.input_wh)
+    flop, why = _flop(one, detector.model)
     return Planned(one, detector.name, detector.model.input_wh, detector.model.runtime.backend, detector.ran, flop, why)
 
 
@@ -116,19 +117,14 @@ def check_ran(name: str, ran: Ran, asked: Ran) -> None:
         raise BackendError(f"{name}: asked for {asked}, but it ran on {ran}: nothing was measured")
 
 
-def _flop(one: Configuration, wh: tuple[int, int]) -> tuple[int | None, str]:
+def _flop(one: Configuration, model: Model) -> tuple[int | None, str]:
     """Floating point operations of one pass, or None and why they are not known."""
     if one.detect.tile is not None:
         return None, f"with {arg('tile')} the number of passes depends on the image"
-    text = _cfg_text(one.model)
-    if text is None:
+    if "cfg" not in model.files:
         return None, "operations are counted for Darknet models only"
-    return darknet.flops(darknet.parse_cfg(text, "the model's cfg", wh), wh) * one.batch, ""
-
-
-def _cfg_text(choice: ModelChoice) -> str | None:
-    files = resolve(choice, NullProgress()).fetch(NullProgress())
-    return read_text(files["cfg"]) if "cfg" in files else None
+    cfg = darknet.parse_cfg(read_text(model.files["cfg"]), "the model's cfg", model.input_wh)
+    return darknet.flops(cfg, model.input_wh) * one.batch, ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from cvdetect.jobs.evaluate.plots import PLOTS, check_plots, write_plots
 from cvdetect.jobs.evaluate.predict import Predictions, from_results, predict
 from cvdetect.jobs.evaluate.report import EvalReport, ImageCounts, make_report
 from cvdetect.jobs.evaluate.worst import Gallery, check_worst, write_worst
-from cvdetect.models.resolve import model_inputs
+from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sources.images import is_image_file
 
@@ -85,15 +85,16 @@ def evaluate(job: EvalJob, progress: Progress = LoggingProgress(), controls: Con
         ModelError: the model or a package is not available.
         SinkError: an output cannot be written.
     """
-    _check(job)
+    model = ModelLookup(job.model, progress)
+    _check(job, model)
     folder = ImageFolder(job.images, job.max_pixels) if job.images else None
     truth = read_truth(job.truth, folder.size if folder else None)
     _check_truth(truth, job.truth, progress)
     paths = pair_images(truth.images, folder, progress) if folder else {}
-    _check_own_names(job, paths)
+    _check_own_names(job, paths, model)
     if job.predictions is None:
         predictions = predict(
-            truth, paths, job.model, _detect_options(job), job.multi_label, job.run,
+            truth, paths, model.resolved, _detect_options(job), job.multi_label, job.run,
             progress, controls or Controls(), job.max_pixels,
         )  # fmt: skip
     else:
@@ -103,7 +104,7 @@ def evaluate(job: EvalJob, progress: Progress = LoggingProgress(), controls: Con
     return report
 
 
-def _check(job: EvalJob) -> None:
+def _check(job: EvalJob, model: ModelLookup) -> None:
     """Everything that can be refused before any work."""
     if job.predictions is None and job.images is None:
         raise UsageError(
@@ -119,7 +120,7 @@ def _check(job: EvalJob) -> None:
     for path in (job.truth, job.predictions):
         if path is not None:
             check_regular(path, "an annotation file")
-    Guard(_inputs(job)).check(_outputs(job))
+    Guard(_inputs(job, model)).check(_outputs(job))
 
 
 def _outputs(job: EvalJob) -> Iterator[Output]:
@@ -132,7 +133,7 @@ def _outputs(job: EvalJob) -> Iterator[Output]:
         yield Output("json", job.json)
 
 
-def _inputs(job: EvalJob) -> Iterator[Path]:
+def _inputs(job: EvalJob, model: ModelLookup) -> Iterator[Path]:
     """Every file that is read; the ground truth may be a folder of them."""
     yield from truth_files(job.truth)
     for path in (job.predictions, job.images):
@@ -140,7 +141,7 @@ def _inputs(job: EvalJob) -> Iterator[Path]:
             yield from (file for file in path.rglob("*") if is_image_file(file) and not _is_own(job, file))
         elif path is not None:
             yield path
-    yield from model_inputs(job.model)
+    yield from model.inputs()
 
 
 def _is_own(job: EvalJob, file: Path) -> bool:
@@ -155,9 +156,9 @@ def _is_worst_name(name: str) -> bool:
     return name.partition("_")[0].isdecimal() and name.endswith(".jpg")
 
 
-def _check_own_names(job: EvalJob, paths: Mapping[int, Path]) -> None:
+def _check_own_names(job: EvalJob, paths: Mapping[int, Path], model: ModelLookup) -> None:
     """Refuse an image of the ground truth that a plot or one of the worst images would replace, also through a link."""
-    guard = Guard(chain(paths.values(), _inputs(job)))
+    guard = Guard(chain(paths.values(), _inputs(job, model)))
     for name in PLOTS if job.plots is not None else ():
         guard.check_name("plots", Path(job.plots or "") / name)
     for path in Path(job.worst_dir).glob("*_*.jpg") if job.worst else ():

@@ -23,6 +23,7 @@ from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import run
 from cvdetect.jobs.evaluate.arrays import DetectionArrays, Ints, concat_detections
 from cvdetect.jobs.evaluate.pairing import ClassMapping, examples, map_classes
+from cvdetect.models.resolve import ResolvedModel
 from cvdetect.sinks import PlainSink
 from cvdetect.sources.images import Images
 
@@ -53,7 +54,7 @@ class Predictions:
 def predict(
     truth: GroundTruth,
     paths: Mapping[int, Path],
-    choice: ModelChoice,
+    model: ModelChoice | ResolvedModel,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,
@@ -71,7 +72,7 @@ def predict(
     Raises:
         SourceError: no image could be read, or model and ground truth have no class in common.
     """
-    detectors = _load(choice, detect, multi_label, options, progress, len(paths))
+    detectors = _load(model, detect, multi_label, options, progress, len(paths))
     first = detectors[0]
     progress.detail(f"{first.name} runs on {first.ran}")
     chosen = first.labels.find_each(detect.classes) or None
@@ -95,7 +96,7 @@ def predict(
 
 
 def _load(
-    choice: ModelChoice,
+    model: ModelChoice | ResolvedModel,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,
@@ -105,12 +106,12 @@ def _load(
     """The detectors, with every class of a box unless the options or the model rule it out."""
     asked = replace(detect, multi_label=multi_label is not False)
     try:
-        return load_detectors(choice, asked, options, progress, most=most)
+        return load_detectors(model, asked, options, progress, most=most)
     except UsageError:
         if multi_label is not None:
             raise
     # Graphs that apply NMS themselves refuse `multi_label`; any other error is raised again.
-    return load_detectors(choice, replace(detect, multi_label=False), options, progress, most=most)
+    return load_detectors(model, replace(detect, multi_label=False), options, progress, most=most)
 
 
 def _report_classes(mapping: ClassMapping, truth: GroundTruth, chosen: bool, progress: Progress) -> None:

@@ -97,7 +97,7 @@ def main() -> None:
     with Camera(Clip, "clip", controls, max_frames=options.frames) as camera:
         timed, ages = Timed(detector), Ages(camera)
         detector.detect(Clip.read(Clip())[0])
-        run(camera.items(), [timed], [ages], NullProgress(), flow=PipelineOptions(live=True), controls=controls)
+        run(camera.items(), [timed], [ages], NullProgress(), options=PipelineOptions(live=True), controls=controls)
         dropped = camera.dropped
     one_pass = statistics.median(timed.seconds)
     print(told("one pass", timed.seconds))

@@ -14,7 +14,7 @@ def main(video: str, model: str | None = None) -> None:
     numbers: defaultdict[str, set[int]] = defaultdict(set)
     for frame, found in cvdetect.detect_frames(video, detector, track=True):
         for d in found:
-            if d.track_id is not None and not frame.held:
+            if d.track_id is not None and not frame.skipped:
                 numbers[d.label].add(d.track_id)
     for label, seen in sorted(numbers.items()):
         print(f"{label}: {len(seen)}")

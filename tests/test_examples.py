@@ -184,4 +184,4 @@ def test_the_readmes_lines_run(
     assert len(blocks) == 2
     exec("".join(blocks).replace("every=2", "every=5, end=1"), {})
     out = capsys.readouterr().out
-    assert "dog 0.8" in out and "0.04 [" in out
+    assert "dog 0.8" in out and "\n0.0 [(" in out

@@ -66,7 +66,7 @@ def print_report(report: VideoReport) -> None:
     """Print how a run went: frames, time, what ran, objects by label, and where the annotated video lies."""
     from cvdetect.cli.console import print_line, print_path
 
-    done, looked = report.summary.done, report.summary.looked
+    done, looked = report.summary.done, report.summary.detected
     frames = counted(done, "frame") if looked == done else f"{counted(done, 'frame')} ({looked} looked at)"
     print_line(f"{frames} in {report.seconds:.1f} s, {report.fps:.1f} frames a second, by {report.ran}")
     if report.objects:
@@ -78,7 +78,7 @@ def print_report(report: VideoReport) -> None:
 def _print_objects(report: VideoReport) -> None:
     from cvdetect.cli.console import print_table
 
-    looked, tracked = report.summary.looked, report.tracked
+    looked, tracked = report.summary.detected, report.tracked
     a_frame = ">a frame" if looked == report.summary.done else ">a frame looked at"
     headers = ["label", ">detections", a_frame, *([] if tracked is None else [">objects"])]
     rows = [

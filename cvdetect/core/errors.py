@@ -1,19 +1,19 @@
-"""What can go wrong, and the exit code each kind gives.
+"""All errors that cvdetect raises, and the exit code of each kind.
 
-CvdetectError                    1  something failed that no branch below names
-├── UsageError (ValueError)      2  all that the arguments alone decide
-├── ModelError                   3  a model could not be had or loaded
-│   ├── RegistryError               a models.yaml that cannot be read
+CvdetectError                    1  any other failure
+├── UsageError (ValueError)      2  an argument is wrong
+├── ModelError                   3  a model is not available, or cannot be loaded or run
+│   ├── RegistryError               a models.yaml cannot be read
 │   ├── ModelFileError              a cfg, weights, graph or label file is wrong
 │   ├── FetchError                  a file could not be downloaded or verified
-│   ├── DecodeError                 the network's output is not what the family promises
-│   ├── BackendError                a backend or precision that cannot run here
+│   ├── DecodeError                 the network's output does not have its family's shape
+│   ├── BackendError                a backend or precision cannot run on this machine
 │   └── MissingPackage (ImportError)
 ├── SourceError (OSError)        4  an input could not be read
 │   └── SourceNotFound (FileNotFoundError)
 └── SinkError (OSError)          4  an output could not be written
-    └── UnwritableName              one file's own name is why; others can be written
-        └── Occupied                a file that is not the run's own lies there
+    └── UnwritableName              the file's own name is the reason; others can be written
+        └── Occupied                a file that the run did not write is in its place
 
 A message is one or two lines: what failed, on which file, why, and what to do.
 """
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class CvdetectError(Exception):
-    """The base of all errors that cvdetect raises on purpose. Its text holds no password (`cvdetect.core.redact`)."""
+    """The base of all errors that cvdetect raises. Its text never contains a password (`cvdetect.core.redact`)."""
 
     exit_code: ClassVar[int] = 1
 
@@ -58,7 +58,7 @@ class UsageError(CvdetectError, ValueError):
 
 
 class ModelError(CvdetectError):
-    """A model could not be had, loaded or run."""
+    """A model is not available, or cannot be loaded or run."""
 
     exit_code = 3
 
@@ -68,23 +68,23 @@ class RegistryError(ModelError):
 
 
 class ModelFileError(ModelError):
-    """A model file is not what it should be: truncated, foreign, malformed."""
+    """A model file is truncated, malformed, or of another format."""
 
 
 class FetchError(ModelError):
-    """A model file could not be downloaded, or what came is not what was promised."""
+    """A model file could not be downloaded, or the download does not have the stated digest."""
 
 
 class DecodeError(ModelError):
-    """The network's output has another shape than its family has, or holds NaN."""
+    """The network's output has another shape than its family's, or contains NaN."""
 
 
 class BackendError(ModelError):
-    """The backend, target or precision asked for cannot run on this machine."""
+    """The requested backend, target or precision cannot run on this machine."""
 
 
 class MissingPackage(ModelError, ImportError):
-    """A Python package or system library is missing or of a version that cannot serve."""
+    """A Python package or system library is missing or of an unsuitable version."""
 
 
 class SourceError(CvdetectError, OSError):
@@ -104,8 +104,8 @@ class SinkError(CvdetectError, OSError):
 
 
 class UnwritableName(SinkError):
-    """A file whose own name is why it could not be written: too long, or a folder is called so."""
+    """A file could not be written because of its name: it is too long, or a folder has it."""
 
 
 class Occupied(UnwritableName):
-    """A file that is not the run's own lies where one was to be written; it was left as it is."""
+    """A file that the run did not write is in the place of an output; it is left as it is."""

@@ -1,4 +1,4 @@
-"""What travels from a source to the sinks."""
+"""A frame of a video or a still image, with what is known of it, and what a video states about itself."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_PIXELS", "NOTHING_KEPT", "Frame", "Image", "Kept", "Look", "StreamInfo"]
 
-MAX_PIXELS = 200_000_000  # of a still image, where nothing else is asked: 600 MB once decoded
+MAX_PIXELS = 200_000_000  # of a still image, unless another limit is given: 600 MB once decoded
 Image = NDArray[np.uint8]  # (H, W, 3), BGR, as cv2 has it
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a copy of an image keeps of its file's metadata.
+    """The metadata of an image's file that a copy keeps.
 
     Attributes:
         icc: the ICC profile that its RGB numbers are meant with; empty: sRGB.
@@ -52,16 +52,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture on its way.
+    """One image on its way from a source to the sinks.
 
     Attributes:
         image: uint8 (H, W, 3), BGR, upright (EXIF or container rotation applied).
-        name: where it comes from, as the user typed it.
+        name: its source, as the user typed it.
         index: its number in the source, from 0.
-        time_s: seconds from the source's start, None for a still picture.
-        held: not looked at by the network: it carries the last detections.
-        kept: what a copy of it keeps of its file's metadata.
-        remarks: what a person should know of how it was read, to follow its name and a colon.
+        time_s: seconds from the source's start; None for a still image.
+        skipped: the network does not run on it; it carries the detections of the frame before.
+        kept: the metadata of its file that a copy keeps.
+        remarks: what to report about how it was read, to follow its name and a colon.
         lasts_s: how long it is shown, in seconds, where the source states it.
     """
 
@@ -69,7 +69,7 @@ class Frame:
     name: str
     index: int = 0
     time_s: float | None = None
-    held: bool = False
+    skipped: bool = False
     kept: Kept = NOTHING_KEPT
     remarks: tuple[str, ...] = ()
     lasts_s: float | None = None
@@ -87,16 +87,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a video says of itself.
+    """What a video states about itself.
 
     Attributes:
         wh: width and height of its upright frames in square pixels.
         rate: frames a second.
         time_base: seconds a tick of its clock; times are whole multiples of it. None: frames are 1/rate apart.
-        frames: how many frames it claims to have; None where it does not say (a stream).
+        frames: how many frames it states to have; None where it states none (a stream).
         sound: whether it has an audio track.
         look: how its stored frames are meant to be shown; None where that is not known.
-        remarks: what a person should know of how it is read, to follow its name and a colon.
+        remarks: what to report about how it is read, to follow its name and a colon.
         steady_rate: frames a second that suit a container without times; None: `rate`.
     """
 

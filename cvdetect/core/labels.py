@@ -1,6 +1,6 @@
-"""Label sets: class numbers to names and to the data set's own category ids.
+"""Label sets: the names of class numbers, and the data set's own category ids.
 
-COCO's 80 names stand in Darknet's spelling and order; COCO's paper lists 91, of which eleven have no data, so the
+COCO's 80 names are in Darknet's spelling and order. COCO's paper lists 91, eleven of which have no data, so the
 official category ids run from 1 to 90 with gaps.
 """
 
@@ -48,7 +48,7 @@ _SPELLINGS = {
 
 
 def canonical(name: str) -> str:
-    """One key for all spellings of a class name: case, spaces, dashes and underscores do not count."""
+    """One key for all spellings of a class name: case, spaces, dashes and underscores are ignored."""
     key = _squeeze(name)
     return _ALIASES.get(key, key)
 
@@ -65,7 +65,7 @@ class LabelSet:
     """The names of a model's classes.
 
     Attributes:
-        names: index → name. The index is the model's class id plus `offset`.
+        names: index → name. The index is the model's class number plus `offset`.
         category_ids: index → the data set's own id; empty where the set has none.
         offset: see `ModelSpec.class_id_offset`.
     """
@@ -90,7 +90,7 @@ class LabelSet:
         return len(self.names)
 
     def label(self, class_id: int) -> str:
-        """The name of a class; a number the set does not name is ``class_<number>``."""
+        """The name of a class; ``class_<number>`` where the set has none for it."""
         return self.names.get(class_id + self.offset, f"class_{class_id}")
 
     def category_id(self, class_id: int) -> int | None:
@@ -98,7 +98,7 @@ class LabelSet:
         return self.category_ids.get(class_id + self.offset)
 
     def class_ids(self) -> list[int]:
-        """The model's own numbers of all named classes, rising."""
+        """The model's own numbers of all named classes, in rising order."""
         return sorted(index - self.offset for index in self.names)
 
     def hidden(self) -> list[int]:
@@ -108,21 +108,17 @@ class LabelSet:
         """
         return [class_id for class_id in self.class_ids() if self.label(class_id).startswith("dont_show")]
 
-    def find(self, name_or_id: str) -> int:
-        """The first of `find_all`."""
-        return self.find_all(name_or_id)[0]
-
     def find_each(self, names_or_ids: Iterable[str]) -> list[int]:
-        """The model's own numbers of several classes, each once, in the order asked for; see `find_all`."""
+        """The model's own numbers of several classes, each once, in the given order; see `find_all`."""
         return list(dict.fromkeys(class_id for asked in names_or_ids for class_id in self.find_all(asked)))
 
     def find_all(self, name_or_id: str) -> list[int]:
         """The model's own numbers, rising, of the classes given by name (either spelling) or number.
 
-        Several classes may have one name. A name spelled exactly so goes before those in another spelling.
+        Several classes may have the same name. An exact spelling goes before another one.
 
         Raises:
-            UsageError: no such class; the message has the nearest right name. A set without names takes any number.
+            UsageError: there is no such class; the message has the nearest name. A set without names takes any number.
         """
         asked = name_or_id.strip()
         exact = [class_id for class_id in self.class_ids() if self.label(class_id) == asked]
@@ -149,9 +145,9 @@ class LabelSet:
 
 
 def coco_ids(names: Iterable[str]) -> list[int | None]:
-    """COCO's category ids of names that are COCO's 80 or 91 in COCO's order, in either spelling; else [].
+    """COCO's category ids, where the names are COCO's 80 or 91 in COCO's order, in either spelling; else [].
 
-    None stands for those of the 91 that have no data, and so no id.
+    Those of the 91 that have no data have no id: None.
     """
     keys = [canonical(name) for name in names]
     if keys == [canonical(_COCO_91[i - 1]) for i in _COCO_IDS]:

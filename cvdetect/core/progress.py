@@ -1,4 +1,4 @@
-"""What goes against the stream: news for the person who waits, and their wish to stop, pause or see less."""
+"""How a run reports its progress, and how it is stopped, paused and filtered while it goes on."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ __all__ = ["Controls", "LoggingProgress", "NullProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """How the library tells what it is doing. The console draws it; as a library it is `NullProgress`."""
+    """Receives what a run reports. The command line draws it; calls of the library log it (`LoggingProgress`).
+
+    All methods may be called from any thread.
+    """
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None:
         """A task starts; `total` is None where its length is unknown; `unit` is "B" for bytes."""
 
     def advance(self, amount: int = 1) -> None:
-        """`amount` more units of the current task are done."""
+        """`amount` more units of the current task are finished."""
 
     def end(self) -> None:
-        """The current task is over, done or not."""
+        """The current task ends, finished or not."""
 
     def note(self, message: str) -> None:
-        """One line a person would want to know (a pull starts, a source failed)."""
+        """Report one line that most people want to know (a download starts, a file beside the model is taken)."""
 
     def detail(self, message: str) -> None:
-        """One line for those who ask for more (what really ran)."""
+        """Report one line for those who want to know more (what runs the network)."""
 
     def warn(self, message: str) -> None:
-        """One line a person must know (something asked for is not as they may think)."""
+        """Report one line that nobody should miss (a result is not what one may expect)."""
 
     def error(self, message: str) -> None:
-        """One line on what failed while the rest goes on."""
+        """Report one failure in one line; the run goes on."""
 
 
 class NullProgress:
-    """A `Progress` that says nothing."""
+    """A `Progress` that reports nothing."""
 
     def begin(self, task: str, total: int | None = None, unit: str = "") -> None: ...
 
@@ -94,7 +97,7 @@ class LoggingProgress:
 
 @cache
 def _logger(name: str) -> Logger:
-    """The logger, imported when something is logged: a command's start does not wait for it."""
+    """The logger. `logging` is imported when something is logged, so that commands, which do not log, start sooner."""
     import logging
 
     root = logging.getLogger("cvdetect")
@@ -104,10 +107,10 @@ def _logger(name: str) -> Logger:
 
 
 class Controls:
-    """Shared by source, filters and window; safe to use from any thread.
+    """Stops, pauses and filters a run; shared by its source, filters and window, and safe to use from any thread.
 
     Attributes:
-        min_score: what is shown and written needs at least this score (the window's slider).
+        min_score: detections below it are neither shown nor written (the window's slider).
     """
 
     def __init__(self) -> None:
@@ -117,17 +120,17 @@ class Controls:
         self._go.set()
 
     def stop(self) -> None:
-        """Ask for the end: no more frames are read, those on their way are finished."""
+        """End the run: no more frames are read; those on their way are finished."""
         self._stop.set()
         self._go.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether `stop` was called."""
         return self._stop.is_set()
 
     def toggle_pause(self) -> None:
-        """Hold the source, or let it go on."""
+        """Pause the source, or let it go on."""
         if self._go.is_set() and not self.stopping:
             self._go.clear()
         else:
@@ -135,7 +138,7 @@ class Controls:
 
     @property
     def paused(self) -> bool:
-        """Whether the source is held."""
+        """Whether the source is paused."""
         return not self._go.is_set()
 
     def wait_while_paused(self) -> None:

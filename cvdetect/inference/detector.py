@@ -182,7 +182,7 @@ class Detector:
         model = self.model
         if model.one_by_one and len(images) > 1:
             return [found for image in images for found in self._forward([image], on_stage)]
-        blob, placements = preprocess(images, model.input_wh, model.input)  # (B, C, h, w)
+        blob, transforms = preprocess(images, model.input_wh, model.input)  # (B, C, h, w)
         on_stage("preprocess")
         outputs = model.network.forward(blob)
         on_stage("forward")
@@ -190,7 +190,7 @@ class Detector:
         on_stage("decode")
         kept = [self._suppress(d) for d in found]
         on_stage("suppress")
-        placed = [p.to_source(d) for p, d in zip(placements, kept, strict=True)]
+        placed = [p.to_source(d) for p, d in zip(transforms, kept, strict=True)]
         on_stage("place")
         return placed
 

@@ -42,7 +42,7 @@ def detect_frames(
         detector: a loaded model.
         track: give objects numbers that stay with them (`Detection.track_id`; the extra ``[track]``). ``cvdetect video
             --track`` also continues tracks by detections just under the threshold, which this detector does not give.
-        every: detect in each nth frame; those between carry the last detections, and their `Frame.held` is true.
+        every: detect in each nth frame; those between carry the last detections, and their `Frame.skipped` is true.
         start, end: seconds of a video; None for all.
 
     Raises:
@@ -69,7 +69,7 @@ def _detected(
         filters = _filters(source, track, every)
         for place, frame in enumerate(source):
             if place % every:
-                yield replace(frame, held=True), last
+                yield replace(frame, skipped=True), last
                 continue
             last = detector.detect(frame.image)
             for change in filters:

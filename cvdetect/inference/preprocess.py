@@ -1,4 +1,4 @@
-"""Images → the network's input, and the way back for boxes."""
+"""Preprocessing: images → the network's input, and boxes in it → boxes in the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvdetect.core.frame import Image
 from cvdetect.core.resize import keep_aspect, resize_as_tensorflow
 from cvdetect.core.spec import InputSpec
 
-__all__ = ["Blob", "LetterboxTransform", "input_size", "placement", "preprocess"]
+__all__ = ["Blob", "LetterboxTransform", "input_size", "preprocess", "transform_of"]
 
 Blob = NDArray[np.float32]  # (B, C, H, W); C is the spec's channels, nearly always 3
 Floats = NDArray[np.float32]
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 class LetterboxTransform:
     """Where an image lies in the network input: ``network = source * scale + pad``, in pixels, an axis each.
 
-    A 768x576 picture letterboxed into 416x416 is 416x312, padded by 52 above: scale 416/768 and 312/576, pad (0, 52).
+    A 768x576 image letterboxed into 416x416 is 416x312, padded by 52 above: scale 416/768 and 312/576, pad (0, 52).
     """
 
     source_wh: tuple[int, int]
@@ -58,8 +58,8 @@ def input_size(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: Inpu
     return keep_aspect(source_wh, spec.min_max_size) if spec.min_max_size else input_wh
 
 
-def placement(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
-    """How an image of `source_wh` is laid into an input of `input_wh`.
+def transform_of(source_wh: tuple[int, int], input_wh: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
+    """The transform of an image of `source_wh` into an input of `input_wh`.
 
     Letterboxing rounds sizes and padding down to whole pixels as Darknet's ``letterbox_image`` does.
     """
@@ -81,7 +81,7 @@ def _fit(source_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, in
 def preprocess(
     images: Sequence[Image], input_wh: tuple[int, int], spec: InputSpec
 ) -> tuple[Blob, list[LetterboxTransform]]:
-    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, C, h, w) float32 and one placement an image.
+    """Images (H, W, 3) BGR uint8, of any sizes → blob (B, C, h, w) float32 and the transform of each image.
 
     C is `spec.channels`. Grey (1) is Darknet's and OpenCV's, 0.299 R + 0.587 G + 0.114 B.
 
@@ -90,14 +90,14 @@ def preprocess(
     if spec.min_max_size:
         (image,) = images
         input_wh = input_size((image.shape[1], image.shape[0]), input_wh, spec)
-    placements = [placement((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
-    fed = [
-        _resized(_with_channels(i, spec.channels), p, input_wh, spec) for i, p in zip(images, placements, strict=True)
+    transforms = [transform_of((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
+    resized = [
+        _resized(_with_channels(i, spec.channels), p, input_wh, spec) for i, p in zip(images, transforms, strict=True)
     ]
-    blob = cv2.dnn.blobFromImages(fed, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, C, h, w)
+    blob = cv2.dnn.blobFromImages(resized, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, C, h, w)
     if spec.std != (1.0, 1.0, 1.0):
         blob /= np.array((*spec.std, 1.0)[: spec.channels], np.float32).reshape(1, -1, 1, 1)
-    return np.asarray(blob, np.float32), placements
+    return np.asarray(blob, np.float32), transforms
 
 
 def _with_channels(image: Image, channels: int) -> Image:

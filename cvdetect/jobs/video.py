@@ -122,9 +122,9 @@ def detect_video(
         begin = time.perf_counter()
         try:
             items = every(source.items(), job.every)
-            flow = PipelineOptions(batch=job.batch)
+            options = PipelineOptions(batch=job.batch)
             filters = tracking_filters(job.track, float(source.info.rate) / job.every, controls)
-            summary = run(items, detectors, sinks, progress, flow=flow, filters=filters, controls=controls)
+            summary = run(items, detectors, sinks, progress, options=options, filters=filters, controls=controls)
         finally:
             progress.end()
         seconds = time.perf_counter() - begin
@@ -223,7 +223,7 @@ class _Counts(PlainSink):
         self._numbered: dict[int, Counter[str]] = defaultdict(Counter)
 
     def write(self, frame: Frame, found: Detections) -> None:
-        if frame.held:
+        if frame.skipped:
             return
         labels = [found.label(int(c)) for c in found.class_id]
         self.objects.update(labels)

@@ -246,7 +246,7 @@ class _LiveRun:
                 [self._detector],
                 list(sinks),
                 self._progress,
-                flow=PipelineOptions(live=True),
+                options=PipelineOptions(live=True),
                 filters=tracking_filters(self._job.track, float(self._camera.info.rate), self._controls),
                 controls=self._controls,
             )

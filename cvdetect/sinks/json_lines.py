@@ -22,7 +22,7 @@ def as_record(frame: Frame, found: Detections, model: str, ran: dict[str, str], 
     """One frame's JSON object: see the README for its keys."""
     moment: dict[str, Any] = {}
     if frame.time_s is not None:
-        moment = {"frame": frame.index, "time": round(frame.time_s, 6), **({"held": True} if frame.held else {})}
+        moment = {"frame": frame.index, "time": round(frame.time_s, 6), **({"held": True} if frame.skipped else {})}
     return image_record(redact_name(frame.name), frame.wh, found, model, ran, labels, moment)
 
 

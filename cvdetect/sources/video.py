@@ -140,7 +140,7 @@ def every(items: Iterable[Frame | Failed], n: int) -> Iterator[Frame | Failed]:
         if isinstance(item, Failed):
             yield item
         else:
-            yield replace(item, held=True) if place % n else item
+            yield replace(item, skipped=True) if place % n else item
             place += 1
 
 

@@ -18,19 +18,19 @@ def test_coco_80_and_voc_20_are_darknets_lists(shared: Path) -> None:
 def test_coco_category_ids_are_those_of_the_official_annotations(shared: Path) -> None:
     labels = BUILT_IN["coco80"](0)
     for category in json.loads((shared / "data/coco-mini/instances.json").read_text())["categories"]:
-        assert labels.category_id(labels.find(category["name"])) == category["id"]
+        assert labels.category_id(labels.find_all(category["name"])[0]) == category["id"]
 
 
 @pytest.mark.parametrize(("offset", "dog"), [(0, 18), (1, 17)])
 def test_the_offset_turns_a_models_number_into_the_category_id(offset: int, dog: int) -> None:
     labels = BUILT_IN["coco91"](offset)
-    assert (labels.label(dog), labels.category_id(dog), labels.find("dog")) == ("dog", 18, dog)
+    assert (labels.label(dog), labels.category_id(dog), labels.find_all("dog")[0]) == ("dog", 18, dog)
 
 
 def test_of_the_91_only_80_have_a_category_id() -> None:
     labels = BUILT_IN["coco91"](0)
     assert sum(labels.category_id(i) is not None for i in labels.class_ids()) == 80
-    assert labels.category_id(labels.find("street sign")) is None
+    assert labels.category_id(labels.find_all("street sign")[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_of_the_91_only_80_have_a_category_id() -> None:
 )  # fmt: skip
 def test_both_spellings_name_the_same_class(one: str, other: str) -> None:
     labels = BUILT_IN["coco80"](0)
-    assert labels.find(one) == labels.find(other)
+    assert labels.find_all(one)[0] == labels.find_all(other)[0]
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_both_spellings_name_the_same_class(one: str, other: str) -> None:
 )
 def test_an_unknown_class_is_answered_with_the_nearest(wanted: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        BUILT_IN["coco80"](0).find(wanted)
+        BUILT_IN["coco80"](0).find_all(wanted)
 
 
 def test_numbers_name_classes_too() -> None:
-    assert BUILT_IN["coco80"](0).find("16") == 16
+    assert BUILT_IN["coco80"](0).find_all("16") == [16]
 
 
 def test_a_class_that_no_label_names_is_called_by_its_number() -> None:

@@ -47,7 +47,7 @@ def test_frames_come_in_order_with_what_is_in_them(detector: Detector) -> None:
 
 def test_frames_between_carry_the_last_detections(detector: Detector) -> None:
     seen = list(detect_frames(str(STREET), detector, every=3, end=0.3))
-    assert [frame.held for frame, _ in seen] == [place % 3 != 0 for place in range(len(seen))]
+    assert [frame.skipped for frame, _ in seen] == [place % 3 != 0 for place in range(len(seen))]
     assert seen[1][1] is seen[0][1] and seen[3][1] is not seen[0][1]
 
 

@@ -25,7 +25,7 @@ from tests.conftest import make_detections
 def frames(n: int, every: int = 1) -> Iterator[Frame]:
     for i in range(n):
         image = np.full((2, 3, 3), i % 251, np.uint8)
-        yield Frame(image, f"f{i}", i, i / 25, held=i % every != 0)
+        yield Frame(image, f"f{i}", i, i / 25, skipped=i % every != 0)
 
 
 class Finds:
@@ -78,7 +78,7 @@ def test_every_frame_comes_out_once_and_in_order(n: int, workers: int, batch: in
         [Finds(0.0005) for _ in range(1 if live else workers)],
         [sink],
         NullProgress(),
-        flow=PipelineOptions(batch=batch, live=live),
+        options=PipelineOptions(batch=batch, live=live),
     )
     assert summary.done == n
     assert sink.got == [(i, (i - i % every) % 251) for i in range(n)]
@@ -253,6 +253,6 @@ def test_live_asks_the_source_only_when_a_worker_is_free() -> None:
             detected.append(time.monotonic())
             return super().detect_batch(images)
 
-    run(source(), [Slow()], [Collects()], NullProgress(), flow=PipelineOptions(live=True))
+    run(source(), [Slow()], [Collects()], NullProgress(), options=PipelineOptions(live=True))
     for k in range(1, 6):
         assert asked[k] >= detected[k - 1]

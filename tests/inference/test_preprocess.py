@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.core.spec import InputSpec
-from cvdetect.inference.preprocess import input_size, placement, preprocess
+from cvdetect.inference.preprocess import input_size, preprocess, transform_of
 from tests.conftest import make_detections
 
 side = st.integers(1, 3000)
@@ -19,7 +19,7 @@ align = st.sampled_from(["centre", "top_left"])
 
 @given(wh, wh, resize, align, st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_to_source_is_the_inverse_of_to_network(source, network, how, where, shares) -> None:
-    place = placement(source, network, InputSpec(resize=how, pad_align=where))
+    place = transform_of(source, network, InputSpec(resize=how, pad_align=where))
     x1, x2 = sorted(shares[:2])
     y1, y2 = sorted(shares[2:])
     box = np.array([[x1 * source[0], y1 * source[1], x2 * source[0], y2 * source[1]]], np.float32)
@@ -30,7 +30,7 @@ def test_to_source_is_the_inverse_of_to_network(source, network, how, where, sha
 
 @given(wh, wh, align)
 def test_a_letterboxed_image_lies_inside_the_input_and_fills_one_side(source, network, where) -> None:
-    place = placement(source, network, InputSpec(resize="letterbox", pad_align=where))
+    place = transform_of(source, network, InputSpec(resize="letterbox", pad_align=where))
     inner = [round(s * k) for s, k in zip(source, place.scale, strict=True)]
     assert inner[0] == network[0] or inner[1] == network[1]
     for i in range(2):
@@ -38,7 +38,7 @@ def test_a_letterboxed_image_lies_inside_the_input_and_fills_one_side(source, ne
 
 
 def test_a_mask_stays_where_it_is_when_its_box_is_clipped_to_the_image() -> None:
-    place = placement((768, 576), (416, 416), InputSpec(resize="letterbox"))
+    place = transform_of((768, 576), (416, 416), InputSpec(resize="letterbox"))
     there = replace(make_detections([[0, 26, 208, 208]]), masks=(np.ones((3, 3), np.float32),))
     found = place.to_source(there)
     np.testing.assert_allclose(found.xyxy, [[0, 0, 384, 288]], atol=1e-3)
@@ -46,13 +46,13 @@ def test_a_mask_stays_where_it_is_when_its_box_is_clipped_to_the_image() -> None
 
 
 def test_a_worked_letterbox() -> None:
-    place = placement((768, 576), (416, 416), InputSpec(resize="letterbox"))
+    place = transform_of((768, 576), (416, 416), InputSpec(resize="letterbox"))
     assert (place.pad, place.scale) == ((0, 52), (416 / 768, 312 / 576))
-    assert placement((768, 576), (416, 416), InputSpec(resize="letterbox", pad_align="top_left")).pad == (0, 0)
+    assert transform_of((768, 576), (416, 416), InputSpec(resize="letterbox", pad_align="top_left")).pad == (0, 0)
 
 
 def test_boxes_are_clipped_to_the_image() -> None:
-    place = placement((100, 50), (200, 200), InputSpec())
+    place = transform_of((100, 50), (200, 200), InputSpec())
     assert place.to_source(make_detections([[-20, -20, 500, 500]])).xyxy.tolist() == [[0, 0, 100, 50]]
 
 

@@ -258,7 +258,7 @@ def clip(n: int, every: int) -> Iterator[Frame]:
         for k, (x, y) in enumerate([(10 + i, 20), (280 - i, 80), (10 + 2 * i, 140), (150, 200)]):
             if not (k == 1 and 60 <= i < 90):
                 image[y : y + 20, max(x, 0) : x + 30, 1 + k % 2] = 100 + k
-        yield Frame(image, "clip", i, i / 30, held=i % every != 0)
+        yield Frame(image, "clip", i, i / 30, skipped=i % every != 0)
 
 
 class Numbers:
@@ -283,9 +283,9 @@ def test_batches_and_networks_side_by_side_give_the_same_numbers_and_held_frames
         sink = Numbers()
         summary = run(
             clip(120, every), [Sees() for _ in range(workers)], [sink], NullProgress(),
-            flow=PipelineOptions(batch=batch), filters=[Tracker(30 / every)],
+            options=PipelineOptions(batch=batch), filters=[Tracker(30 / every)],
         )  # fmt: skip
-        assert (summary.done, summary.looked) == (120, len(range(0, 120, every)))
+        assert (summary.done, summary.detected) == (120, len(range(0, 120, every)))
         assert all(a == b for i, (a, b) in enumerate(pairwise(sink.got)) if (i + 1) % every)
         assert {n for numbers in sink.got for n in numbers} == {None, 1, 2, 3, 4}
         assert all(len(set(numbers)) == len(numbers) for numbers in sink.got[2 * every :])

@@ -16,7 +16,7 @@ from cvdetect.core.labels import BUILT_IN
 from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.formats.onnx import OnnxModel, read_onnx
 from cvdetect.inference.detector import Detector
-from cvdetect.inference.preprocess import placement
+from cvdetect.inference.preprocess import transform_of
 from tests.conftest import Cli, Told
 from tests.families.test_onnx_decoders import KNOWN, WH, WRITERS, assert_same
 from tests.models.onnx_models import constant_model, onnx
@@ -44,7 +44,7 @@ def test_a_model_of_every_decoder_is_recognised_and_its_boxes_come_back(decoder:
     assert heard.notes[0].startswith(f"{decoder}: taking decoder {decoder} for outputs")
     assert detector.model.input_wh == WH
     assert not heard.warnings
-    place = placement((300, 500), WH, detector.model.input)
+    place = transform_of((300, 500), WH, detector.model.input)
     assert_same(detector.detect(PICTURE), place.to_source(KNOWN))
     names = [detector.labels.label(c) for c in (3, 1)]
     assert names == (["cat", "ant"] if decoder in ("retinanet", "fcos") else ["dog", "bee"])
@@ -65,7 +65,7 @@ def test_an_old_yolo_v5_with_its_raw_heads_beside_its_boxes_is_read_by_its_boxes
     file = constant_model(tmp_path / "old.onnx", WRITERS["yolo_v5"]([KNOWN]) | heads, raw=False)
     detector = Detector.load(ModelChoice(onnx=file), DetectOptions(conf=0.25))
     assert detector.model.family.name == "yolo_v5"
-    assert_same(detector.detect(PICTURE), placement((300, 500), WH, detector.model.input).to_source(KNOWN))
+    assert_same(detector.detect(PICTURE), transform_of((300, 500), WH, detector.model.input).to_source(KNOWN))
 
 
 def test_a_real_fixed_batch_model_takes_two_images(shared: Path) -> None:

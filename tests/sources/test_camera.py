@@ -112,7 +112,7 @@ def test_shown_frames_are_never_older_than_two_passes_of_a_slow_network() -> Non
 
     with Camera(opening(Fake(30)), "cam", controls, max_frames=12) as camera:
         summary = run(
-            camera.items(), [Slow()], [Shows()], NullProgress(), flow=PipelineOptions(live=True), controls=controls
+            camera.items(), [Slow()], [Shows()], NullProgress(), options=PipelineOptions(live=True), controls=controls
         )
     assert summary.done == 12
     assert max(ages) <= 2 * pass_s

@@ -56,7 +56,7 @@ def detect_waiting(
     items = _failures_recorded(read_pictures(root, names, job.max_pixels), root, recorder, job.fail_fast, controls)
     with recorder:
         sink = PictureSink(recorder.pictures, take)
-        return run(items, detectors, [sink], progress, flow=PipelineOptions(batch=job.batch), controls=controls)
+        return run(items, detectors, [sink], progress, options=PipelineOptions(batch=job.batch), controls=controls)
 
 
 class Recorder:

@@ -167,7 +167,7 @@ class Worker:
                 items,
                 self._detectors,
                 [PictureSink(pictures, outcomes.append)],
-                flow=PipelineOptions(batch=job.batch),
+                options=PipelineOptions(batch=job.batch),
             )
             pool.submit(work, progress=NullProgress()).result()
         return outcomes

@@ -117,7 +117,7 @@ def _is_caffemodel(head: bytes) -> bool:
 
 
 def _is_data(head: bytes) -> bool:
-    from cvdetect.formats.label_files import is_darknet_data
+    from cvdetect.formats.label_files.darknet_data import is_darknet_data
 
     return is_darknet_data(head.decode("utf-8", "replace"))
 

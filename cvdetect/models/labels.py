@@ -125,7 +125,7 @@ def _from_file(path: Path, layout: HeadLayout, progress: Progress) -> LabelSet:
 
     file = read_label_file(path)
     if file.encoding != "UTF-8":
-        report = progress.note if file.sure else progress.warn
+        report = progress.note if file.certain else progress.warn
         report(f"{path}: is not UTF-8, read as {file.encoding}{_example(file)}")
     names = _coco(file, layout.classes) or file.by_class(layout.classes)
     unnamed = (layout.classes or 0) - max(names, default=-1) - 1

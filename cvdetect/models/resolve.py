@@ -308,7 +308,8 @@ def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
 
 def _has_names(path: Path) -> bool:
     """Whether it is a label file or a .data file: other files have those suffixes too."""
-    from cvdetect.formats.label_files import read_darknet_data, read_label_file
+    from cvdetect.formats.label_files import read_label_file
+    from cvdetect.formats.label_files.darknet_data import read_darknet_data
 
     try:
         return read_darknet_data(path) is not None or bool(read_label_file(path).names)
@@ -322,7 +323,8 @@ def _label_file(path: Path, progress: Progress) -> Path:
     Raises:
         ModelFileError: see `read_darknet_data`.
     """
-    from cvdetect.formats.label_files import read_darknet_data, read_label_file
+    from cvdetect.formats.label_files import read_label_file
+    from cvdetect.formats.label_files.darknet_data import read_darknet_data
 
     data = read_darknet_data(path)
     if data is None:

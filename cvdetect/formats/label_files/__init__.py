@@ -1,7 +1,7 @@
 """Files that name a model's classes: lists, numbered lists, tables, YAML, JSON, label maps, Darknet's .data.
 
-`read_label_file` reads any of them, and `LabelFile.by_class` gives the names to the classes of a model. A file that is
-none of them is an error, never a list of its lines.
+`read_label_file` reads any of them, and `LabelFile.by_class` assigns the names to a model's classes. Any other file
+is an error, never a list of its lines.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.filetype import describe_foreign
-from cvdetect.formats.label_files.decoding import MOST_BYTES, DarknetData, decode, is_darknet_data, read_darknet_data
-from cvdetect.formats.label_files.layouts import Listed, read_lines, read_tree
+from cvdetect.core.printable import counted
+from cvdetect.formats.label_files.darknet_data import is_darknet_data
+from cvdetect.formats.label_files.decoding import MOST_BYTES, decode
+from cvdetect.formats.label_files.lines import Listed, read_lines
+from cvdetect.formats.label_files.structured import read_structured
 
 __all__ = [
     "BACKGROUND",
-    "DarknetData",
     "LabelFile",
-    "is_darknet_data",
     "parse_label_file",
-    "read_darknet_data",
     "read_label_file",
 ]
 
@@ -31,8 +31,8 @@ BACKGROUND = {
     "none_of_the_above", "bg",
 }  # fmt: skip
 _CONFIGURATION = re.compile(r"(?:\s|[#;][^\n]*\n)*(\[[A-Za-z][\w. -]*\])[ \t]*(?:[#;][^\n]*)?(?:\n|$)")
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_PLACEHOLDERS = {"", "???", "n/a"}  # what stands in a list for a number that is not used
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_PLACEHOLDERS = {"", "???", "n/a"}  # stand in a list for numbers that are not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class LabelFile:
         kind: "list", "label map" or "YAML".
         listed: names by number, or each way to read a list; see `Listed`.
         encoding: of the file.
-        sure: whether the bytes themselves state that encoding.
+        certain: the bytes themselves state that encoding.
     """
 
     name: str
     kind: str
     listed: Listed
     encoding: str = "UTF-8"
-    sure: bool = True
+    certain: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -63,7 +63,7 @@ class LabelFile:
         return dict(self.listed) if isinstance(self.listed, dict) else _named(_by_order(self.listed, None) or {})
 
     def by_class(self, classes: int | None) -> dict[int, str]:
-        """Names by class, from 0, background not counted, for a model of so many classes (None: unknown).
+        """Names by class, from 0, background not counted, for a model of that many classes (None: unknown).
 
         A first entry that names the background is left out where the others are as many as the classes.
 
@@ -81,18 +81,14 @@ class LabelFile:
     def _misfit(self, classes: int) -> str:
         if isinstance(self.listed, dict):
             low, high = min(self.listed), max(self.listed)
-            said = f"numbers {_count(len(self.listed), 'name')} from {low} to {high}"
+            found = f"numbers {counted(len(self.listed), 'name')} from {low} to {high}"
             count = high - low + 1
         else:
             count = len(self.listed[0])
-            said = f"has {_count(count, 'name')}"
+            found = f"has {counted(count, 'name')}"
         gaps = isinstance(self.listed, dict) and len(self.listed) == classes
         reason = f"number them from 0 to {classes - 1}, in the model's order" if gaps else _reason(count - classes)
-        return f"{said}, but the model has {_count(classes, 'class')}: {reason}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{('es' if what.endswith('s') else 's') * (number != 1)}"
+        return f"{found}, but the model has {counted(classes, 'class', 'classes')}: {reason}"
 
 
 def _named(names: Mapping[int, str]) -> dict[int, str]:
@@ -102,12 +98,12 @@ def _named(names: Mapping[int, str]) -> dict[int, str]:
 def _reason(surplus: int) -> str:
     other = "it is the label file of another model"
     if surplus == 1:
-        return f"{other}, or one line is no class (a heading, a background)"
-    return f"{other}, or {'lines are missing' if surplus < 0 else 'has lines that are no classes'}"
+        return f"{other}, or one line is not a class (a heading, a background)"
+    return f"{other}, or {'lines are missing' if surplus < 0 else 'has lines that are not classes'}"
 
 
 def _by_order(ways: tuple[tuple[str, ...], ...], classes: int | None) -> dict[int, str] | None:
-    """The first reading with as many names as there are classes; where that is unknown, blank lines count."""
+    """The first reading with as many names as there are classes; where their number is unknown, blank lines count."""
     if classes is None:
         return dict(enumerate(next((way for way in ways if "" in way), ways[0])))
     for way in ways:
@@ -133,7 +129,7 @@ def read_label_file(path: Path) -> LabelFile:
     """Read a label file of any kind.
 
     Raises:
-        ModelFileError: it cannot be read, or is no label file.
+        ModelFileError: it cannot be read, or is not a label file.
     """
     try:
         with path.open("rb") as file:
@@ -147,29 +143,29 @@ def parse_label_file(data: bytes, name: str) -> LabelFile:
     """The class names in the content of a label file; `name` is what errors call it.
 
     Raises:
-        ModelFileError: it is no label file.
+        ModelFileError: it is not a label file.
     """
     decoded = decode(data, name)
     text = decoded.text
     if is_darknet_data(text):
-        raise ModelFileError(f"{name}: is a Darknet .data file, which names another as its names: give that one")
+        raise ModelFileError(f"{name}: is a Darknet .data file, which names another file with the names: give that one")
     if header := _CONFIGURATION.match(text):
         raise ModelFileError(f"{name}: is a configuration file ({header[1]}), expected class names")
-    tree = read_tree(text, name, is_yaml=name.lower().endswith((".yaml", ".yml")))
-    if tree is None:
+    read = read_structured(text, name, is_yaml=name.lower().endswith((".yaml", ".yml")))
+    if read is None:
         foreign = describe_foreign(text[:512].encode("utf-8", "replace"), text_expected=True)
         if foreign:
             raise ModelFileError(f"{name}: is {foreign}, expected class names")
-        tree = "list", read_lines(text, name)
-    kind, listed = tree
+        read = "list", read_lines(text, name)
+    kind, listed = read
     _check_names(listed.values() if isinstance(listed, dict) else listed[0], name)
-    return LabelFile(name, kind, listed, decoded.encoding, decoded.sure)
+    return LabelFile(name, kind, listed, decoded.encoding, decoded.certain)
 
 
 def _check_names(names: Iterable[str], name: str) -> None:
     """Raise ModelFileError for names that no output could hold, and for those that were damaged before."""
     for label in names:
-        if _UNFIT.search(label):
-            raise ModelFileError(f"{name}: the name {label[:40]!r} has characters that no name can have")
+        if _UNUSABLE.search(label):
+            raise ModelFileError(f"{name}: the name {label[:40]!r} has characters that a name cannot have")
         if "\ufffd" in label:
             raise ModelFileError(f"{name}: the name {label[:40]!r} was damaged when the file was saved: type it again")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cvdetect.core.errors import ModelFileError
-from cvdetect.formats.label_files import is_darknet_data, read_darknet_data
+from cvdetect.formats.label_files.darknet_data import is_darknet_data, read_darknet_data
 
 DATA = (
     "# made by hand\nclasses= {classes}\ntrain  = data/train.txt\nvalid = data/test.txt\nnames = {names}\nbackup = b/\n"
@@ -40,9 +40,9 @@ def test_names_lie_beside_a_data_file_in_its_data_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (DATA.format(classes=2, names="none.names"), "its names file none.names is not there"),
+        (DATA.format(classes=2, names="none.names"), "its names file none.names does not exist"),
         ("classes = 2\ntrain = x\n", "without names ="),
-        (DATA.format(classes="two", names="obj.names"), "classes = two is no number"),
+        (DATA.format(classes="two", names="obj.names"), "classes = two is not a number"),
     ],
 )
 def test_what_is_wrong_in_it_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:

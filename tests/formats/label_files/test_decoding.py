@@ -17,7 +17,7 @@ CHINESE, ASCII = "母鸡\n鸡蛋\n牛\n", "cat\nbig dog\n"
 def test_unicode_with_and_without_a_mark_is_read_for_certain(text: str, encoding: str) -> None:
     decoded = decode(text.encode(encoding), "x.names")
     if "\n" in text or encoding not in ("utf-16-le", "utf-16-be"):
-        assert (decoded.text, decoded.sure) == (text, True)
+        assert (decoded.text, decoded.certain) == (text, True)
 
 
 def test_utf_16_with_marks_is_named() -> None:
@@ -42,7 +42,7 @@ def test_utf_16_with_marks_is_named() -> None:
 )
 def test_older_encodings_are_read_where_only_one_makes_sense(text: str, codec: str, encoding: str) -> None:
     decoded = decode(text.encode(codec), "x.names")
-    assert (decoded.text, decoded.encoding, decoded.sure) == (text, encoding, False)
+    assert (decoded.text, decoded.encoding, decoded.certain) == (text, encoding, False)
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,10 @@ NO_NAMES = {
     "binary": (bytes(range(256)), "is a binary file"),
     "empty": ("", "is empty"),
     "blank": ("\n \n", "is empty"),
-    "comments only": ("# nothing\n// here\n", "has comments only"),
+    "comments only": ("# nothing\n// here\n", "has only comments"),
     "cfg": ("# a cfg\n[net]\nwidth=416\nheight=416\n", r"is a configuration file \(\[net\]\)"),
     ".data": ("classes = 2\ntrain = a\nnames = b.names\n", "is a Darknet .data file"),
-    "boxes": ("0 0.5 0.5 0.1 0.2\n1 0.2 0.2 0.1 0.1\n", "numbers only"),
+    "boxes": ("0 0.5 0.5 0.1 0.2\n1 0.2 0.2 0.1 0.1\n", "only numbers"),
     "text graph": ("node {\n  name: 'x'\n}\n", "node has no place in a label map"),
     "settings": ("task: detect\nmode: train\nmodel: yolov8n.pt\n", "has settings"),
     "source, classes": ("class Cat:\n    legs = 4\n", "the line 'class Cat:'"),
@@ -107,20 +107,20 @@ NO_NAMES = {
     "some numbers": ("0 cat\n1 dog\nhorse\n", "'horse' has none"),
     "a number twice": ("0 cat\n1 dog\n2 cow\n3 pig\n3 hen\n", "number 3 twice"),
     "JSON without names": ('{"a": {"b": 1}}', "does not give each class a number"),
-    "damaged JSON": ('["cat", "dog"', "is none"),
+    "damaged JSON": ('["cat", "dog"', "is not one"),
     "YAML without names": ("nc: 2\ntrain: x\n", "has no names"),
     "YAML, nc": ("nc: 3\nnames: [cat, dog]\n", "nc: 3, but names 2 classes"),
     "YAML, a name twice": ("names:\n  0: cat\n  0: dog\n", "'0' twice"),
     "YAML, names in a file": ("names: coco.names\nnc: 80\n", "names are in coco.names"),
     "label map, id twice": ("item { id: 1 name: 'a' }\nitem { id: 1 name: 'b' }", "id 1 is there twice"),
-    "a NUL in a name": ("item { id: 1 name: 'a\\000b' }", "characters that no name can have"),
-    "half a surrogate": ('["\\ud800"]', "characters that no name can have"),
+    "a NUL in a name": ("item { id: 1 name: 'a\\000b' }", "characters that a name cannot have"),
+    "half a surrogate": ('["\\ud800"]', "characters that a name cannot have"),
     "damaged before": ("caf\ufffd\n", "was damaged"),
 }
 
 
 @pytest.mark.parametrize("kind", NO_NAMES)
-def test_what_is_no_label_file_is_refused_in_one_sentence(kind: str) -> None:
+def test_what_is_not_a_label_file_is_refused_in_one_sentence(kind: str) -> None:
     content, words = NO_NAMES[kind]
     with pytest.raises(ModelFileError, match=words) as caught:
         read(content)
@@ -132,8 +132,8 @@ def test_what_is_no_label_file_is_refused_in_one_sentence(kind: str) -> None:
     ("text", "classes", "message"),
     [
         ("a\nb\n", 3, "has 2 names, but the model has 3 classes: .* lines are missing"),
-        ("a\nb\nc\n", 2, "has 3 names, but the model has 2 classes: .* one line is no class"),
-        ("a\nb\nc\nd\n", 2, "has 4 names, but the model has 2 classes: .* lines that are no classes"),
+        ("a\nb\nc\n", 2, "has 3 names, but the model has 2 classes: .* one line is not a class"),
+        ("a\nb\nc\nd\n", 2, "has 4 names, but the model has 2 classes: .* lines that are not classes"),
         ("0 a\n1 b\n4 c\n", 3, "numbers 3 names from 0 to 4, but the model has 3 classes: number them from 0 to 2"),
         ("a\n", 2, "has 1 name, but the model has 2 classes"),
         ("a\nb\n", 1, "has 2 names, but the model has 1 class: "),

@@ -15,9 +15,8 @@ import numpy as np
 from cvdetect.core.detections import Detections
 from cvdetect.core.frame import Image
 from cvdetect.core.images import ColorOrder, as_bgr
-from cvdetect.core.keywords import LoadKeywords, options_of
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions, usable_cores
+from cvdetect.core.options import DetectOptions, LoadKeywords, ModelChoice, RunOptions, options_of, usable_cores
 from cvdetect.core.progress import LoggingProgress, NullProgress, Progress
 from cvdetect.families import NetInput
 from cvdetect.inference.nms import nms
@@ -75,7 +74,7 @@ class Detector:
             run: what runs the network.
             progress: what reports; by default the logger "cvdetect".
             options: fields of `ModelChoice`, `DetectOptions` and `RunOptions`; they go before those of the values
-                given. See `cvdetect.core.keywords.LoadKeywords`.
+                given. See `cvdetect.core.options.LoadKeywords`.
 
         Raises:
             TypeError: an unknown keyword; the message has the nearest one.

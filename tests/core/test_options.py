@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from cvdetect.core.errors import UsageError
-from cvdetect.core.keywords import LoadKeywords, options_of
-from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import Conf, DetectOptions, LoadKeywords, ModelChoice, RunOptions, options_of
 
 
 def given(**keywords: Any) -> tuple[ModelChoice, DetectOptions, RunOptions]:

@@ -8,7 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-__all__ = ["cut_short", "index_at_end", "missing_bytes", "missing_frames", "missing_seconds"]
+from cvdetect.core.arguments import arg
+
+__all__ = ["cut_short", "index_at_end", "missing_bytes", "missing_frames", "missing_seconds", "no_frames"]
 
 _FROM_BYTES = 64  # the beginning of a file that decides how its structure is read
 _MATROSKA = b"\x1a\x45\xdf\xa3"
@@ -28,6 +30,13 @@ _TIMED = (*_SIZED, "flv", "ivf", "rm", "mxf", "hls", "dash")
 def cut_short(missing: str, frames_read: int) -> str:
     """The sentence for a video whose end is missing, to follow its name and a colon."""
     return f"is cut short: {missing}, {frames_read} frames could be read"
+
+
+def no_frames(start: float | Fraction, end: float | Fraction | None) -> str:
+    """The sentence for a video without any frame between two times (seconds), to follow its name and a colon."""
+    if start or end is not None:
+        return f"has no frames between {arg('start')} and {arg('end')}"
+    return "holds no frame that can be decoded"
 
 
 def missing_frames(read: int, stated: int | None) -> str:
@@ -57,10 +66,10 @@ def missing_seconds(format_name: str, reached: Fraction, stated: Fraction, *, si
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes a file's own structure states beyond its end; 0 where it is whole or does not say.
+    """How many bytes beyond its end a file's own structure states; 0 where it is whole or states nothing.
 
     MP4 and QuickTime state the size of each box, Matroska that of its segment, AVI that of its RIFF chunks, ASF that
-    of the file, FLV and IVF that of each packet. Nothing that holds no picture or sound (free space, tags) counts.
+    of the file, FLV and IVF that of each packet. What holds neither video nor sound (free space, tags) does not count.
     """
     try:
         size = path.stat().st_size

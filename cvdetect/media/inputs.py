@@ -1,4 +1,4 @@
-"""What a user names as a video, opened for PyAV: a file of any name, an address, or a pipe that is read only once."""
+"""Opens what a user named as a video with PyAV: a file of any name, an address, or a pipe, which is read only once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def is_pipe(name: str) -> bool:
 
 
 class Pipe:
-    """The bytes of a pipe, which can be looked at once before they are read.
+    """The bytes of a pipe; the first ones can be looked at before they are read.
 
     Args:
         name: "-" for standard input, or a path.
@@ -93,13 +93,13 @@ class Pipe:
         return os.read(self._file, size)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it; standard input stays open."""
         if self._file != 0:
             os.close(self._file)
 
 
 def _transport(address: str) -> dict[str, str]:
-    """FFmpeg's options for an address: RTSP over TCP, as over UDP lost packets spoil the picture.
+    """FFmpeg's options for an address: RTSP over TCP, as lost packets over UDP damage the image.
 
     The environment variable that people know from OpenCV ("rtsp_transport;udp|max_delay;500000") has the last word.
     """
@@ -110,7 +110,7 @@ def _transport(address: str) -> dict[str, str]:
 
 
 def _format(head: bytes) -> str | None:
-    """FFmpeg's name of the format where its own guess may be wrong: JPEG after JPEG is taken for one picture."""
+    """FFmpeg's name of the format where its own guess may be wrong: it takes JPEG after JPEG for one image."""
     return "mjpeg" if head.startswith(b"\xff\xd8") else None
 
 
@@ -175,7 +175,7 @@ def _open_pipe(name: str) -> tuple[int, bytes]:
 
 
 def _wait_for_writer(number: int, name: str) -> bytes:
-    """What a pipe gives first: while nobody has it open for writing, a read ends at once with nothing."""
+    """The first bytes of a pipe: while nobody has it open for writing, a read returns at once with nothing."""
     deadline = time.monotonic() + _WRITER_S
     while time.monotonic() < deadline:
         try:
@@ -184,4 +184,4 @@ def _wait_for_writer(number: int, name: str) -> bytes:
         except BlockingIOError:  # a writer that has not written yet
             return b""
         time.sleep(0.02)
-    raise SourceError(f"{name}: is a pipe into which nothing was written for {_WRITER_S:g} s")
+    raise SourceError(f"{name}: is a pipe, and nothing was written into it for {_WRITER_S:g} s")

@@ -1,4 +1,4 @@
-"""Reads videos with PyAV in one pass: every frame with its exact time, and the sound beside it."""
+"""Reads videos with PyAV in one pass: every frame with its exact time, and the sound beside the frames."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import av
 
-from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import counted
-from cvdetect.media.completeness import cut_short, missing_bytes, missing_seconds
+from cvdetect.media.completeness import cut_short, missing_bytes, missing_seconds, no_frames
 from cvdetect.media.conversion import FrameConverter
 from cvdetect.media.inputs import TIMEOUTS, Pipe, is_pipe, open_input
 from cvdetect.media.packets import Tail, counts_by_packets, skip_packets
@@ -25,20 +24,20 @@ from cvdetect.media.timing import NEAR, FrameTimes, Timeline, file_rate, steady_
 __all__ = ["AvReader"]
 
 _LONGEST_FLV = Fraction(1 << 32, 1000)  # seconds: a timestamp has 32 bits of milliseconds
-_OVERRUN_S = 5  # how far beyond the end of the run's part sound is looked for: tracks are interleaved closer than that
+_OVERRUN_S = 5  # how far beyond the wanted part sound is looked for: tracks are interleaved more closely
 
 
 class AvReader:
     """The frames of a video file, address or pipe between two times.
 
-    Times are those a player shows: seconds from where the file's first track (picture or sound) begins. Frames are
+    Times are those that a player shows: seconds from where the file's first track (video or sound) begins. Frames are
     numbered as they are decoded, from the file's first one on.
 
     Args:
         name: path, URL, or "-" for standard input, as the user typed it.
         start: seconds at which to start.
         end: seconds at which to end (not included); None for all.
-        with_sound: put the sound of the same part into `sound`.
+        with_sound: collect the sound of the same part in `sound`.
         timeouts: seconds to open an address, and to wait for each of its packets.
 
     Attributes:
@@ -86,7 +85,7 @@ class AvReader:
 
     def _prepare(self) -> None:
         self._stream = self._choose_track()
-        # Without true timestamps the tail of a damaged file could not be told apart; one thread loses nothing of it.
+        # Without true timestamps the tail of a damaged file cannot be recognised; one thread loses nothing of it.
         untimed = self._stream.start_time is None or self._container.format.name == "avi"
         self._stream.thread_type = "SLICE" if untimed else "AUTO"
         self._rate = file_rate(self._stream.average_rate or self._stream.guessed_rate)
@@ -101,7 +100,7 @@ class AvReader:
         self._decoded = self._in_range()
         self._pending = next(self._decoded, None)
         if self._pending is None:
-            raise SourceError(f"{self._name}: {self._why_empty()}")
+            raise SourceError(f"{self._name}: {no_frames(self._start, self._end)}")
         if not self._frame_times.stated and self._pending[3]:
             self._rate = 1 / self._pending[3]  # FFmpeg's average is a mere guess without timestamps
         self._converter = FrameConverter(self._stream, self._pending[0])
@@ -116,15 +115,15 @@ class AvReader:
         """Frame after frame; `index` and `time_s` are those of the whole video."""
         following = self._pending
         while following is not None:
-            picture, index, time, lasts = following
-            image = self._converter.image(picture)
+            decoded, index, time, lasts = following
+            image = self._converter.image(decoded)
             yield Frame(image, self._name, index, float(time), lasts_s=None if lasts is None else float(lasts))
             following = next(self._decoded, None)
         self._read_on_for_sound()
         self._check_whole()
 
     def _choose_track(self) -> Any:
-        """The video track that FFmpeg would choose; a cover picture is none."""
+        """The video track that FFmpeg would choose; a cover image does not count."""
         if self._container.format.name.endswith("_pipe") or self._container.format.name == "image2":
             raise SourceError(f"{self._name}: is an image, not a video; run cvdetect image '{self._name}'")
         tracks = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -139,9 +138,9 @@ class AvReader:
 
     def _other_tracks(self) -> tuple[str, ...]:
         others = [s for s in self._container.streams if s.type == "subtitle"]
-        pictures = len(self._container.streams.video) - 1
+        videos = len(self._container.streams.video) - 1
         parts = [counted(len(others), "subtitle track")] if others else []
-        parts += [counted(pictures, "further video track")] if pictures else []
+        parts += [counted(videos, "further video track")] if videos else []
         return (f"{' and '.join(parts)} left out: only the first video track and its sound are used",) if parts else ()
 
     def _find_zero(self) -> Fraction:
@@ -151,7 +150,7 @@ class AvReader:
         starts = [s.start_time * s.time_base for s in tracks]
         exact = min(starts, key=lambda start: abs(start - known), default=known)
         zero = exact if abs(exact - known) < Fraction(1, 1000) else known
-        # Sound may begin before 0 with samples that are only there to start the decoder; a picture below 0 is one.
+        # Sound may begin before 0 with samples that only start the decoder; a frame below 0 is meant to be shown.
         return zero if zero >= 0 or (self._stream.start_time or 0) < 0 else Fraction(0)
 
     def _info(self, upright: Image) -> StreamInfo:
@@ -174,7 +173,7 @@ class AvReader:
         return stream.duration * stream.time_base if stream.duration else self._length_s()
 
     def _length_s(self) -> Fraction:
-        """FFmpeg's figure for the length of the file; 0 where it has none, or one that cannot be."""
+        """The length of the file as FFmpeg states it; 0 where it states none, or one that cannot be."""
         length = Fraction(self._container.duration or 0, 1_000_000)
         return Fraction(0) if self._format == "flv" and length > _LONGEST_FLV else length
 
@@ -183,7 +182,7 @@ class AvReader:
         return str(self._container.format.name.split(",")[0])
 
     def _demux(self) -> Iterator[Any]:
-        """The packets of the video track, on one timeline; sound is put aside on the way."""
+        """The packets of the video track, on one timeline; sound is collected on the way."""
         for packet in self._read_packets():
             if not packet.size:
                 continue
@@ -197,7 +196,7 @@ class AvReader:
     def _read_packets(self) -> Iterator[Any]:
         """All packets, also those behind a damaged place.
 
-        A cut file ends for FFmpeg where its first track ends; the picture may go on, then the others are passed over.
+        FFmpeg ends a cut file where the first of its tracks ends; the video may go on, then the others are passed over.
         """
         try:
             yield from self._demux_all()
@@ -253,7 +252,7 @@ class AvReader:
             self._frame_times.feed(packet)
             try:
                 frames = packet.decode()
-            except av.error.FFmpegError:  # which one is up to the decoder: DV says EPERM, raw video EINVAL
+            except av.error.FFmpegError:  # which one depends on the decoder: EPERM for DV, EINVAL for raw video
                 self._damaged += 1
                 continue
             tail.note(frames)
@@ -268,7 +267,7 @@ class AvReader:
         return packets
 
     def _flush(self, tail: Tail) -> Iterator[Any]:
-        """What the decoder has held back."""
+        """The frames that the decoder has held back."""
         try:
             frames = self._stream.codec_context.decode(None)
         except (av.error.FFmpegError, EOFError):
@@ -279,7 +278,7 @@ class AvReader:
         yield from tail.lost()
 
     def _read_on_for_sound(self) -> None:
-        """After the last picture of the run's part: the sound that lies behind it in the file."""
+        """After the last frame of the part that is wanted: read its sound that lies behind it in the file."""
         if self._end is None or self.sound is None:
             return
         for packet in self._packets:
@@ -287,17 +286,12 @@ class AvReader:
             if self.sound.finished or (time is not None and time > self._end + _OVERRUN_S):
                 return
 
-    def _why_empty(self) -> str:
-        if self._start or self._end is not None:
-            return f"has no frames between {arg('start')} and {arg('end')}"
-        return "holds no frame that can be decoded"
-
     def _check_whole(self) -> None:
         """Set `cut` where frames are missing at the end or in between."""
         if self._end is None and (missing := self._missing()):
             self.cut = cut_short(missing, self._index)
         elif self.cut is None and self._damaged:
-            self.cut = f"is damaged: {self._damaged} places could not be decoded, {self._index} frames were read"
+            self.cut = f"is damaged at {counted(self._damaged, 'place')}, {self._index} frames could be read"
 
     def _missing(self) -> str:
         """What a whole file would have beyond what was read: bytes by its structure, else seconds that it states."""

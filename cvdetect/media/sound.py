@@ -1,4 +1,4 @@
-"""The sound of a video on its way from the reader, who demuxes it beside the pictures, to the writer."""
+"""The sound of a video on its way from the reader, which demuxes it beside the frames, to the writer."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Track:
 class Sound:
     """Packets of all audio tracks, in the order they were read; one thread puts them in, another takes them out.
 
-    Their timestamps are shifted so that 0 is where the run starts. Only what the tracks hold beyond the pictures that
+    Their timestamps are shifted so that 0 is where the run starts. Only what the tracks hold beyond the frames that
     were read so far is kept here: compressed sound, a few kB a second.
 
     Args:
-        tracks: the audio tracks.
-        zero: seconds on the file's clock that become 0.
-        start, end: seconds of the run's part of the file; sound before and after it is left out; `end` None: all.
+        streams: PyAV's audio streams.
+        zero: seconds on the file's clock that are time 0 of the video.
+        start, end: seconds of the part that is wanted; sound before and after it is left out; `end` None for all.
     """
 
     def __init__(self, streams: list[Any], zero: Fraction, start: Fraction, end: Fraction | None) -> None:
@@ -60,12 +60,15 @@ class Sound:
         return Track(stream, stream.codec_context.codec.canonical_name, float(begins))
 
     def put(self, packet: Any) -> None:
-        """One packet of one of the tracks; where its time is not later than the last one's (recordings that overlap
-        where they were joined) it is left out, as no container takes it."""
+        """Keep a packet of one of the tracks.
+
+        One whose time is not later than the last one's (recordings that overlap where they were joined) is left out,
+        as no container takes it.
+        """
         if packet.time_base > _FINE:  # a tick a packet, as in AVI: a shift would be rounded to whole packets
             _refine(packet)
         if packet.dts is None and packet.pts is None:
-            # While FFmpeg finds out what a pipe holds it gives packets no times: they follow the one before.
+            # While FFmpeg probes a pipe, its packets have no times: they follow the one before.
             packet.pts = packet.dts = self._due.get(packet.stream.index)
             if packet.dts is None:
                 return
@@ -77,7 +80,7 @@ class Sound:
             return
         if self._from is not None and time < self._from:
             return
-        # What an edit list cuts off stays cut off, but for what starts the decoder.
+        # What an edit list cuts off stays cut off, except for what starts the decoder.
         if packet.is_discard and not -_PRIMING < time - self._zero < 0:
             return
         ticks = round(self._zero / packet.time_base)
@@ -94,7 +97,7 @@ class Sound:
         return not self._unfinished
 
     def take(self, until_s: float) -> list[Any]:
-        """The packets not yet taken up to `until_s`, in seconds of the run."""
+        """The packets up to `until_s` (seconds of the run) that were not taken before."""
         taken = []
         while self._packets and self._packets[0][0] <= until_s:
             taken.append(self._packets.popleft()[1])

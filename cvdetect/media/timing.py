@@ -94,7 +94,7 @@ class FrameTimes:
         self._delay: int | None = None  # ticks from decoding to showing where that is not stated
         self._time_base, self._zero, self._rate = time_base, zero, rate
         self.stated = False
-        self._by_packet = False  # whether packets say when their frames are shown
+        self._by_packet = False  # whether packets state when their frames are shown
         self._decoded: deque[int] = deque()  # decoding times of packets whose frames have not come yet
         self._held_back: int | None = None  # how many packets the decoder keeps
         self._last: Fraction | None = None
@@ -146,8 +146,8 @@ _TRANSMITTED = ("mpegts", "mpegtsraw", "mpeg", "hls")
 class Timeline:
     """Shifts packets so that every recording in a file follows the one before it.
 
-    A jump is seen in decoding timestamps. Whichever track jumps first begins a new recording behind the end of all
-    tracks; the others follow with the same shift, so that picture and sound of it stay together.
+    A jump shows in decoding timestamps. Whichever track jumps first begins a new recording behind the end of all
+    tracks; the others follow with the same shift, so that its video and sound stay together.
     """
 
     def __init__(self, format_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes videos with PyAV: exact frame rates and times, and the sound of the source."""
+"""Writes videos with PyAV: with exact frame rates and times, and with the sound of the source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cvdetect.media.codecs import CODECS, CONTAINERS, Codec
 from cvdetect.media.conversion import as_written, from_bgr, tag, usual_look
 from cvdetect.media.geometry import to_stored_pixels
 from cvdetect.media.sound import Sound
-from cvdetect.media.sound_out import SoundWriter
+from cvdetect.media.sound_writer import SoundWriter
 from cvdetect.media.timing import LARGEST_TERM, with_small_terms
 
 __all__ = ["AvWriter", "can_write", "count_frames"]
@@ -33,17 +33,18 @@ class AvWriter:
 
     Args:
         target: where to write: a path, or a binary stream that cannot seek.
-        name: what errors call the file.
+        name: what messages call the file.
         suffix: e.g. ".mp4".
         fourcc: a key of CODECS.
         wh: width and height of the frames in pixels.
         rate: frames a second.
         time_base: seconds a tick of the source's clock, for times that vary; None for a constant rate: then frame n is
             shown n / rate seconds after 0.
-        sound: the audio tracks to put beside the pictures; None for none.
+        sound: the audio tracks to write beside the frames; None for none.
         start_s: the time in the source, in seconds, that becomes 0.
         shift_s: with a constant rate, the time of the first frame in seconds of the run (0 is `start_s`).
-        look: how the source is stored and meant, which is kept; None: as is usual for `wh`, in square pixels.
+        look: how the source is stored and is meant to be shown, which is kept; None for what is usual at `wh`, in
+            square pixels.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class AvWriter:
                     raise SinkError(f"{self._name}: cannot be opened for writing: {error}") from error
             else:
                 if sound and tracks is None:
-                    self._progress.warn(f"{self._name}: the sound is left out, its container takes none of it")
+                    self._progress.warn(f"{self._name}: the sound is left out, as its container takes none of it")
                 return
 
     def _try_to_open(self, sound: Sound | None, recode: bool) -> None:
@@ -164,7 +165,7 @@ class AvWriter:
         return SinkError(f"{self._name}: cannot be written: {getattr(cause, 'strerror', None) or cause}")
 
     def close(self, until_s: float | None) -> None:
-        """Encode what is still held back, write the rest of the sound, and finish the file.
+        """Flush the encoder, write the rest of the sound, and finish the file.
 
         Args:
             until_s: where the sound ends, in seconds of the source; None for its own end.
@@ -186,7 +187,7 @@ class AvWriter:
 def can_write(suffix: str, fourcc: str) -> bool:
     """Whether a video of this FOURCC can really be written into this container, found out by writing one frame.
 
-    A transport stream takes anything and gives back bytes of no known kind, so what was written is looked at again.
+    A transport stream accepts any codec and may give back bytes of no known kind, so what was written is opened again.
     """
     codec = CODECS.get(fourcc.upper())
     if codec is None:
@@ -236,7 +237,7 @@ def _add_stream(
 
     Args:
         time_base: seconds a tick of the stream's clock; None for 1 / rate.
-        look: the colours and the shape of pixels that it states; None: none.
+        look: the colours and the shape of pixels that it states; None for none.
     """
     time_base = _time_base(codec, time_base)
     stream = container.add_stream(codec.encoder, rate=with_small_terms(rate), options=dict(codec.options))
@@ -253,14 +254,14 @@ def _add_stream(
 
 
 class _Unseekable:
-    """A stream of which FFmpeg sees only that it can be written."""
+    """A stream that FFmpeg can only write to, not seek in."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write all of it; FFmpeg does not hand an error on, so it is kept."""
+        """Write all of it; FFmpeg does not pass an error on, so it is kept."""
         left = memoryview(data)
         try:
             while left:

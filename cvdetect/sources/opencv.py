@@ -10,7 +10,7 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.errors import SourceError
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import is_utf8
-from cvdetect.media.completeness import missing_frames
+from cvdetect.media.completeness import missing_frames, no_frames
 from cvdetect.media.inputs import TIMEOUTS
 from cvdetect.media.timing import file_rate, first_frame, live_rate
 
@@ -47,7 +47,7 @@ class OpenCVReader:
         done, self._image = self._read()
         if not done:
             self._capture.release()
-            raise SourceError(f"{self._name}: holds no frame that can be decoded in that range")
+            raise SourceError(f"{self._name}: {no_frames(self._start, self._end)}")
         wh = self._image.shape[1], self._image.shape[0]
         self.info = StreamInfo(wh, self._rate, None, int(stated) if 1 <= stated < math.inf else None)
         return self

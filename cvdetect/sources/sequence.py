@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import counted, natural_key
+from cvdetect.media.completeness import no_frames
 from cvdetect.media.timing import RATE, first_frame
 from cvdetect.sources.images import read_image
 from cvdetect.sources.kinds import VIDEO_SUFFIXES
@@ -65,6 +65,7 @@ class ImageSequence:
 
     def __init__(self, name: str, files: list[str], start: float, end: float | None) -> None:
         self._name, self._files = name, files
+        self._start, self._end = start, end
         first = first_frame(start, RATE)
         last = len(files) if end is None else min(len(files), first_frame(end, RATE))
         self._places = range(first, last)
@@ -74,7 +75,7 @@ class ImageSequence:
 
     def __enter__(self) -> ImageSequence:
         if not self._places:
-            raise SourceError(f"{self._name}: has no frames between {arg('start')} and {arg('end')}")
+            raise SourceError(f"{self._name}: {no_frames(self._start, self._end)}")
         self._images = self._read()
         self._pending = next(self._images, None)
         if self._pending is None:

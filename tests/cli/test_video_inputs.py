@@ -119,7 +119,7 @@ def test_a_named_pipe_is_waited_for(cli: Cli, fast: list[str], monkeypatch: pyte
     assert count("out.mp4") == 120
     monkeypatch.setattr(inputs, "_WRITER_S", 0.2)
     done = cli("video", "pipe.ts", *fast, "--out", "none.mp4")
-    assert done.code == 4 and "nothing was written for 0.2 s" in done.err and not Path("none.mp4").exists()
+    assert done.code == 4 and "nothing was written into it for 0.2 s" in done.err and not Path("none.mp4").exists()
 
 
 @pytest.mark.parametrize("command", [["video"], ["webcam", "--no-window", "--url"]])

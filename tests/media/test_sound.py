@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cvdetect.media.sound_out import SoundWriter, _Copied
+from cvdetect.media.sound_writer import SoundWriter, _Copied
 from tests.media.conftest import Make, av, beeps, offsets, through
 
 SOUNDS = {

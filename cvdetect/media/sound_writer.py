@@ -1,4 +1,4 @@
-"""Puts sound into an output container: copied packet by packet where it can be, else re-encoded."""
+"""Writes sound into an output container: copied packet by packet where the container takes it, else re-encoded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from cvdetect.core.progress import Progress
 from cvdetect.media.codecs import Container
 from cvdetect.media.sound import Sound, Track, duration
 
-__all__ = ["SoundWriter", "silent_packet"]
-
+__all__ = ["SoundWriter"]
 
 _FRAMED = ("aac", "mp3", "mp2", "ac3", "flac")  # a packet is a frame
 _RATES = {
@@ -28,6 +27,8 @@ _BIT_RATE = 80_000  # a channel
 _LATE_S = 0.03  # a gap or an overlap in sound up to this is jitter
 _CLOCK = Fraction(1, 90_000)  # seconds
 _LONGEST_SILENCE_S = 3600.0
+_PRIMING = 6  # packets: the first ones of an encoder are shorter or hold its delay
+_PCM_PIECE = Fraction(1, 50)  # seconds of PCM, which has no frames of its own
 
 
 class SoundWriter:
@@ -36,7 +37,7 @@ class SoundWriter:
     Args:
         sound: the tracks and their packets.
         container: PyAV's output container, before its header is written.
-        kind: what it is in the table of containers.
+        kind: its row in the table of containers.
         name: what messages call the output.
         shift_s: seconds of the run that become 0 in a container that has no times (AVI).
         recode: re-encode every track.
@@ -76,7 +77,7 @@ class SoundWriter:
             return None
         wanted = "Opus" if encoder == "libopus" else "AAC"
         what = "put silence before" if late else "hold"
-        how = f"{track.codec} sound" if track.codec != encoder else f"{track.codec} sound in the form it has here"
+        how = f"{track.codec} sound" if track.codec != encoder else f"{track.codec} sound of this form"
         self._progress.note(f"{self._name} cannot {what} {how}; it is re-encoded to {wanted}")
         return output
 
@@ -87,7 +88,7 @@ class SoundWriter:
     def write(self, until_s: float) -> None:
         """Mux the sound up to `until_s`, in seconds of the run.
 
-        Sound that cannot be put there is left out from then on, with a warning.
+        A track that the container refuses is left out from then on, with a warning.
 
         Raises:
             OSError: the output takes no more.
@@ -113,7 +114,7 @@ class SoundWriter:
 
 
 class _Copied:
-    """A track whose packets go over as they are."""
+    """A track whose packets are copied as they are."""
 
     def __init__(self, track: Track, container: Any, kind: Container, shift_s: float | None) -> None:
         self.track = track
@@ -125,8 +126,10 @@ class _Copied:
         self._silence: Any = None
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """The packet, with its new track; in a container without times those before the first picture are left out, and
-        gaps are filled with silence."""
+        """The packet, assigned to the output's track.
+
+        In a container without times, packets before the first frame are left out, and gaps are filled with silence.
+        """
         if packet is None:
             return
         if self._shift_s is not None:
@@ -145,7 +148,7 @@ class _Copied:
         return self.track.codec in _FRAMED or self.track.codec.startswith("pcm_")
 
     def _lasts(self, packet: Any) -> float:
-        """Seconds of sound in a packet; MP4 has a packet last until the next one, behind a gap, too."""
+        """Seconds of sound in a packet; in MP4 the stated duration of one before a gap includes the gap."""
         stated, source = float(duration(packet) * packet.time_base), self.track.stream
         if self.track.codec in _FRAMED and source.container.format.name.startswith("mov"):
             whole = source.codec_context.frame_size / source.codec_context.sample_rate
@@ -154,7 +157,7 @@ class _Copied:
 
     def _filled(self, begin: float, end: float) -> Iterator[Any]:
         """Packets of silence between two times in seconds."""
-        self._silence = self._silence or silent_packet(self.track.stream)
+        self._silence = self._silence or _silent_packet(self.track.stream)
         data, lasts = self._silence
         wanted = min(end - begin, _LONGEST_SILENCE_S) + self._lacking
         number = int(min(wanted, end - begin) / lasts + 0.01)
@@ -188,7 +191,7 @@ class _Recoded:
         self._next: int | None = None if shift_s is None else 0  # of the next sample; None: where the sound begins
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """What the encoder gives for one packet of the source; None empties it."""
+        """The encoder's packets for one packet of the source; None flushes it."""
         for frame in self._decoded(packet):
             for piece in self._in_step(frame):
                 yield from self._stream.encode(piece)
@@ -196,7 +199,7 @@ class _Recoded:
             yield from self._stream.encode(None)
 
     def _decoded(self, packet: Any) -> list[Any]:
-        """Decoded frames; damage in the source is passed over, its gap is filled."""
+        """Decoded frames; damage in the source is passed over, and its gap is filled later."""
         try:
             frames: list[Any] = self.track.stream.codec_context.decode(packet)
         except (av.error.FFmpegError, EOFError):
@@ -204,7 +207,7 @@ class _Recoded:
         return frames
 
     def _in_step(self, frame: Any) -> Iterator[Any]:
-        """The frame resampled, behind silence or without its beginning where it is not where it is due."""
+        """The frame resampled; with silence before it where it comes late, without its beginning where early."""
         wanted = self._next or 0
         if frame.pts is not None:
             seconds = float(frame.pts * (frame.time_base or self.track.stream.time_base)) - (self._shift_s or 0.0)
@@ -305,14 +308,8 @@ def _describe(stream: Any, track: Track) -> None:
     stream.disposition = track.stream.disposition
 
 
-# Packets of silence, for gaps in copied sound where a container has no times.
-
-_PACKETS = 6  # the first ones of an encoder are shorter or hold its delay
-_PIECE = Fraction(1, 50)  # seconds of PCM, which has no frames of its own
-
-
-def silent_packet(stream: Any) -> tuple[bytes, float]:
-    """A packet of silence that the decoder of an audio stream takes, and how many seconds it lasts.
+def _silent_packet(stream: Any) -> tuple[bytes, float]:
+    """A packet of silence for an audio stream's decoder, and how many seconds it lasts; it fills gaps in copied sound.
 
     Raises:
         ValueError: there is no encoder for the stream's codec.
@@ -324,9 +321,9 @@ def silent_packet(stream: Any) -> tuple[bytes, float]:
     encoder.sample_rate, encoder.layout, encoder.time_base = rate, layout, Fraction(1, rate)
     encoder.format = encoder.codec.audio_formats[0]
     encoder.open()
-    samples = encoder.frame_size or round(rate * _PIECE)
+    samples = encoder.frame_size or round(rate * _PCM_PIECE)
     packets: list[bytes] = []
-    for number in range(_PACKETS):
+    for number in range(_PRIMING):
         frame = _silence(encoder, samples)
         frame.pts, frame.time_base = number * samples, encoder.time_base
         packets += [bytes(packet) for packet in encoder.encode(frame)]

@@ -1,6 +1,6 @@
-"""Reads FlatBuffers: tables, their fields, and vectors (https://flatbuffers.dev/internals/).
+"""Reads FlatBuffers: tables, their fields and vectors, and maps of numbers (https://flatbuffers.dev/internals/).
 
-All functions raise struct.error, IndexError or ValueError where a damaged file points outside of itself.
+All functions raise struct.error, IndexError or ValueError where a damaged file points outside itself.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ __all__ = ["content", "elements", "follow", "integers", "number", "read_numbers"
 
 
 def number(buffer: memoryview, at: int, kind: str) -> int:
-    """The integer at byte `at`, of a kind as struct calls it; ValueError for an offset below 0."""
+    """The integer at byte `at`; `kind` is its format for struct. Raises ValueError for an offset below 0."""
     if at < 0:
         raise ValueError(f"an offset of {at}")
     return int(struct.unpack_from(kind, buffer, at)[0])
 
 
 def follow(buffer: memoryview, at: int) -> int:
-    """Where the offset at `at` points to."""
+    """The position that the offset at `at` points to."""
     return at + number(buffer, at, "<I")
 
 
 def slot(buffer: memoryview, table: int, field: int) -> int:
-    """Where `field` of a table lies; 0 where the table leaves it out."""
+    """The position of a table's `field`; 0 where the table leaves it out."""
     layout = table - number(buffer, table, "<i")
     if 4 + 2 * field >= number(buffer, layout, "<H"):
         return 0
@@ -32,7 +32,7 @@ def slot(buffer: memoryview, table: int, field: int) -> int:
 
 
 def elements(buffer: memoryview, table: int, field: int) -> range:
-    """Where the 4-byte elements of a vector field lie."""
+    """The positions of the 4-byte elements of a vector field."""
     at = slot(buffer, table, field)
     if not at:
         return range(0)
@@ -44,7 +44,7 @@ def elements(buffer: memoryview, table: int, field: int) -> range:
 
 
 def tables(buffer: memoryview, table: int, field: int) -> list[int]:
-    """Where the tables of a vector field begin."""
+    """The positions of the tables of a vector field."""
     return [follow(buffer, at) for at in elements(buffer, table, field)]
 
 
@@ -65,7 +65,7 @@ def content(buffer: memoryview, table: int, field: int) -> memoryview:
     return buffer[start + 4 : start + 4 + count]
 
 
-# Reads a FlexBuffer that is a map of numbers (https://flatbuffers.dev/internals/#flexbuffers).
+# FlexBuffers, of which maps of numbers are read (https://flatbuffers.dev/internals/#flexbuffers).
 
 _MAP, _INT, _UINT, _FLOAT, _BOOL = 9, 1, 2, 3, 26
 _KINDS = {_INT: " bhiq", _UINT: " BHIQ", _BOOL: " BHIQ", _FLOAT: "  efd"}
@@ -75,11 +75,11 @@ def read_numbers(data: bytes) -> dict[str, float]:
     """The map's numbers by their keys; values of other kinds are left out.
 
     Raises:
-        ValueError, struct.error, IndexError: it is no map, or damaged.
+        ValueError, struct.error, IndexError: it is not a map, or is damaged.
     """
     root_width, root_type = data[-1], data[-2]
     if root_type >> 2 != _MAP or root_width not in (1, 2, 4, 8):
-        raise ValueError("it is no map")
+        raise ValueError("it is not a map")
     width = 1 << (root_type & 3)
     at = _back(data, len(data) - 2 - root_width, root_width)
     count = _unsigned(data, at - width, width)
@@ -104,7 +104,7 @@ def _unsigned(data: bytes, at: int, width: int) -> int:
 
 
 def _back(data: bytes, at: int, width: int) -> int:
-    """Offsets point backwards from where they stand."""
+    """The position that an offset points to; in FlexBuffers they point backwards."""
     return at - _unsigned(data, at, width)
 
 

@@ -17,7 +17,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, Field]]:
-    """(number, value) of each field of a message, in its order; raises `ValueError` where it is none."""
+    """(number, value) of each field of a message, in its order; raises `ValueError` where it is damaged."""
     at, end = 0, len(data)
     while at < end:
         tag, at = _varint(data, at)
@@ -59,7 +59,7 @@ def packed(data: memoryview) -> Iterator[int]:
 
 
 def signed(value: int) -> int:
-    """A number of type int32, int64 or enum, as it stands on the wire, with its sign."""
+    """A number of type int32, int64 or enum, as it is on the wire, with its sign."""
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -71,5 +71,5 @@ def message(value: Field) -> memoryview:
 
 
 def text(value: Field) -> str:
-    """The text of a string field; raises `ValueError` where it is no UTF-8."""
+    """The text of a string field; raises `ValueError` where it is not UTF-8."""
     return bytes(message(value)).decode("utf-8")

@@ -84,7 +84,7 @@ class _Token:
 
 
 def parse(text: str, name: str) -> Message:
-    """Parse text format; raises ModelFileError, `name:line: what is wrong`, where the text is no such format."""
+    """Parse text format; raises ModelFileError, `name:line: what is wrong`, for any other text."""
     foreign = describe_foreign(text[:4096].encode("utf-8", "replace"), text_expected=True) if text else None
     if foreign:
         raise ModelFileError(f"{name}: not a text graph or label map but {foreign}; get the file itself")
@@ -92,7 +92,7 @@ def parse(text: str, name: str) -> Message:
 
 
 def write(message: Message) -> str:
-    """The text of a message; `parse` gives an equal one back, and OpenCV reads it."""
+    """The text of a message, which OpenCV can read; `parse` gives back an equal message."""
     return "".join(_written(message, ""))
 
 
@@ -102,7 +102,7 @@ def _tokens(text: str, name: str) -> list[_Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ModelFileError(f"{name}:{line}: {text[at : at + 20]!r} has no meaning here")
+            raise ModelFileError(f"{name}:{line}: {text[at : at + 20]!r} is not valid here")
         kind, found = str(match.lastgroup), match.group()
         if kind != "space":
             tokens.append(_Token(kind, found, line))

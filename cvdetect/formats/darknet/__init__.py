@@ -112,7 +112,7 @@ def parse_cfg(
         warn: gets each of the notes as soon as it is known, so that a misspelt key is reported before what it breaks.
 
     Raises ModelFileError, `name:line: [section] what is wrong, what would be right`, for whatever keeps OpenCV from
-    running it rightly. A size that does not fit is left to `check_size`.
+    running it as Darknet does. A size that does not fit is left to `check_size`.
     """
     sections, text_notes = read_sections(text, name)
     if not sections:
@@ -346,7 +346,7 @@ def for_opencv(cfg: Cfg, weights: NDArray[np.uint8], wh: tuple[int, int] | None 
 def open_darknet(
     spec: ModelSpec, files: Mapping[Role, Path], _thresholds: GraphThresholds, progress: Progress
 ) -> ModelSource:
-    """Read and check cfg and weights → the network as OpenCV runs it rightly, with all thresholds at 0.
+    """Read and check cfg and weights → the network for OpenCV, equal to Darknet's, with all thresholds at 0.
 
     Raises:
         ModelFileError: the cfg is wrong, or has no head.

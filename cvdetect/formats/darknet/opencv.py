@@ -2,7 +2,7 @@
 
 OpenCV has defaults of its own ([upsample] stride 1, [convolutional] activation linear, [maxpool] stride 2, [reorg]
 stride 2), takes the last of two equal keys, applies `activation` to every kind of layer, makes an output of every
-layer that nothing uses, sets class scores under `thresh` to zero (0.2 where the cfg does not say) and knows neither
+layer that nothing uses, sets class scores under `thresh` to zero (0.2 where the cfg has no other) and knows neither
 `[conv]` nor `dilation` nor `share_index`. So it never gets the user's text.
 """
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cvdetect.core.boxes import iou
+
 Value = Any
 
 
@@ -185,7 +187,7 @@ class Detector:
             order = [i for i in np.argsort(-scores[0, :, number], kind="stable") if scores[0, i, number] > self.score]
             kept: list[int] = []
             for i in order:
-                if (overlaps(boxes[i], boxes[kept]) <= self.iou).all():
+                if (iou(boxes[i][None], boxes[kept])[0] <= self.iou).all():
                     kept.append(i)
             rows += [[number, scores[0, i, number], *boxes[i]] for i in kept]
         return np.array(sorted(rows, key=lambda row: -row[1])[:100]).reshape(-1, 6)
@@ -199,14 +201,6 @@ def decode(codes: np.ndarray, anchors: np.ndarray, scales: tuple[float, ...]) ->
     centre = centre + np.stack([ty, tx], axis=1) * sides
     sides = np.exp(np.stack([th, tw], axis=1)) * sides
     return np.concatenate([centre - sides / 2, centre + sides / 2], axis=1)
-
-
-def overlaps(a: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of a box with others (N, 4)."""
-    low, high = np.maximum(a[:2], others[:, :2]), np.minimum(a[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return shared / (np.prod(a[2:] - a[:2]) + areas - shared)
 
 
 def grid(rows: int, columns: int, sizes: list[tuple[float, float]], step: tuple[float, float], offset: float) -> Any:

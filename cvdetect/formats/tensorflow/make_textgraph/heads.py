@@ -66,7 +66,7 @@ def find_predictor(graph: Graph, scope: str, kind: str) -> str:
     names = _BOXES if kind == "Box" else _CLASSES
     found = [each for each in _named(graph, names) if scope in each]
     if not found:
-        raise ModelFileError(f"{graph.name}: has no {kind}… predictor in {scope}: it is no Faster or Mask R-CNN graph")
+        raise ModelFileError(f"{graph.name}: has no {kind}… predictor in {scope}: it is not a Faster or Mask R-CNN")
     return found[0]
 
 

@@ -57,7 +57,7 @@ def _shape(graph: Graph, node: Node, shapes: dict[str, Size], constants: Constan
 def _constant(graph: Graph, node: Node, index: int) -> list[int]:
     value = graph.constant(node.data[index])
     if value is None:
-        raise ValueError(f"{node.name}: input {index} is no constant")
+        raise ValueError(f"{node.name}: input {index} is not a constant")
     return [int(each) for each in value.reshape(-1)]
 
 
@@ -88,7 +88,7 @@ def _windowed(graph: Graph, node: Node, size: Size) -> Size:
     else:
         weights = graph.constant(node.data[1])
         if weights is None or weights.ndim != 4:
-            raise ValueError(f"{node.name}: its weights are no constant")
+            raise ValueError(f"{node.name}: its weights are not a constant")
         kernel = list(weights.shape[:2])
         channels = weights.shape[3] if node.op == "Conv2D" else size[3] * weights.shape[3]
     strides = _integers(node, "strides")[1:3]
@@ -112,6 +112,6 @@ def _side(size: int, kernel: int, stride: int, dilation: int, same: bool) -> int
 def _padded(graph: Graph, node: Node, size: Size) -> Size:
     value = graph.constant(node.data[1])
     if value is None:
-        raise ValueError(f"{node.name}: its padding is no constant")
+        raise ValueError(f"{node.name}: its padding is not a constant")
     pads: Sequence[Sequence[int]] = value.tolist()
     return tuple(side + sum(pad) for side, pad in zip(size, pads, strict=True))

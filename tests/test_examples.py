@@ -174,14 +174,33 @@ def test_annotate_folder(run: Run, model: str, photos: Path) -> None:
     assert run("annotate_folder", photos, "labels", model).startswith("2 images annotated")
 
 
+def python_of(text: str) -> str:
+    """The Python blocks of a Markdown text, one after another."""
+    return "\n".join(part.partition("```")[0] for part in text.split("```python\n")[1:])
+
+
+def test_the_lines_of_the_librarys_page_run_in_their_order(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = python_of((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    for name, sample in (("photo.jpg", SAMPLES / "dog.jpg"), ("clip.mp4", STREET)):
+        Path(name).write_bytes(sample.read_bytes())
+    for suffix in (".cfg", ".weights"):
+        Path(f"best{suffix}").write_bytes(Path(model).with_suffix(suffix).read_bytes())
+    Path("my.names").write_text("cat\ndog\nbird\n")
+    exec(code.replace("best.onnx", "best.cfg"), {})
+    assert "nms 2: it must lie between 0 and 1" in capsys.readouterr().out
+    assert Path("out.avi").is_file() and Path("found.jsonl").read_text().count("\n") == 1
+
+
 def test_the_readmes_lines_run(
     yolov3_tiny: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("scipy")
     monkeypatch.chdir(ROOT)
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Python\n")[2].partition("\n## ")[0]
-    blocks = [text.partition("```")[0] for text in section.split("```python\n")[1:]]
-    assert len(blocks) == 2
-    exec("".join(blocks).replace("every=2", "every=5, end=1"), {})
+    assert section.count("```python") == 2
+    exec(python_of(section).replace("every=2", "every=5, end=1"), {})
     out = capsys.readouterr().out
     assert "dog 0.8" in out and "\n0.0 [(" in out

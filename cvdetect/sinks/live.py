@@ -36,11 +36,14 @@ def live_video(
     progress: Progress,
     container: str | None = None,
     look: Look | None = None,
+    codec: str | None = None,
 ) -> Sink:
     """A video file of a live stream: with the frames' own times where the container has them, else at a steady rate."""
     steady = not CONTAINERS[container_of(path, container)].has_times or not media.available()
     time_base = None if steady else _TIME_BASE
-    file = VideoFile(path, renderer, rate, time_base=time_base, container=container, look=look, progress=progress)
+    file = VideoFile(
+        path, renderer, rate, codec, time_base=time_base, container=container, look=look, progress=progress
+    )
     return ConstantFrameRate(file, rate) if steady else file
 
 

@@ -82,8 +82,8 @@ def open_sink(
     info = source.info if source else None
     if info is None:
         return VideoFile(path, renderer, Fraction(rate).limit_denominator(1001), codec, progress=progress)
-    if info.frames is None and info.time_base is None:
-        return live_video(path, renderer, info.rate, progress, look=info.look)
+    if info.frames is None:
+        return live_video(path, renderer, info.rate, progress, codec=codec, look=info.look)
     return VideoFile(
         path,
         renderer,

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cvdetect import Detector, Frame, SourceError, SourceNotFound, UsageError, detect_frames, open_sink, open_source
+from cvdetect.core.frame import StreamInfo
 from cvdetect.sources import Source
 from cvdetect.sources.video import Video
 from tests.jobs.annotate.tiny_model import tiny_model
@@ -139,6 +142,18 @@ def test_a_sink_without_a_source_has_the_rate_that_is_asked_for(detector: Detect
             sink.write(frame, detector.detect(frame.image))
     with open_source(tmp_path / "o.avi") as written:
         assert written.info and written.info.rate == 10
+
+
+def test_a_live_source_is_written_at_a_constant_rate_where_the_container_has_no_times(
+    detector: Detector, tmp_path: Path
+) -> None:
+    live = SimpleNamespace(info=StreamInfo((64, 36), Fraction(10)))
+    with open_sink(tmp_path / "o.avi", detector, live, codec="MJPG") as sink:
+        for time_s in (0.0, 0.5):  # four frames are missing between them
+            frame = Frame(np.zeros((36, 64, 3), np.uint8), "x", time_s=time_s)
+            sink.write(frame, detector.detect(frame.image))
+    with open_source(tmp_path / "o.avi") as written:
+        assert sum(1 for _ in written) == 6
 
 
 def test_a_sink_of_another_suffix_is_refused(detector: Detector, tmp_path: Path) -> None:

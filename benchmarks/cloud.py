@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from cvdetect.core.detections import Detections
-from cvdetect.jobs.annotate.ahead import AT_ONCE, ahead
-from cvdetect.jobs.annotate.manifest.images import Manifest
-from cvdetect.jobs.annotate.manifest.log import PartedManifest, Parts
+from cvdetect.jobs.annotate.inputs import ListedImage
+from cvdetect.jobs.annotate.manifest.log import LoggedManifest, LogSegments
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
-from cvdetect.jobs.annotate.walk import Listed
+from cvdetect.jobs.annotate.prefetch import AT_ONCE, prefetch
 from cvdetect.storage import Folder, open_folder
 
 BOXES = 10
@@ -72,7 +72,7 @@ def recording(manifest: Manifest, count: int) -> float:
     """µs an image."""
     with manifest:
         manifest.begin(options={}, folders={})
-        manifest.list_anew(Listed(outcome.name, 1, 1) for outcome in outcomes(count))
+        manifest.list_anew(ListedImage(outcome.name, 1, 1) for outcome in outcomes(count))
         done = list(outcomes(count))
         start = time.perf_counter()
         for outcome in done:
@@ -83,7 +83,7 @@ def recording(manifest: Manifest, count: int) -> float:
 def reading_back(path: Path, log: Folder, count: int) -> float:
     """µs an image."""
     start = time.perf_counter()
-    with PartedManifest(path, Parts(log)) as manifest:
+    with LoggedManifest(path, LogSegments(log)) as manifest:
         seconds = time.perf_counter() - start
         if manifest.counts().done != count:
             sys.exit("the log does not tell all")
@@ -104,7 +104,7 @@ def requests(folder: Folder, count: int) -> dict[str, list[float]]:
 
     def together(act: Callable[[str], object]) -> list[float]:
         start = time.perf_counter()
-        for _ in ahead(act, names):
+        for _ in prefetch(act, names):
             pass
         return [(time.perf_counter() - start) / count * 1e3]
 
@@ -132,7 +132,7 @@ def main(images: int, count: int, rounds: int) -> None:
             here = Path(name) / str(turn)
             for kind, url in (("memory", f"memory://log{turn}"), ("S3", f"s3://bucket/log{turn}")):
                 log = open_folder(url)
-                parted = PartedManifest(here / f"{kind}.sqlite", Parts(log))
+                parted = LoggedManifest(here / f"{kind}.sqlite", LogSegments(log))
                 lines.setdefault(f"record, SQLite and parts to {kind}", []).append(recording(parted, images))
                 back = reading_back(here / f"{kind}-again.sqlite", log, images)
                 lines.setdefault(f"read back from {kind}", []).append(back)

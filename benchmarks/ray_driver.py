@@ -21,12 +21,12 @@ import numpy as np
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import CvdetectError
 from cvdetect.core.labels import BUILT_IN
-from cvdetect.jobs.annotate.images import PictureOutputs
+from cvdetect.jobs.annotate.image_outputs import ImageOutputs
+from cvdetect.jobs.annotate.inputs import ListedImage
 from cvdetect.jobs.annotate.local import Recorder
-from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.ray.connection import check_cluster, connected
-from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer
 
@@ -56,12 +56,12 @@ def book(count: int, folder: Path) -> None:
     path = folder / "manifest.sqlite"
     with Manifest(path) as manifest:
         with told("rows listed", count):
-            manifest.list_anew(Listed(each.name, 1, 1) for each in outcomes)
+            manifest.list_anew(ListedImage(each.name, 1, 1) for each in outcomes)
         with told("names handed out", count):
             assert sum(1 for _ in manifest.waiting()) == count
         with told("outcomes received", count):
             received = [pickle.loads(chunk) for chunk in chunks]
-        nothing = PictureOutputs({}, labels, Renderer(labels, DrawStyle(), frozenset()), manifest.holds)
+        nothing = ImageOutputs({}, labels, Renderer(labels, DrawStyle(), frozenset()), manifest.holds)
         recorder = Recorder(manifest, nothing, {})
         with told(f"outcomes recorded, {CHUNK} together", count):
             for chunk in received:

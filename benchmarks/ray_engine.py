@@ -25,13 +25,13 @@ from annotate import picture_folder
 from cvdetect.core.errors import CvdetectError
 from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import NullProgress
+from cvdetect.jobs.annotate.inputs import ListedImage
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.ray.chunks import Chunk, Finished, Joined
 from cvdetect.jobs.annotate.ray.connection import check_cluster
 from cvdetect.jobs.annotate.ray.engine import ray_engine
 from cvdetect.jobs.annotate.run import annotate
-from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import LocalFolder
 
 NODES = 2
@@ -100,7 +100,7 @@ def overheads(folder: Path, address: str) -> tuple[float, float]:
     """Seconds until both actors have joined, from asking for them, and of a chunk with one image that is not there."""
     (folder / "none").mkdir()
     with Manifest(folder / "m.sqlite") as manifest:
-        manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(100))
+        manifest.list_anew(ListedImage(f"{i}.jpg", 1, 1) for i in range(100))
         begin = time.perf_counter()
         with ray_engine(
             job_of(folder / "none", folder / "out", address), LocalFolder(folder / "none"), manifest, NullProgress()

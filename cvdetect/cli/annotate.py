@@ -28,7 +28,7 @@ FOLDER = _Folder(path_type=Path)
 
 
 def _given(settings: Settings) -> frozenset[str]:
-    """The arguments whose options were typed or stand in the environment."""
+    """The arguments whose options come from the command line or the environment."""
     context = click.get_current_context()
     typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     names = (parameter.name or "" for parameter in context.command.params)
@@ -59,14 +59,14 @@ def _link_images_help() -> str:
 @click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
 @click.option("--root", type=FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
 @click.option("--draw", type=FOLDER, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
-@click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for a picture of each detection.")
+@click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for an image of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
 @click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of yolo's label files.")
 @click.option("--link-images", is_flag=True, cls=LazyHelp, make_help=_link_images_help)
 @click.option("--copy-images", is_flag=True, help="Put copies of the images into OUT instead.")
 @click.option(
     "--resume", is_flag=True,
-    help="Go on where an earlier run stopped, with its options; others are refused. Where there was none, begin.",
+    help="Continue where an earlier run stopped, with its options; others are refused. Begin where there was none.",
 )  # fmt: skip
 @click.option(
     "--overwrite", is_flag=True,
@@ -101,16 +101,17 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
     cvdetect annotate s3://bucket/photos --out s3://bucket/labels --draw drawn/
     """
     from cvdetect.cli.console import ConsoleProgress
+    from cvdetect.core.printable import counted
     from cvdetect.jobs.annotate.job import AnnotateJob
     from cvdetect.jobs.annotate.run import annotate
 
     progress = ConsoleProgress(settings.quiet, settings.verbose)
     names = tuple(dict.fromkeys(name for text in formats for name in split(text)))
     report = annotate(AnnotateJob(formats=names, given=_given(settings), **job), progress)
-    told = [f"{report.done} images annotated"]
-    told += [f"{report.failed} failed"] if report.failed else []
-    told += [f"{report.waiting} still to be done: go on with --resume"] if report.waiting else []
-    progress.note(", ".join(told))
-    for place in report.outputs:
-        progress.note(f"→ {place}")
+    parts = [f"{counted(report.done, 'image')} annotated"]
+    parts += [f"{report.failed} failed"] if report.failed else []
+    parts += [f"{report.waiting} still to be done: continue with --resume"] if report.waiting else []
+    progress.note(", ".join(parts))
+    for path in report.outputs:
+        progress.note(f"→ {path}")
     return report.exit_code

@@ -92,7 +92,7 @@ def test_resume_needs_to_be_said_and_goes_on(cli: Cli, xl: list[str], photos: Pa
     assert cli("annotate", photos, "--out", "out", *xl).code == 0
     again = cli("annotate", photos, "--out", "out", *xl)
     assert again.code == 2 and "--resume" in again.err and "--overwrite" in again.err
-    assert "all 2 images are done already" in cli("annotate", photos, "--out", "out", *xl, "--resume").err
+    assert "all 2 images done already" in cli("annotate", photos, "--out", "out", *xl, "--resume").err
     other = cli("annotate", photos, "--out", "out", *xl, "--resume", "--conf", 0.2)
     assert other.code == 2 and "--conf: not given, now 0.2" in other.err
     assert cli("annotate", photos, "--out", "out", *xl, "--overwrite", "--conf", 0.2).code == 0
@@ -125,7 +125,7 @@ def test_failures_are_told_and_listed_and_the_exit_code_says_so(cli: Cli, xl: li
     ("args", "code", "words"),
     [
         (["nowhere"], 4, ["no such folder"]),
-        (["empty"], 4, ["no images", ".jpg", "1 other files (.txt 1)"]),
+        (["empty"], 4, ["no images", ".jpg", "1 other file (.txt 1)"]),
         (["photos", "--format", "pascal"], 2, ["no such format", "coco"]),
         (["photos", "--format", "cocoo"], 2, ["did you mean coco?"]),
         (["photos", "--draw", "photos"], 2, ["holds the input folder"]),
@@ -211,7 +211,7 @@ def test_a_signal_leaves_whole_files_of_what_was_done(xl: list[str], photos: Pat
         process.send_signal(number)
         told = process.communicate(timeout=30)[1].decode()
     assert process.returncode == code, told
-    assert "still to be done: go on with --resume" in told
+    assert "still to be done: continue with --resume" in told
     done = json.loads(Path("out/instances.json").read_text())["images"]
     assert 4 <= len(done) < 402
     assert {image["file_name"] for image in done} == {

@@ -39,7 +39,7 @@ def mixed(cli: Cli, samples: Path) -> Path:
 def test_annotate_reads_every_image_and_counts_the_rest(cli: Cli, xl: list[str], mixed: Path) -> None:
     done = cli("annotate", mixed, "--out", "out", "--draw", "drawn", *xl)
     assert done.code == 1, done
-    assert "passed over as no images: 4 other files (.txt 2, no suffix 1, .json 1), 1 video (.mp4 1; " in done.err
+    assert "ignored, as not images: 4 other files (.txt 2, no suffix 1, .json 1), 1 video (.mp4 1; " in done.err
     failed = {f["source"]: f["error"] for f in map(json.loads, Path("out/failures.jsonl").read_text().splitlines())}
     assert sorted(failed) == ["t.jpg", "x.jxl", "x.nef"]
     assert "JPEG XL" in failed["x.jxl"] and "raw file" in failed["x.nef"] and "plain text" in failed["t.jpg"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import SourceError
-from cvdetect.jobs.annotate.local import read_picture
+from cvdetect.jobs.annotate.reading import read_image
 from cvdetect.sources.headers import stated_wh
 from cvdetect.sources.images import read_image_file
 from cvdetect.storage import LocalFolder
@@ -69,15 +69,15 @@ def test_a_picture_that_says_it_is_enormous_is_not_decoded_and_the_limit_is_told
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(100_000, 100_000))
     with pytest.raises(SourceError, match=r"100000x100000 pixels, over the limit of 200,000,000 .*max_pixels"):
-        read_picture(LocalFolder(path.parent), path.name, 200_000_000)
+        read_image(LocalFolder(path.parent), path.name, 200_000_000)
 
 
 def test_a_picture_right_at_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
-    assert read_picture(LocalFolder(path.parent), path.name, 37 * 53).image.shape == (37, 53, 3)
+    assert read_image(LocalFolder(path.parent), path.name, 37 * 53).image.shape == (37, 53, 3)
     with pytest.raises(SourceError, match="over the limit"):
-        read_picture(LocalFolder(path.parent), path.name, 37 * 53 - 1)
+        read_image(LocalFolder(path.parent), path.name, 37 * 53 - 1)
 
 
 def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Pa
     with path.open("wb") as stream:
         stream.write(b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 10, 10))
         stream.truncate(1 << 40)  # sparse: it takes no room
-    with pytest.raises(SourceError, match="more than a picture"):
-        read_picture(LocalFolder(path.parent), path.name, 1_000_000)
+    with pytest.raises(SourceError, match="more than an image"):
+        read_image(LocalFolder(path.parent), path.name, 1_000_000)
 
 
 def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: Path) -> None:

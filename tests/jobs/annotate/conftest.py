@@ -15,7 +15,7 @@ import pytest
 from cvdetect.core.detections import Detections
 from cvdetect.core.labels import BUILT_IN
 from cvdetect.jobs.annotate import run as run_module
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.runtime import Ran
 from tests.conftest import make_detections
@@ -86,14 +86,14 @@ def tree(folder: Path) -> Tree:
     }
 
 
-Annotate = Callable[..., Report]
+Annotate = Callable[..., AnnotateReport]
 
 
 @pytest.fixture
 def run(fake: FakeDetector, photos: Path, tmp_path: Path) -> Annotate:
     """Annotates ``photos`` into ``out`` with the fake model."""
 
-    def call(**changes: Any) -> Report:
+    def call(**changes: Any) -> AnnotateReport:
         return annotate(AnnotateJob(**{"images": str(photos), "out": tmp_path / "out", **changes}))
 
     return call

@@ -19,7 +19,7 @@ import pytest
 
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest import log as parts
-from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import Found, local

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cvdetect.core.detections import Detections
 from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
-from cvdetect.jobs.annotate.ray.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, hand_out
+from cvdetect.jobs.annotate.ray.chunks import CHUNK_DEATHS, IMAGE_DEATHS, Chunk, Event, Finished, Joined, Lost, dispatch
 from tests.conftest import Told
 
 
@@ -72,7 +72,7 @@ def hand(
             taken[outcome.name] = outcome
 
     names = (f"{i}.jpg" for i in range(count))
-    done = hand_out(names, count, pool, take, controls or Controls(), progress or NullProgress(), batch)
+    done = dispatch(names, count, pool, take, controls or Controls(), progress or NullProgress(), batch)
     assert done == sum(outcome.found is not None for outcome in taken.values())
     return taken
 
@@ -103,7 +103,7 @@ def test_images_that_kill_their_workers_fail_and_all_others_are_done(killers: se
     pool = FakePool(workers, dies=lambda chunk: bool(deadly & set(chunk.names)))
     taken = hand(pool, 100)
     assert {name for name, outcome in taken.items() if outcome.found is None} == deadly
-    assert all(taken[name].reason == "3 workers died while they were at it" for name in deadly)
+    assert all(taken[name].reason == "3 workers died while working on it" for name in deadly)
     assert all(pool.worked_on[name] <= CHUNK_DEATHS + IMAGE_DEATHS for name in deadly)
 
 
@@ -125,7 +125,7 @@ def test_the_chunk_behind_the_deadly_one_is_not_blamed() -> None:
 def test_a_death_is_told_with_its_node_and_what_becomes_of_the_images() -> None:
     told, once = Told(), iter([True])
     hand(FakePool(1, dies=lambda _: next(once, False)), 6, progress=told)
-    assert told.warnings == ["node a: a worker died: killed; its 5 images go to others (workers left: 0)"]
+    assert told.warnings == ["node a: a worker died: killed; 5 images of it go to others (workers left: 0)"]
 
 
 @pytest.mark.parametrize(("pace", "largest"), [(0.05, 60), (1.0, 4), (10.0, 4), (1e-9, 1000)])
@@ -175,7 +175,7 @@ def test_no_more_names_are_read_than_are_needed() -> None:
         return False
 
     pool = FakePool(3, pace=1, idle=stop_at_5)
-    hand_out(names(), 10**9, pool, lambda _: None, controls, NullProgress())  # type: ignore[arg-type]
+    dispatch(names(), 10**9, pool, lambda _: None, controls, NullProgress())  # type: ignore[arg-type]
     assert read < 100
 
 

@@ -21,7 +21,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UsageError
 from cvdetect.core.options import DetectOptions
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.manifest import log as parts_module
 from cvdetect.jobs.annotate.run import annotate
 from tests.jobs.annotate.conftest import Annotate, FakeDetector, Tree, install, make_pictures, tree
@@ -69,7 +69,7 @@ def cloud(fake: FakeDetector, photos: Path) -> Annotate:
     """Annotates ``photos`` in the store into ``out`` in the store."""
     url = put(photos, "photos")
 
-    def call(**changes: Any) -> Report:
+    def call(**changes: Any) -> AnnotateReport:
         return annotate(AnnotateJob(**{"images": url, "out": "memory://out", **changes}))
 
     return call
@@ -225,7 +225,7 @@ def test_of_two_runs_in_one_out_one_ends_and_the_other_does_it_all(
             return super().detect_batch(images)
 
     install(monkeypatch, [Interloper()])
-    with pytest.raises(SinkError, match="another cvdetect annotate is at work here"):
+    with pytest.raises(SinkError, match="another cvdetect annotate is running here"):
         cloud(formats=("jsonl",))
     install(monkeypatch, [FakeDetector()])
     assert cloud(resume=True, formats=("jsonl",)).detected == 0
@@ -262,7 +262,7 @@ def test_a_run_that_began_nothing_leaves_no_trace(cloud: Annotate, memory: Memor
     with pytest.raises(UsageError, match="no such class"):
         cloud(blur=("no such class",))
     memory.pipe_file("/none/a.txt", b"x")
-    with pytest.raises(SourceError, match=r"memory://none: no images: looked for .*1 other files"):
+    with pytest.raises(SourceError, match=r"memory://none: no images: looked for .*1 other file"):
         cloud(images="memory://none")
     memory.rm_file("/none/a.txt")
     assert memory.find("/") == before
@@ -331,7 +331,7 @@ def test_bombs_and_files_beyond_any_picture_are_not_decoded_nor_fetched(
     assert ("/photos/huge.bmp", 8 << 20) in fetched and ("/photos/huge.bmp", None) not in fetched
     errors = {line["source"]: line["error"] for line in map(json.loads, stored("out")["failures.jsonl"].splitlines())}
     assert "has 100000x100000 pixels" in errors["bomb.png"]
-    assert errors["huge.bmp"] == "has 9,437,184 bytes, more than a picture of 100,000 pixels can"
+    assert errors["huge.bmp"] == "has 9,437,184 bytes, more than an image of 100,000 pixels can have"
     assert errors["empty.png"] == "is empty"
 
 

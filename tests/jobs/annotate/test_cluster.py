@@ -12,7 +12,7 @@ from cvdetect.core.labels import BUILT_IN
 from cvdetect.jobs.annotate.ray import connection as cluster
 from cvdetect.jobs.annotate.ray.engine import _Agreement
 from cvdetect.jobs.annotate.ray.pool import Needs, actor_class
-from cvdetect.jobs.annotate.ray.work import WorkerConfig
+from cvdetect.jobs.annotate.ray.worker import WorkerConfig
 from cvdetect.runtime import Ran
 from tests.conftest import Cli
 

@@ -16,10 +16,10 @@ from hypothesis.extra.numpy import arrays
 
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError
+from cvdetect.jobs.annotate.inputs import ListedImage
 from cvdetect.jobs.annotate.manifest.database import DamagedManifest
-from cvdetect.jobs.annotate.manifest.images import Counts, Manifest
-from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written, pack, unpack
-from cvdetect.jobs.annotate.walk import Listed
+from cvdetect.jobs.annotate.manifest.manifest import Counts, Manifest
+from cvdetect.jobs.annotate.manifest.outcome import Outcome, WrittenFile, pack, unpack
 from tests.conftest import make_detections
 
 
@@ -39,8 +39,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "m" / "manifest.sqlite"
 
 
-def listed(*names: str, size: int = 1, mtime: int = 1) -> list[Listed]:
-    return [Listed(name, size, mtime) for name in names]
+def listed(*names: str, size: int = 1, mtime: int = 1) -> list[ListedImage]:
+    return [ListedImage(name, size, mtime) for name in names]
 
 
 def done(name: str, n: int = 1) -> Outcome:
@@ -75,7 +75,7 @@ def test_listing_again_keeps_what_is_unchanged_and_redoes_what_changed_or_failed
 
 def test_a_walk_that_finds_nothing_or_breaks_off_changes_nothing(path: Path) -> None:
     def breaks() -> object:
-        yield Listed("new", 1, 1)
+        yield ListedImage("new", 1, 1)
         raise SinkError("broken off")
 
     with Manifest(path) as manifest:
@@ -97,8 +97,8 @@ def test_names_of_any_kind_come_back(path: Path) -> None:
         assert not manifest.holds("other")
 
 
-def row(path: str, digest: str = "d") -> Written:
-    return Written(f"out/{path}", digest, "", 1, 1)
+def row(path: str, digest: str = "d") -> WrittenFile:
+    return WrittenFile(f"out/{path}", digest, "", 1, 1)
 
 
 def test_the_files_of_earlier_exports_are_known_until_they_are_disowned(path: Path) -> None:
@@ -115,21 +115,24 @@ def test_the_files_of_earlier_exports_are_known_until_they_are_disowned(path: Pa
 
 def test_until_an_export_ends_a_file_may_be_what_it_was_or_what_it_is_to_be(path: Path) -> None:
     with Manifest(path) as manifest:
-        manifest.log([row("a", "old"), Written("draw/a", "x")], manifest.next_export())
+        manifest.log([row("a", "old"), WrittenFile("draw/a", "x")], manifest.next_export())
         manifest.log([row("a", "new")], number := manifest.next_export())
         assert {known.digest for known in manifest.known(["out/a", "out/b"])["out/a"]} == {"old", "new"}
         manifest.end_export(number)
-        assert manifest.known(["out/a", "draw/a"]) == {"out/a": [row("a", "new")], "draw/a": [Written("draw/a", "x")]}
+        assert manifest.known(["out/a", "draw/a"]) == {
+            "out/a": [row("a", "new")],
+            "draw/a": [WrittenFile("draw/a", "x")],
+        }
 
 
 def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:
     code = (
-        "from pathlib import Path; from cvdetect.jobs.annotate.manifest.images import Manifest; "
+        "from pathlib import Path; from cvdetect.jobs.annotate.manifest.manifest import Manifest; "
         f"Manifest(Path({str(path)!r}))"
     )
     with Manifest(path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another cvdetect annotate is at work here" in other.stderr
+    assert "another cvdetect annotate is running here" in other.stderr
 
 
 def test_a_file_that_is_no_manifest_is_told(path: Path) -> None:
@@ -165,7 +168,7 @@ def test_a_full_disk_is_told_and_what_was_recorded_stays(path: Path) -> None:
 def test_going_through_many_images_takes_no_more_memory_than_through_few(path: Path) -> None:
     ten = make_detections([[0, 0, 1, 1]] * 10)
     with Manifest(path) as manifest:
-        manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(20_000))
+        manifest.list_anew(ListedImage(f"{i}.jpg", 1, 1) for i in range(20_000))
         with manifest.transaction() as base:  # as if all were done
             base.execute("UPDATE images SET status = 1, width = 4, height = 3, found = ?", (pack(ten),))
         tracemalloc.start()

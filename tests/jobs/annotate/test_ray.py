@@ -24,14 +24,14 @@ from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import BackendError, SinkError, SourceError, UsageError
 from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
 from cvdetect.jobs.annotate import run as run_module
+from cvdetect.jobs.annotate.inputs import ListedImage
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.manifest.images import Manifest
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.ray import engine as engine_module
 from cvdetect.jobs.annotate.ray import pool as ray_pool
 from cvdetect.jobs.annotate.ray.connection import check_cluster
 from cvdetect.jobs.annotate.ray.engine import ray_engine
 from cvdetect.jobs.annotate.run import annotate
-from cvdetect.jobs.annotate.walk import Listed
 from cvdetect.storage import LocalFolder
 from tests.conftest import ROOT, Told
 from tests.jobs.annotate.conftest import Tree, tree
@@ -229,7 +229,7 @@ def test_what_a_user_has_corrected_is_kept_by_workers_and_what_was_theirs_refuse
     mine = tmp_path / "drawn" / "img3.jpg"
     mine.parent.mkdir()
     mine.write_text("mine")
-    with pytest.raises(UsageError, match=r"drawn/img3\.jpg are not this run's own"):
+    with pytest.raises(UsageError, match=r"drawn/img3\.jpg is not this run's own"):
         annotate(here)
     mine.unlink()
     annotate(here)
@@ -250,7 +250,7 @@ def test_a_node_killed_midway_costs_nothing_but_time(
     assert (report.done, report.failed) == (len(NAMES) + 3, 1)
     assert tree(tmp_path) == whole
     died = [line for line in told.warnings if "a worker died" in line]
-    assert len(died) == 1 and died[0].startswith("node ") and "images go to others (workers left: 1)" in died[0]
+    assert len(died) == 1 and died[0].startswith("node ") and "go to others (workers left: 1)" in died[0]
 
 
 def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree) -> None:
@@ -263,7 +263,7 @@ def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes,
 def test_an_image_that_kills_every_worker_fails_alone(
     job: AnnotateJob, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_pool, "_LOOK_S", 0.1)
+    monkeypatch.setattr(ray_pool, "_CHECK_S", 0.1)
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(8):
@@ -273,7 +273,7 @@ def test_an_image_that_kills_every_worker_fails_alone(
     report = annotate(replace(job, images=str(photos), formats=("jsonl",), draw=None, crops=None), told)
     assert (report.done, report.failed) == (8, 1)
     failure = json.loads((tmp_path / "out" / "failures.jsonl").read_text())
-    assert failure == {"source": DEADLY, "error": "3 workers died while they were at it"}
+    assert failure == {"source": DEADLY, "error": "3 workers died while working on it"}
     assert len([line for line in told.warnings if "a worker died" in line]) in (3, 4, 5)
 
 
@@ -282,10 +282,10 @@ def test_a_node_that_joins_later_gets_a_worker(
 ) -> None:
     while len(nodes.alive) > 1:
         nodes.kill_one()
-    monkeypatch.setattr(ray_pool, "_LOOK_S", 0.1)
+    monkeypatch.setattr(ray_pool, "_CHECK_S", 0.1)
     told = Interfering(-1, lambda: None)
     with Manifest(tmp_path / "m.sqlite") as manifest:
-        manifest.list_anew(Listed(f"{i}.jpg", 1, 1) for i in range(99))
+        manifest.list_anew(ListedImage(f"{i}.jpg", 1, 1) for i in range(99))
         with ray_engine(job, LocalFolder(Path(job.images)), manifest, told) as engine:
             nodes.ensure(2)
             deadline = time.monotonic() + 30
@@ -390,7 +390,7 @@ def test_when_all_nodes_are_gone_the_run_ends_and_resume_goes_on(
 
     monkeypatch.setattr(engine_module, "RayPool", Seen)
     begin = time.monotonic()
-    with pytest.raises(BackendError, match="go on with resume"):
+    with pytest.raises(BackendError, match="continue with resume"):
         annotate(job, Interfering(10, kill_all))
     assert time.monotonic() - begin < 30
     nodes.ensure(1)

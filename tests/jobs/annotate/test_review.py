@@ -15,13 +15,13 @@ import pytest
 
 from cvdetect.annotations.types import ImageRecord
 from cvdetect.core.labels import BUILT_IN
-from cvdetect.jobs.annotate.export import write_review
-from cvdetect.jobs.annotate.job import About, AnnotateJob
+from cvdetect.jobs.annotate.job import AnnotateJob, ModelInfo
+from cvdetect.jobs.annotate.review import write_review
 from cvdetect.jobs.annotate.run import annotate
 from tests.conftest import make_detections
 from tests.jobs.annotate.conftest import FakeDetector, make_pictures
 
-ABOUT = About("fake <b>&", {}, BUILT_IN["coco80"](0))
+ABOUT = ModelInfo("fake <b>&", {}, BUILT_IN["coco80"](0))
 NASTY = 'sub/it\'s "a"\n</script><!-- & %41 #é.png'
 
 

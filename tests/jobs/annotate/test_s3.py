@@ -193,7 +193,7 @@ def test_the_command_ends_with_a_sentence_and_its_exit_code(store: Any, xl: list
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*words, "s3://bucket/out"], capture_output=True, text=True, env=env, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, ""), done
-    assert done.stderr.splitlines()[-2:] == ["1 images annotated", "→ s3://bucket/out/"]
+    assert done.stderr.splitlines()[-2:] == ["1 image annotated", "→ s3://bucket/out/"]
     assert json.loads(store.cat_file("bucket/out/instances.json"))["images"][0]["file_name"] == "dog.jpg"
     done = subprocess.run([*words, "s3://no-such-bucket/out"], capture_output=True, text=True, env=env, check=False,
                           timeout=60)  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is done and what is not: SQLite on a disk, or a log in numbered parts in an object store."""
+"""The manifest of a run: an SQLite file in OUT; where OUT is in a store, a local one, and a log of it in OUT."""
 
 from __future__ import annotations
 
@@ -12,42 +12,38 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.database import DamagedManifest
-from cvdetect.jobs.annotate.manifest.images import Manifest
-from cvdetect.jobs.annotate.manifest.log import PartedManifest, Parts
+from cvdetect.jobs.annotate.manifest.log import LoggedManifest, LogSegments
+from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.storage import Folder, LocalFolder
 
-__all__ = ["manifest_of", "used"]
+__all__ = ["MANIFEST_FOLDER", "in_use_error", "open_manifest"]
 
-
-# Where a run keeps its manifest: in OUT, or, where OUT is in a store, on this machine and in parts in OUT.
-
-_OWN = ".cvdetect"  # the manifest's folder in OUT
+MANIFEST_FOLDER = ".cvdetect"  # in OUT
 
 
 @contextmanager
-def manifest_of(job: AnnotateJob) -> Iterator[Manifest]:
-    """The manifest, open; if nothing was begun in it, no trace of it stays.
+def open_manifest(job: AnnotateJob) -> Iterator[Manifest]:
+    """The manifest, open. If no run was begun in it, no trace of it stays.
 
     Raises:
-        UsageError: `out` is in use, in a store; a local one is asked when it is open.
-        SinkError: another run is at work here, or the disk or store does not take or give what is asked for.
+        UsageError: an `out` in a store is in use; that a local one is shows when its manifest is open.
+        SinkError: another run is running here, or the disk or store cannot be read or written.
     """
     out = job.out_folder
     with _local(job, out.path) if isinstance(out, LocalFolder) else _remote(job, out) as manifest:
         yield manifest
 
 
-def used(job: AnnotateJob) -> UsageError:
+def in_use_error(job: AnnotateJob) -> UsageError:
     """The error about an `out` that is in use."""
-    return UsageError(
-        f"{job.out}: holds an earlier run's results: give {arg('resume')} to go on, {arg('overwrite')} to start again"
-    )
+    hint = f"give {arg('resume')} to continue, {arg('overwrite')} to start again"
+    return UsageError(f"{job.out}: holds an earlier run's results: {hint}")
 
 
 @contextmanager
 def _local(job: AnnotateJob, out: Path) -> Iterator[Manifest]:
-    own = out / _OWN
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    own = out / MANIFEST_FOLDER
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         manifest = Manifest(own / "manifest.sqlite")
     except DamagedManifest:
@@ -66,12 +62,12 @@ def _local(job: AnnotateJob, out: Path) -> Iterator[Manifest]:
         if not begun:
             _remove(own)
             with suppress(OSError):
-                for folder in made:
+                for folder in new:
                     folder.rmdir()
 
 
 def _remove(own: Path) -> None:
-    """Delete the manifest, and nothing else that may lie in its folder."""
+    """Delete the manifest, and nothing else that lies in its folder."""
     shutil.rmtree(own / "export", ignore_errors=True)
     with suppress(OSError):
         for path in own.glob("manifest.sqlite*"):
@@ -81,20 +77,20 @@ def _remove(own: Path) -> None:
 
 @contextmanager
 def _remote(job: AnnotateJob, out: Folder) -> Iterator[Manifest]:
-    parts = Parts(out.folder(f"{_OWN}/parts"))
-    if not (job.resume or job.overwrite) and parts.names():  # told without reading them all
-        raise used(job)
+    segments = LogSegments(out.folder(f"{MANIFEST_FOLDER}/parts"))
+    if not (job.resume or job.overwrite) and segments.names():  # known without reading them all
+        raise in_use_error(job)
     try:
         folder = tempfile.TemporaryDirectory(prefix="cvdetect-", ignore_cleanup_errors=True)
     except OSError as error:
         raise SinkError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror or error}") from error
     with folder as name:
         try:
-            manifest = PartedManifest(Path(name) / "manifest.sqlite", parts)
+            manifest = LoggedManifest(Path(name) / "manifest.sqlite", segments)
         except DamagedManifest:
             if not job.overwrite:
                 raise
-            parts.remove()
-            manifest = PartedManifest(Path(name) / "again.sqlite", parts)
+            segments.remove()
+            manifest = LoggedManifest(Path(name) / "again.sqlite", segments)
         with manifest:
             yield manifest

@@ -1,7 +1,8 @@
-"""The manifest of a run whose OUT is in a store: SQLite on this machine, and all that changes it as a log in OUT.
+"""The manifest of a run whose OUT is in a store: SQLite on this machine, and every change of it as a log in OUT.
 
-The walk is not in the log: what waits is found again. An image's row has the state in which it was done, so that it is
-redone when it has changed.
+The log lies in numbered segments, because files in a store cannot grow, be locked or be renamed. The walk is not in the
+log: images that wait are found again. An image's row has the state in which it was done, so that it is done again when
+it has changed.
 """
 
 from __future__ import annotations
@@ -21,195 +22,33 @@ from typing import Any
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound
-from cvdetect.jobs.annotate.ahead import ahead
-from cvdetect.jobs.annotate.manifest.database import (
-    DamagedManifest,
-    OtherManifest,
-    add_written,
-    place_of,
-    replace_written,
-)
-from cvdetect.jobs.annotate.manifest.images import Manifest, Row
-from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
+from cvdetect.jobs.annotate.manifest.database import DamagedManifest, OtherManifest
+from cvdetect.jobs.annotate.manifest.ledger import add_written, replace_written
+from cvdetect.jobs.annotate.manifest.manifest import Manifest, Row, sort_key
+from cvdetect.jobs.annotate.manifest.outcome import Outcome, WrittenFile
+from cvdetect.jobs.annotate.prefetch import prefetch
 from cvdetect.storage import Folder
 
-__all__ = ["Event", "PartedManifest", "Parts"]
+__all__ = ["Event", "LogSegments", "LoggedManifest"]
 
-
-_ROWS = 500  # in one event
-
-
-class PartedManifest(Manifest):
-    """The manifest that `parts` tell, worked on at `path`, where nothing needs to last.
-
-    Raises:
-        DamagedManifest: a part is missing or damaged.
-        SinkError: as `Manifest`, and where another run is at work.
-    """
-
-    def __init__(self, path: Path, parts: Parts) -> None:
-        super().__init__(path)
-        self._parts = parts
-        self.all("PRAGMA synchronous = OFF")
-        try:
-            for events in parts.read():
-                self._replay(events)
-        except BaseException:
-            super().__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._parts.flush()
-        finally:
-            super().__exit__()
-
-    def _replay(self, events: Iterable[Event]) -> None:
-        with self.transaction() as base:
-            for event in events:
-                _REPLAY[event["do"]](base, event)
-
-    def remember(self, **facts: Any) -> None:
-        """Written at once: what follows may rely on it."""
-        new = {key: value for key, value in facts.items() if json.loads(json.dumps(value)) != self.fact(key)}
-        super().remember(**facts)
-        if new:
-            self._parts.add({"do": "remember", "facts": new}, now=True)
-
-    def begin(self, claims: Iterable[Written] = (), **facts: Any) -> None:
-        """From here on, earlier parts are not needed; they are deleted when all is written that is still true."""
-        super().begin(claims, **facts)
-        self._parts.flush()
-        first = self._parts.last + 1
-        self._parts.add({"do": "begin", "facts": facts}, now=True)
-        self._log(self.all_written())
-        self._parts.flush()
-        self._parts.remove(before=first)
-
-    def forget(self, name: str) -> None:
-        """As `Manifest`."""
-        super().forget(name)
-        self._parts.add({"do": "forget", "name": name})
-
-    def make_all_wait(self) -> None:
-        """As `Manifest`."""
-        super().make_all_wait()
-        self._parts.add({"do": "wait"})
-
-    def record_all(self, outcomes: Iterable[Outcome]) -> None:
-        """Lost with the process unless their part is written; then the images are done again."""
-        recorded = list(outcomes)
-        super().record_all(recorded)
-        for outcome in recorded:
-            self._parts.add(_event(self.row(outcome.name), outcome.files))
-
-    def add_files(self, name: str, files: Iterable[Written]) -> None:
-        """As `Manifest`."""
-        added = list(files)
-        super().add_files(name, added)
-        self._parts.add({"do": "files", "name": name, "files": self.files_of(name), "written": [*map(astuple, added)]})
-
-    def log(self, rows: Iterable[Written], export: int = 0) -> None:
-        """Written at once, also where there is nothing new: if another run is at work, nothing is put down."""
-        logged = list(rows)
-        super().log(logged, export)
-        self._log(iter(logged))
-        self._parts.add({"do": "written", "rows": []}, now=True)
-
-    def _log(self, rows: Iterator[Written]) -> None:
-        while some := list(islice(rows, _ROWS)):
-            self._parts.add({"do": "written", "rows": [*map(astuple, some)]})
-
-    def disown(self, keys: Iterable[str]) -> None:
-        """As `Manifest`."""
-        gone = list(keys)
-        super().disown(gone)
-        if gone:
-            self._parts.add({"do": "disown", "keys": gone})
-
-    def end_export(self, export: int) -> None:
-        """As `Manifest`."""
-        superseded = [[json.loads(key), digest] for key, digest in self.superseded(export)]
-        super().end_export(export)
-        for at in range(0, len(superseded), _ROWS):
-            self._parts.add({"do": "drop", "rows": superseded[at : at + _ROWS]})
-
-
-def _event(row: Row, files: Iterable[Written]) -> Event:
-    found = None if row.found is None else base64.b64encode(row.found).decode("ascii")
-    return {"do": "record", **row._asdict(), "found": found, "written": [*map(astuple, files)]}
-
-
-def _record(base: sqlite3.Connection, event: Event) -> None:
-    row = {**event, "found": None if event["found"] is None else base64.b64decode(event["found"])}
-    base.execute(
-        "INSERT OR REPLACE INTO images (place, name, listing, size, mtime_ns, status, reason, width, height, found, "
-        "files) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (place_of(event["name"]), json.dumps(event["name"]), *(row[key] for key in Row._fields[1:])),
-    )
-    replace_written(base, (Written(*values) for values in event["written"]))
-
-
-def _remember(base: sqlite3.Connection, event: Event) -> None:
-    rows = [(key, json.dumps(value)) for key, value in event["facts"].items()]
-    base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
-
-
-def _begin(base: sqlite3.Connection, event: Event) -> None:
-    base.execute("DELETE FROM images")
-    base.execute("DELETE FROM facts")
-    _remember(base, event)
-
-
-def _files(base: sqlite3.Connection, event: Event) -> None:
-    base.execute("UPDATE images SET files = ? WHERE place = ?", (json.dumps(event["files"]), place_of(event["name"])))
-    replace_written(base, (Written(*values) for values in event["written"]))
-
-
-def _written(base: sqlite3.Connection, event: Event) -> None:
-    add_written(base, (Written(*values) for values in event["rows"]))
-
-
-def _drop(base: sqlite3.Connection, event: Event) -> None:
-    rows = [(json.dumps(key), digest) for key, digest in event["rows"]]
-    base.executemany("DELETE FROM written WHERE key = ? AND digest = ?", rows)
-
-
-def _disown(base: sqlite3.Connection, event: Event) -> None:
-    base.executemany("DELETE FROM written WHERE key = ?", [(json.dumps(key),) for key in event["keys"]])
-
-
-_REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
-    "begin": _begin,
-    "remember": _remember,
-    "record": _record,
-    "files": _files,
-    "forget": lambda base, event: base.execute("DELETE FROM images WHERE place = ?", (place_of(event["name"]),)),
-    "wait": lambda base, _: base.execute("UPDATE images SET status = 0"),
-    "written": _written,
-    "drop": _drop,
-    "disown": _disown,
-}
-
-
-# A log that is kept in numbered files, for a folder where files cannot grow, be locked or be renamed.
-#
-# A part is one whole put. Its first line has its number, the run that wrote it, and the number and SHA-256 of the lines
-# that follow, an event each. A number is taken by creating its part, on the condition that there is none yet: of two
-# runs that take the same number, one learns of the other.
 
 Event = Mapping[str, Any]
 
+_ROWS = 500  # in one event
 _VERSION = 2
-_MOST_EVENTS = 1000  # of a part
-_LONGEST = 10.0  # seconds that an event waits, until the next one comes
+_MOST_EVENTS = 1000  # of a segment
+_LONGEST_WAIT = 10.0  # seconds that an event waits for the next one
 
 
-class Parts:
-    """The log in `folder`. Any thread may add to it.
+class LogSegments:
+    """The log in `folder`, in numbered files. Any thread may add to it.
 
-    Every method raises SinkError where the store does not take or give what is asked for, and where another run has
-    written to the log since it was read.
+    A segment is written by one request. Its first line has its number, the run that wrote it, and the SHA-256 of the
+    lines that follow, an event each. A number is taken by creating its segment, on the condition that there is none
+    yet: of two runs that take the same number, one learns of the other.
+
+    Every method raises SinkError where the store cannot be read or written, and where another run has written to the
+    log since it was read.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -222,7 +61,7 @@ class Parts:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        """The parts that are there, by rising number."""
+        """The names of the segments, by rising number."""
         try:
             found = [entry.name for entry in self._folder.entries() if not entry.is_folder]
         except SourceNotFound:
@@ -232,22 +71,21 @@ class Parts:
         return sorted((name for name in found if _number(name)), key=_number)
 
     def read(self) -> Iterator[list[Event]]:
-        """The events of each part, in order.
+        """The events of each segment, in order.
 
         Raises:
-            DamagedManifest: a part is missing or not as it was written.
+            DamagedManifest: a segment is missing or not as it was written.
         """
         names = self.names()
         missing = False
-        for name, events in zip(names, ahead(self._read, names), strict=True):
+        for name, events in zip(names, prefetch(self._read, names), strict=True):
             missing |= _number(name) != self._last + 1
             missing &= not (events and events[0]["do"] == "begin")  # what was before does not matter
             self._last = _number(name)
             yield events
         if missing:
-            raise DamagedManifest(
-                f"{self._folder}: parts of the manifest are missing: start again with {arg('overwrite')}"
-            )
+            hint = f"start again with {arg('overwrite')}"
+            raise DamagedManifest(f"{self._folder}: segments of the manifest are missing: {hint}")
 
     def _read(self, name: str) -> list[Event]:
         try:
@@ -266,33 +104,33 @@ class Parts:
         raise DamagedManifest(f"{self._folder.shown(name)}: {why}: start again with {arg('overwrite')}")
 
     def add(self, event: Event, now: bool = False) -> None:
-        """Take an event; it is written with the next part, which is written at once if `now`."""
+        """Log an event; it is written with the next segment, which is written at once if `now`."""
         with self._lock:
             if not self._lines:
                 self._since = time.monotonic()
             self._lines.append(json.dumps(event, separators=(",", ":")) + "\n")
-            if now or len(self._lines) >= _MOST_EVENTS or time.monotonic() - self._since > _LONGEST:
+            if now or len(self._lines) >= _MOST_EVENTS or time.monotonic() - self._since > _LONGEST_WAIT:
                 self._write()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the events that wait."""
         with self._lock:
             if self._lines:
                 self._write()
 
     def remove(self, before: int | None = None) -> None:
-        """Delete all parts, or those before a number."""
+        """Delete all segments, or those before a number."""
         self._folder.remove(name for name in self.names() if before is None or _number(name) < before)
         if before is None:
             self._last = 0
 
     @property
     def last(self) -> int:
-        """The number of the last part."""
+        """The number of the last segment."""
         return self._last
 
     def _write(self) -> None:
-        if self._lost:  # told already
+        if self._lost:  # reported already
             return
         number = self._last + 1
         name = f"{number:08d}.jsonl"
@@ -301,7 +139,7 @@ class Parts:
         if not self._folder.create(name, json.dumps(head).encode() + b"\n" + body):
             self._lost = True
             raise SinkError(
-                f"{self._folder.shown(name)}: was written by another run: another cvdetect annotate is at work here"
+                f"{self._folder.shown(name)}: was written by another run: another cvdetect annotate is running here"
             )
         self._last = number
         self._lines.clear()
@@ -310,3 +148,158 @@ class Parts:
 def _number(name: str) -> int:
     stem, _, suffix = name.partition(".")
     return int(stem) if suffix == "jsonl" and stem.isascii() and stem.isdecimal() else 0
+
+
+class LoggedManifest(Manifest):
+    """The manifest that log segments describe, rebuilt at `path`, where nothing needs to last.
+
+    Raises:
+        DamagedManifest: a segment is missing or damaged.
+        SinkError: as `Manifest`, and where another run is running.
+    """
+
+    def __init__(self, path: Path, segments: LogSegments) -> None:
+        super().__init__(path)
+        self._segments = segments
+        self.all("PRAGMA synchronous = OFF")
+        try:
+            for events in segments.read():
+                self._replay(events)
+        except BaseException:
+            super().__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._segments.flush()
+        finally:
+            super().__exit__()
+
+    def _replay(self, events: Iterable[Event]) -> None:
+        with self.transaction() as base:
+            for event in events:
+                _REPLAY[event["do"]](base, event)
+
+    def remember(self, **facts: Any) -> None:
+        """Logged at once: what follows can rely on it."""
+        new = {key: value for key, value in facts.items() if json.loads(json.dumps(value)) != self.fact(key)}
+        super().remember(**facts)
+        if new:
+            self._segments.add({"do": "remember", "facts": new}, now=True)
+
+    def begin(self, claims: Iterable[WrittenFile] = (), **facts: Any) -> None:
+        """As `Manifest`. Earlier segments are deleted when all that is still true is logged again."""
+        super().begin(claims, **facts)
+        self._segments.flush()
+        first = self._segments.last + 1
+        self._segments.add({"do": "begin", "facts": facts}, now=True)
+        self._log(self.all_written())
+        self._segments.flush()
+        self._segments.remove(before=first)
+
+    def forget(self, name: str) -> None:
+        """As `Manifest`."""
+        super().forget(name)
+        self._segments.add({"do": "forget", "name": name})
+
+    def make_all_wait(self) -> None:
+        """As `Manifest`."""
+        super().make_all_wait()
+        self._segments.add({"do": "wait"})
+
+    def record_all(self, outcomes: Iterable[Outcome]) -> None:
+        """As `Manifest`. Outcomes whose segment is not written yet are lost with the process: they are done again."""
+        recorded = list(outcomes)
+        super().record_all(recorded)
+        for outcome in recorded:
+            self._segments.add(_event(self.row(outcome.name), outcome.files))
+
+    def add_files(self, name: str, files: Iterable[WrittenFile]) -> None:
+        """As `Manifest`."""
+        added = list(files)
+        super().add_files(name, added)
+        self._segments.add(
+            {"do": "files", "name": name, "files": self.files_of(name), "written": [*map(astuple, added)]}
+        )
+
+    def log(self, rows: Iterable[WrittenFile], export: int = 0) -> None:
+        """As `Manifest`. Logged at once, also where nothing is new: if another run is running, no file is written."""
+        logged = list(rows)
+        super().log(logged, export)
+        self._log(iter(logged))
+        self._segments.add({"do": "written", "rows": []}, now=True)
+
+    def _log(self, rows: Iterator[WrittenFile]) -> None:
+        while some := list(islice(rows, _ROWS)):
+            self._segments.add({"do": "written", "rows": [*map(astuple, some)]})
+
+    def disown(self, keys: Iterable[str]) -> None:
+        """As `Manifest`."""
+        gone = list(keys)
+        super().disown(gone)
+        if gone:
+            self._segments.add({"do": "disown", "keys": gone})
+
+    def end_export(self, export: int) -> None:
+        """As `Manifest`."""
+        superseded = [[json.loads(key), digest] for key, digest in self.superseded(export)]
+        super().end_export(export)
+        for at in range(0, len(superseded), _ROWS):
+            self._segments.add({"do": "drop", "rows": superseded[at : at + _ROWS]})
+
+
+def _event(row: Row, files: Iterable[WrittenFile]) -> Event:
+    found = None if row.found is None else base64.b64encode(row.found).decode("ascii")
+    return {"do": "record", **row._asdict(), "found": found, "written": [*map(astuple, files)]}
+
+
+def _record(base: sqlite3.Connection, event: Event) -> None:
+    row = {**event, "found": None if event["found"] is None else base64.b64decode(event["found"])}
+    base.execute(
+        "INSERT OR REPLACE INTO images (place, name, listing, size, mtime_ns, status, reason, width, height, found, "
+        "files) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (sort_key(event["name"]), json.dumps(event["name"]), *(row[key] for key in Row._fields[1:])),
+    )
+    replace_written(base, (WrittenFile(*values) for values in event["written"]))
+
+
+def _remember(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(key, json.dumps(value)) for key, value in event["facts"].items()]
+    base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+
+def _begin(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("DELETE FROM images")
+    base.execute("DELETE FROM facts")
+    _remember(base, event)
+
+
+def _files(base: sqlite3.Connection, event: Event) -> None:
+    base.execute("UPDATE images SET files = ? WHERE place = ?", (json.dumps(event["files"]), sort_key(event["name"])))
+    replace_written(base, (WrittenFile(*values) for values in event["written"]))
+
+
+def _written(base: sqlite3.Connection, event: Event) -> None:
+    add_written(base, (WrittenFile(*values) for values in event["rows"]))
+
+
+def _drop(base: sqlite3.Connection, event: Event) -> None:
+    rows = [(json.dumps(key), digest) for key, digest in event["rows"]]
+    base.executemany("DELETE FROM written WHERE key = ? AND digest = ?", rows)
+
+
+def _disown(base: sqlite3.Connection, event: Event) -> None:
+    base.executemany("DELETE FROM written WHERE key = ?", [(json.dumps(key),) for key in event["keys"]])
+
+
+_REPLAY: Mapping[str, Callable[[sqlite3.Connection, Event], object]] = {
+    "begin": _begin,
+    "remember": _remember,
+    "record": _record,
+    "files": _files,
+    "forget": lambda base, event: base.execute("DELETE FROM images WHERE place = ?", (sort_key(event["name"]),)),
+    "wait": lambda base, _: base.execute("UPDATE images SET status = 0"),
+    "written": _written,
+    "drop": _drop,
+    "disown": _disown,
+}

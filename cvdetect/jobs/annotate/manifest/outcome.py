@@ -1,4 +1,4 @@
-"""What came of one image: the unit that any engine hands to the manifest."""
+"""The outcome of one image, which an engine hands to the manifest, and the files written for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 
-__all__ = ["Outcome", "Written", "pack", "unpack"]
+__all__ = ["Outcome", "WrittenFile", "pack", "unpack"]
 
 _ROW = np.dtype([("xyxy", "<f4", 4), ("score", "<f4"), ("class_id", "<i8")])  # of one detection, on any machine
 _COUNT = np.dtype("<u4")
@@ -16,14 +16,14 @@ _GRID = np.dtype([("hw", "<u2", 2), ("xyxy", "<f4", 4)])  # of one mask: its hei
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A file that a run has written or is about to, and what proves it unchanged.
+class WrittenFile:
+    """A file that a run has written or is about to write, and what proves it unchanged.
 
     Attributes:
         key: its kind ("out", "draw", "crops", "review"), a slash, and its path in that kind's folder.
         digest: SHA-256 of its content, hexadecimal; "" of a user's file that `overwrite` may replace while its size
             and stamp are these.
-        md5: the same by MD5, which some stores state without reading; "" on disks.
+        md5: MD5 of its content, which some stores state without reading it; "" on disks.
         size, stamp: as in `State`; stamp is -1 where it is not known.
     """
 
@@ -43,22 +43,22 @@ class Outcome:
         wh: the upright image's width and height in pixels.
         found: detections in its pixels, best first; None where it failed.
         reason: why it failed.
-        files: pictures that were written for it.
-        kept: keys of pictures (`Written.key`) that were edited since an earlier run wrote them, and stayed.
-        replaced: keys of a user's pictures that were replaced, as `overwrite` allows.
+        files: the annotated copy, crops and thumbnail that were written for it.
+        kept: keys (`WrittenFile.key`) of such files that were edited since an earlier run wrote them, and were kept.
+        replaced: keys of a user's files that were replaced, as `overwrite` allows.
     """
 
     name: str
     wh: tuple[int, int] | None = None
     found: Detections | None = None
     reason: str | None = None
-    files: tuple[Written, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
     kept: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
 
 
 def pack(found: Detections | None) -> bytes | None:
-    """Detections as bytes: their number, 28 for each; where they have masks, 20 for each, then the masks' values."""
+    """Detections as bytes: their number, 28 bytes for each; if they have masks, 20 for each, then the masks' values."""
     if found is None:
         return None
     rows = np.empty(len(found), _ROW)
@@ -73,7 +73,7 @@ def pack(found: Detections | None) -> bytes | None:
 
 
 def unpack(data: bytes) -> Detections:
-    """The same detections again, bit for bit."""
+    """The inverse of `pack`, bit for bit."""
     n = int(np.frombuffer(data, _COUNT, 1)[0])
     rows = np.frombuffer(data, _ROW, n, _COUNT.itemsize)
     found = Detections(rows["xyxy"], rows["class_id"], rows["score"])

@@ -1,1 +1,1 @@
-"""The engine on a Ray cluster: reaching it, handing out chunks of images, and what a worker does with one."""
+"""The engine on a Ray cluster: the connection, the pool of workers, how images are dispatched, and a worker's part."""

@@ -1,12 +1,12 @@
-"""Which worker does what: chunks of names are handed out, come back when a worker dies, and none is lost.
+"""Dispatching: chunks of images go to workers and come back when a worker dies; none is lost.
 
-Nothing in here knows what a worker is or where it runs; a `Pool` does.
+Nothing here knows what a worker is or where it runs; a `Pool` does.
 
-A chunk is as large as a worker does in `SECONDS`, by the speed measured so far, beginning with a few images; towards
-the end chunks get smaller, so that all workers end together. Every worker has up to two, so that it never waits for the
-driver. A worker does its chunks one after another, so when it dies, the first one is what it was at; that one is given
-to another worker, and after `CHUNK_DEATHS` workers is split into single images. An image over which `IMAGE_DEATHS`
-workers have died fails.
+A chunk holds as many images as a worker does in `SECONDS` by the speed measured so far, a few at the beginning; towards
+the end chunks get smaller, so that all workers finish together. Every worker has up to two, so that it never waits for
+the driver. A worker does its chunks one after another, so when it dies, it was working on the first one. That one is
+given to another worker, and after `CHUNK_DEATHS` workers it is split into single images. An image on which
+`IMAGE_DEATHS` workers have died fails.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
+from cvdetect.core.printable import counted
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 
-__all__ = ["CHUNK_DEATHS", "IMAGE_DEATHS", "Chunk", "Event", "Finished", "Joined", "Lost", "Pool", "hand_out"]
+__all__ = ["CHUNK_DEATHS", "IMAGE_DEATHS", "Chunk", "Event", "Finished", "Joined", "Lost", "Pool", "dispatch"]
 
 SECONDS = 3.0  # that a chunk should take
 CHUNK_DEATHS, IMAGE_DEATHS = 2, 3
 _OUTSTANDING = 2  # chunks a worker
-_FIRST, _MOST = 4, 1000  # images in a chunk whose speed is not known, and in any
-_POLL = 0.5  # seconds after which a wish to stop is seen
+_FIRST, _MOST = 4, 1000  # images in a chunk while the speed is not known, and at most
+_POLL = 0.5  # seconds between looks at `Controls.stopping`
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Images that go to a worker together, and how many workers have died over them."""
+    """Images that go to a worker together, and how many workers have died while working on them."""
 
     names: tuple[str, ...]
     deaths: int = 0
@@ -47,7 +48,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A worker has done the first of its chunks in so many seconds; outcomes may be missing where it stopped early."""
+    """A worker has done the first of its chunks; outcomes are missing where it stopped early."""
 
     worker: int
     outcomes: Sequence[Outcome]
@@ -56,7 +57,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with all it had; `where` and `why` are for a person."""
+    """A worker is gone, with its chunks; `where` and `why` are for messages."""
 
     worker: int
     where: str
@@ -67,16 +68,16 @@ Event = Joined | Finished | Lost
 
 
 class Pool(Protocol):
-    """Workers that come and go, each with a number of its own that is never used again."""
+    """Workers that come and go, each with a number that is never used again."""
 
     def give(self, worker: int, chunk: Chunk) -> None:
-        """Hand a chunk to a worker that has joined. One that is gone meanwhile is told by the next events."""
+        """Give a chunk to a worker that has joined. If it is gone meanwhile, the next events report that."""
 
     def events(self, seconds: float) -> Sequence[Event]:
-        """What has happened, in order, after waiting for `seconds` at most; raises where no work can go on."""
+        """What has happened, in order, after waiting for `seconds` at most; raises where no work is possible."""
 
 
-def hand_out(
+def dispatch(
     names: Iterator[str],
     total: int,
     pool: Pool,
@@ -85,12 +86,12 @@ def hand_out(
     progress: Progress,
     batch: int = 1,
 ) -> int:
-    """Have `pool` do all `names` and `take` each image's outcome, once, with others → how many were detected in.
+    """Have `pool` do all `names` and `take` each image's outcome, once, with others → how many did not fail.
 
-    When `controls` wants the end, what workers are at is finished, the rest is left.
+    After `controls.stop`, workers finish the chunks they are working on; the others are left.
 
     Args:
-        names: natural order, read as they are needed.
+        names: in natural order, read as they are needed.
         total: how many there are.
         batch: chunks hold a multiple of it.
     """
@@ -104,23 +105,23 @@ class _Dispatcher:
     take: Callable[[Sequence[Outcome]], None]
     progress: Progress
     batch: int
-    left: int  # images that were not handed out yet
-    held: dict[int, deque[Chunk]] = field(default_factory=dict)
-    back: deque[Chunk] = field(default_factory=deque)  # to be given to another worker
-    pace: float | None = None  # seconds an image
+    left: int  # images that were not given to a worker yet
+    chunks: dict[int, deque[Chunk]] = field(default_factory=dict)
+    returned: deque[Chunk] = field(default_factory=deque)  # to be given to another worker
+    seconds_each: float | None = None  # for an image
     done: int = 0
 
     def run(self, controls: Controls) -> int:
-        """Go on until all is done, or what was begun before `controls` wanted the end."""
+        """Until all is done, or, after `controls.stop`, what was begun before."""
         begun: dict[int, Chunk] = {}
         while True:
             if controls.stopping:
-                begun = begun or {worker: chunks[0] for worker, chunks in self.held.items() if chunks}
-                if not any(chunks and chunks[0] is begun.get(worker) for worker, chunks in self.held.items()):
+                begun = begun or {worker: chunks[0] for worker, chunks in self.chunks.items() if chunks}
+                if not any(chunks and chunks[0] is begun.get(worker) for worker, chunks in self.chunks.items()):
                     return self.done
             else:
                 self._fill()
-                if not self.back and not any(self.held.values()) and self._exhausted():
+                if not self.returned and not any(self.chunks.values()) and self._exhausted():
                     return self.done
             for event in self.pool.events(_POLL):
                 self._handle(event)
@@ -129,15 +130,15 @@ class _Dispatcher:
         """Whether there are no more names; if there are, the next ones become a chunk that waits for a worker."""
         chunk = self._cut(self._size())
         if chunk is not None:
-            self.back.append(chunk)
+            self.returned.append(chunk)
         return chunk is None
 
     def _fill(self) -> None:
         """Give every worker its first chunk, then every worker its second."""
         for depth in range(_OUTSTANDING):
-            for worker, chunks in self.held.items():
+            for worker, chunks in self.chunks.items():
                 if len(chunks) <= depth:
-                    chunk = self.back.popleft() if self.back else self._cut(self._size())
+                    chunk = self.returned.popleft() if self.returned else self._cut(self._size())
                     if chunk is None:
                         return
                     chunks.append(chunk)
@@ -150,23 +151,23 @@ class _Dispatcher:
 
     def _size(self) -> int:
         """Images that the next chunk should have."""
-        by_time = _FIRST if self.pace is None else SECONDS / max(self.pace, SECONDS / _MOST)
-        fair = self.left / (_OUTSTANDING * max(1, len(self.held)))
+        by_time = _FIRST if self.seconds_each is None else SECONDS / max(self.seconds_each, SECONDS / _MOST)
+        fair = self.left / (_OUTSTANDING * max(1, len(self.chunks)))
         return max(1, math.ceil(min(by_time, fair) / self.batch)) * self.batch
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Joined):
-            self.held[event.worker] = deque()
+            self.chunks[event.worker] = deque()
         elif isinstance(event, Finished):
             self._finish(event)
         else:
             self._lose(event)
 
     def _finish(self, event: Finished) -> None:
-        chunk = self.held[event.worker].popleft()
+        chunk = self.chunks[event.worker].popleft()
         self._take(event.outcomes)
         each = event.seconds / max(1, len(event.outcomes))
-        self.pace = each if self.pace is None else 0.7 * self.pace + 0.3 * each
+        self.seconds_each = each if self.seconds_each is None else 0.7 * self.seconds_each + 0.3 * each
         done = {outcome.name for outcome in event.outcomes}
         if missing := tuple(name for name in chunk.names if name not in done):
             self._blame(Chunk(missing, chunk.deaths))
@@ -176,24 +177,24 @@ class _Dispatcher:
         self.done += sum(outcome.found is not None for outcome in outcomes)
 
     def _lose(self, event: Lost) -> None:
-        chunks = self.held.pop(event.worker, None)
-        if chunks is None:  # it has never joined
+        chunks = self.chunks.pop(event.worker, None)
+        if chunks is None:  # it never joined
             self.progress.warn(f"{event.where}: a worker could not start: {event.why}")
             return
-        count = sum(len(chunk.names) for chunk in chunks)
-        others = f"its {count} images go to others (workers left: {len(self.held)})"
+        count = counted(sum(len(chunk.names) for chunk in chunks), "image")
+        others = f"{count} of it go to others (workers left: {len(self.chunks)})"
         self.progress.warn(f"{event.where}: a worker died: {event.why}; {others}")
         if chunks:
             first = chunks.popleft()
-            self.back.extendleft(reversed(chunks))
+            self.returned.extendleft(reversed(chunks))
             self._blame(first)
 
     def _blame(self, chunk: Chunk) -> None:
-        """A worker died over this chunk."""
+        """A worker died while working on this chunk: give it to another, in single images, or fail it."""
         deaths = chunk.deaths + 1
         if len(chunk.names) == 1 and deaths >= IMAGE_DEATHS:
-            self._take([Outcome(chunk.names[0], reason=f"{deaths} workers died while they were at it")])
+            self._take([Outcome(chunk.names[0], reason=f"{deaths} workers died while working on it")])
         elif len(chunk.names) > 1 and deaths >= CHUNK_DEATHS:
-            self.back.extendleft(Chunk((name,)) for name in reversed(chunk.names))
+            self.returned.extendleft(Chunk((name,)) for name in reversed(chunk.names))
         else:
-            self.back.appendleft(Chunk(chunk.names, deaths))
+            self.returned.appendleft(Chunk(chunk.names, deaths))

@@ -1,7 +1,7 @@
-"""Reaching a Ray cluster, or starting one on this machine; with `actor` the only files that import ray.
+"""The connection to a Ray cluster, or to one that is started on this machine.
 
-Ray's own way of failing to connect takes two minutes, writes on standard error, and ends the process. So another
-process tries first, for as long as we want to wait.
+Where Ray cannot connect, it takes two minutes, writes to standard error and ends the process. So another process tries
+first, with a time limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cvdetect.core.options import usable_cores
 __all__ = ["answers", "check_cluster", "connected", "head_of"]
 
 _KNOCK_S, _TRY_S = 4, 12  # seconds
-_LONGEST = 300  # characters of what Ray says
+_LONGEST = 300  # characters of a message from Ray
 _OBJECT_STORE = 100_000_000  # bytes; only outcomes go through it
 _TRY = """
 import sys, ray
@@ -36,13 +36,13 @@ except Exception as error:
 """
 # Ray takes these from the environment when it is imported or started.
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would send them
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its own lines about nodes that die; ours tell them
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would send statistics
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # its own lines about nodes that die, which cvdetect reports too
 }
 
 
 def check_cluster(address: str | None) -> None:
-    """Find out before any work whether there is a Ray, and the cluster at `address`; None: one of our own.
+    """Check before any work that Ray is installed and that the cluster at `address` answers; None: one is started.
 
     Raises:
         MissingPackage: Ray is not installed.
@@ -66,10 +66,10 @@ def check_cluster(address: str | None) -> None:
 
 
 def head_of(ray: Any) -> str | None:
-    """Where the head of the cluster listens, that `ray` is connected to; None where that is not known (ray://)."""
+    """Where the head of the cluster listens that `ray` is connected to; None where that is not known (ray://)."""
     try:
         return str(ray.get_runtime_context().gcs_address)
-    except Exception:  # Ray's client has no such thing, and says so in its own ways
+    except Exception:  # Ray's client has no such address, and raises various errors
         return None
 
 
@@ -79,7 +79,7 @@ def answers(address: str) -> bool:
 
 
 def _knock(address: str) -> str | None:
-    """Ask for the port → why not; None where it is open or none is stated. Where nothing listens, that is quick."""
+    """Try the port → why it does not answer; None where it does or none is stated. Quick where nothing listens."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):
         return None
@@ -94,10 +94,10 @@ def _unreachable(address: str, why: str) -> BackendError:
     return BackendError(f"{arg('ray_address')} {address}: the Ray cluster cannot be reached: {why}")
 
 
-def _reason(told: str) -> str:
-    """What Ray says, on one line and without the class of the error."""
-    _, _, said = told.rpartition("Error: ")
-    return _one_line(said) or "it ended at once"
+def _reason(output: str) -> str:
+    """Ray's error on one line, without its class."""
+    _, _, message = output.rpartition("Error: ")
+    return _one_line(message) or "it ended at once"
 
 
 def _one_line(text: str) -> str:
@@ -120,10 +120,10 @@ def connected(address: str | None) -> Iterator[Any]:
         with _own_sigterm():
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except Exception as error:
-        told = _one_line(str(error))
+        why = _one_line(str(error))
         if address:
-            raise _unreachable(address, told) from error
-        raise BackendError(f"{arg('engine', 'ray')}: Ray cannot be started on this machine: {told}") from error
+            raise _unreachable(address, why) from error
+        raise BackendError(f"{arg('engine', 'ray')}: Ray cannot be started on this machine: {why}") from error
     try:
         yield ray
     finally:
@@ -132,7 +132,7 @@ def connected(address: str | None) -> Iterator[Any]:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Undo that Ray takes SIGTERM for itself."""
+    """Restore the handler of SIGTERM, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

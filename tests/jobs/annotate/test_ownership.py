@@ -18,8 +18,8 @@ from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.core.options import ModelChoice
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.manifest.database import Ledger
-from cvdetect.jobs.annotate.manifest.outcome import Written
+from cvdetect.jobs.annotate.manifest.ledger import Ledger
+from cvdetect.jobs.annotate.manifest.outcome import WrittenFile
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import LocalFolder
 from tests.conftest import Told
@@ -72,7 +72,7 @@ def test_a_file_that_is_not_the_runs_own_ends_it_before_any_work(
     put(tmp_path / file)
     folders = {kind: tmp_path / changes[kind] for kind in ("draw", "crops") if kind in changes}
     before = tree(tmp_path)
-    with pytest.raises(UsageError, match="are not this run's own") as error:
+    with pytest.raises(UsageError, match="is not this run's own") as error:
         run(**{**changes, **folders, "resume": resume})
     assert str(tmp_path / file) in str(error.value) and "overwrite" in str(error.value)
     assert not fake.seen and tree(tmp_path) == before
@@ -208,7 +208,7 @@ def test_an_images_file_that_was_corrected_by_hand_is_kept_and_told(run: Annotat
     for _ in range(2):
         assert annotate(job, told).kept == 1
         assert path.read_text() == MINE
-    assert f"1 files were edited since an earlier run wrote them, and are kept: {path}" in told.warnings
+    assert f"1 file was edited since an earlier run wrote it, and is kept: {path}" in told.warnings
     (tmp_path / "photos" / "img10.png").unlink()
     make_pictures(tmp_path / "photos", ["new.png"])
     assert annotate(job).kept == 1 and path.read_text() == MINE
@@ -242,7 +242,7 @@ def test_an_edited_file_for_all_images_ends_the_resume(
     put(tmp_path / "out" / name / file)
     make_pictures(photos, ["new.png"])
     before, seen = tree(tmp_path), fake.seen
-    with pytest.raises(UsageError, match=rf"out/{name}/{file} were edited since they were written"):
+    with pytest.raises(UsageError, match=rf"out/{name}/{file} was edited since it was written"):
         run(resume=True)
     assert tree(tmp_path) == before and fake.seen == seen
     report = run(**everything(tmp_path), overwrite=True)
@@ -263,7 +263,7 @@ def test_one_that_is_edited_during_the_run_ends_it_with_nothing_written_and_no_r
     with monkeypatch.context() as patched:
         patched.setattr(fake, "detect_batch", editing)
         before = tree(out)
-        with pytest.raises(UsageError, match=r"instances.json were edited"):
+        with pytest.raises(UsageError, match=r"instances.json was edited"):
             run(resume=True)
     assert tree(out) == {**before, "coco/instances.json": MINE.encode()}
     (out / "coco" / "instances.json").unlink()
@@ -333,7 +333,7 @@ def test_one_that_appears_between_the_last_look_and_the_rename_is_kept(
 ) -> None:
     log = Ledger.log
 
-    def appearing(ledger: Ledger, rows: Iterable[Written], export: int = 0) -> None:
+    def appearing(ledger: Ledger, rows: Iterable[WrittenFile], export: int = 0) -> None:
         some = list(rows)
         log(ledger, some, export)
         if any(row.key == "out/img2.xml" for row in some):
@@ -400,23 +400,23 @@ def test_pipes_and_devices_in_a_files_place_are_left_alone(run: Annotate, out: P
     os.mkfifo(out / "img1.xml")
     with pytest.raises(UsageError, match=r"img1\.xml"):
         run(formats=("voc",))
-    with pytest.raises(UsageError, match=r"img1.xml are folders or pipes"):
+    with pytest.raises(UsageError, match=r"img1.xml is a folder or a pipe"):
         run(formats=("voc",), overwrite=True)
     assert (out / "img1.xml").is_fifo()
 
 
 def test_a_folder_of_many_images_is_checked_in_little_memory(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from cvdetect.jobs.annotate.manifest.images import Manifest;"
-        "from cvdetect.jobs.annotate.walk import Listed; from cvdetect.jobs.annotate.job import AnnotateJob;"
-        "from cvdetect.storage import LocalFolder; from cvdetect.jobs.annotate.claims import check_outputs;"
-        "from cvdetect.jobs.annotate.own import Left\n"
+        "import resource, sys; from pathlib import Path; from cvdetect.jobs.annotate.manifest.manifest import Manifest;"
+        "from cvdetect.jobs.annotate.inputs import ListedImage; from cvdetect.jobs.annotate.job import AnnotateJob;"
+        "from cvdetect.storage import LocalFolder; from cvdetect.jobs.annotate.checks import check_outputs;"
+        "from cvdetect.jobs.annotate.ownership import NamedFiles\n"
         f"out = Path({str(tmp_path)!r})\n"
         "with Manifest(out / 'm.sqlite') as manifest:\n"
-        "    manifest.list_anew(Listed(f'{i // 100}/{i}.jpg', 1, 1) for i in range(20000))\n"
+        "    manifest.list_anew(ListedImage(f'{i // 100}/{i}.jpg', 1, 1) for i in range(20000))\n"
         "    job = AnnotateJob(images='x', out=out, formats=('jsonl',), review=True)\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "    assert not check_outputs(job, LocalFolder(out), manifest, True, Left())\n"
+        "    assert not check_outputs(job, LocalFolder(out), manifest, True, NamedFiles())\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

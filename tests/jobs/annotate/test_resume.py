@@ -12,7 +12,7 @@ import pytest
 from cvdetect.core.errors import UsageError
 from cvdetect.core.options import Conf
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.settle import _Option, _options, decisions, settle
+from cvdetect.jobs.annotate.resume import _Option, _options, options_on_resume, stored_options
 from tests.conftest import Cli
 from tests.jobs.annotate.conftest import Annotate, FakeDetector, tree
 
@@ -71,15 +71,15 @@ def argument_of(key: str) -> str:
 
 
 def recorded(job: AnnotateJob) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(decisions(job, job.model.name or "the default"))))
+    return dict(json.loads(json.dumps(stored_options(job, job.model.name or "the default"))))
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_what_is_not_given_is_taken_from_the_manifest(name: str) -> None:
     first = with_value(START, OPTIONS[name], values(name)[0])
-    settled = settle(START, recorded(first))
+    settled = options_on_resume(START, recorded(first))
     assert recorded(settled) == recorded(first)
-    again = settle(first, recorded(first))
+    again = options_on_resume(first, recorded(first))
     assert recorded(again) == recorded(first), "given again, it does not contradict"
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_given_is_taken_from_the_manifest(name: str) -> None:
 def test_what_is_given_and_contradicts_is_refused_by_name_with_both_values(name: str) -> None:
     first, other = (with_value(START, OPTIONS[name], value) for value in values(name))
     with pytest.raises(UsageError) as error:
-        settle(replace(other, given=frozenset({argument_of(name)})), recorded(first))
+        options_on_resume(replace(other, given=frozenset({argument_of(name)})), recorded(first))
     told = str(error.value)
     assert f"({argument_of(name)}: " in told and ", now " in told and "overwrite" in told and "another out" in told
     assert told.count(", now ") == 1
@@ -97,44 +97,46 @@ def test_what_is_given_and_contradicts_is_refused_by_name_with_both_values(name:
 def test_a_value_that_the_first_run_did_not_have_is_refused_too(name: str) -> None:
     other = with_value(START, OPTIONS[name], values(name)[0])
     with pytest.raises(UsageError, match=f"{argument_of(name)}: "):
-        settle(other, recorded(START))
+        options_on_resume(other, recorded(START))
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_models_files_are_taken_from_the_manifest_and_may_lie_elsewhere_now(name: str, tmp_path: Path) -> None:
     option = OPTIONS[f"--{name}"]
     first = with_value(START, option, tmp_path / "a")
-    assert getattr(settle(START, recorded(first)).model, option.field) == tmp_path / "a"
+    assert getattr(options_on_resume(START, recorded(first)).model, option.field) == tmp_path / "a"
     moved = with_value(START, option, tmp_path / "b")
-    assert getattr(settle(moved, recorded(first)).model, option.field) == tmp_path / "b", "its content is compared"
+    assert getattr(options_on_resume(moved, recorded(first)).model, option.field) == tmp_path / "b", (
+        "its content is compared"
+    )
 
 
 @pytest.mark.parametrize("name", MAIN_FILES)
 def test_another_kind_of_model_is_refused(name: str, tmp_path: Path) -> None:
     given = with_value(START, OPTIONS[f"--{name}"], tmp_path / "a")
     with pytest.raises(UsageError, match=f"{name}: not given, now "):
-        settle(given, recorded(START))
+        options_on_resume(given, recorded(START))
     with pytest.raises(UsageError, match="model: not given, now yolov3-tiny"):
-        settle(with_value(START, OPTIONS["--model"], "yolov3-tiny"), recorded(given))
+        options_on_resume(with_value(START, OPTIONS["--model"], "yolov3-tiny"), recorded(given))
 
 
 def test_the_default_model_is_recorded_by_its_name() -> None:
-    assert settle(START, decisions(START, "yolov3-tiny")).model.name == "yolov3-tiny"
+    assert options_on_resume(START, stored_options(START, "yolov3-tiny")).model.name == "yolov3-tiny"
 
 
 def test_the_order_of_names_does_not_contradict() -> None:
     first = replace(START, formats=("voc", "coco"))
-    assert settle(replace(START, formats=("coco", "voc")), recorded(first)).formats == ("coco", "voc")
+    assert options_on_resume(replace(START, formats=("coco", "voc")), recorded(first)).formats == ("coco", "voc")
 
 
 def test_paths_and_addresses_are_compared_as_absolute_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first = replace(START, draw=Path("drawn"), crops="s3://b/crops/")
     given = replace(START, draw=tmp_path / "drawn", crops="s3://b/crops")
-    settled = settle(given, recorded(first))
+    settled = options_on_resume(given, recorded(first))
     assert (settled.draw, settled.crops) == (given.draw, given.crops)
     with pytest.raises(UsageError, match="draw"):
-        settle(replace(given, draw=tmp_path / "elsewhere" / "drawn"), recorded(first))
+        options_on_resume(replace(given, draw=tmp_path / "elsewhere" / "drawn"), recorded(first))
 
 
 def test_resume_keeps_the_first_runs_formats_and_files(run: Annotate, tmp_path: Path, fake: FakeDetector) -> None:

@@ -1,4 +1,4 @@
-"""What a resumed run is given and what it takes from the manifest: all that decides about outputs, option by option."""
+"""Resuming: which options a run takes from the manifest, and what must be the same for it to continue."""
 
 from __future__ import annotations
 
@@ -18,29 +18,41 @@ from cvdetect.models.download import digest_of
 from cvdetect.models.resolve import resolve
 from cvdetect.storage import Folder, is_url
 
-__all__ = ["MODEL_KEY", "check_same", "contents_of", "decisions", "model_digests", "options_of", "runtime_of", "settle"]
+__all__ = [
+    "MODEL_KEY",
+    "check_same",
+    "model_digests",
+    "options_on_resume",
+    "result_options",
+    "runtime_options",
+    "shown_digests",
+    "stored_options",
+]
 
+Digest = tuple[int, int, str]  # size, mtime_ns, SHA-256
 
 # The manifest has options as the command line spells them; fields that are called otherwise:
 MODEL_KEY = "--model"
 _KEYS = {"formats": "--format", "name": MODEL_KEY, "registry": "--models"}
 _ARGUMENTS = {"--format": "formats", "--models": "registry"}
-# What may differ between two runs into one OUT: DIR is compared by itself; the rest decides nothing about outputs.
+# What may differ between two runs into one OUT. DIR is compared by itself; the others do not decide about outputs.
 _FREE = {
     "": {"images", "out", "resume", "overwrite", "fail_fast", "workers", "engine", "ray_address", "given"},
     "model": {"cache", "offline"},
     "run": {"device_id", "threads", "winograd"},
 }
 _GROUPS = ("model", "detect", "run", "style")
-# Files of a model may lie elsewhere now: their content is compared. Another kind of model is another model.
+# Where a model comes from: its files' content is compared, and its name by itself.
+_WHERE_FROM = frozenset({"name", "registry", "cache", "offline"})
+# Files of a model may have moved: their content is compared. Another kind of model is another model.
 _MAIN_FILES = frozenset({"--cfg", "--graph", "--onnx", "--prototxt", "--tflite"})
-# A page can be added later, and nothing that is there already changes.
+# A page can be added later: nothing that exists already changes.
 _ADDED = frozenset({"--review"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An argument: its key in the manifest, and the field with its value, of `AnnotateJob` or of one of its groups."""
+    """An option: its key in the manifest, and the field with its value, of `AnnotateJob` or of one of its groups."""
 
     name: str
     group: str
@@ -53,7 +65,7 @@ class _Option:
         return _encode(getattr(owner, self.field), self.field)
 
     def set(self, job: AnnotateJob, value: Any) -> AnnotateJob:
-        """The same job with a value that `get` has given."""
+        """The same job with a value that `get` returned."""
         decoded = _decode(value)
         if not self.group:
             return replace(job, **{self.field: decoded})
@@ -61,7 +73,7 @@ class _Option:
 
 
 def _options() -> Iterator[_Option]:
-    """Every option that decides about outputs, also those that are added to the dataclasses later."""
+    """Every option that decides about outputs, including those that are added to the dataclasses later."""
     usual = AnnotateJob(images="", out="")
     for group in ("", *_GROUPS):
         owner = getattr(usual, group) if group else usual
@@ -71,7 +83,7 @@ def _options() -> Iterator[_Option]:
                 yield _Option(name, group, field.name, _encode(getattr(owner, field.name), field.name))
 
 
-def decisions(job: AnnotateJob, model: str) -> dict[str, Any]:
+def stored_options(job: AnnotateJob, model: str) -> dict[str, Any]:
     """All of `job` that decides about outputs, for the manifest: option → value as JSON holds it.
 
     Args:
@@ -81,25 +93,25 @@ def decisions(job: AnnotateJob, model: str) -> dict[str, Any]:
     return values | ({} if job.model.files else {MODEL_KEY: model})
 
 
-def settle(job: AnnotateJob, before: Mapping[str, Any]) -> AnnotateJob:
-    """`job` with what was not given taken from `before`, which `decisions` has made.
+def options_on_resume(job: AnnotateJob, before: Mapping[str, Any]) -> AnnotateJob:
+    """`job`, with options that were not given taken from `before`, which `stored_options` made.
 
-    An option is given where `job.given` names it; where that is None, where its value is not the default.
+    An option is given if `job.given` names it; where that is None, if its value is not the default.
 
     Raises:
-        UsageError: what was given contradicts; it names each such option with both values.
+        UsageError: options that were given contradict; it names each with both values.
     """
-    settled, then, now = job, {}, {}
+    resumed, then, now = job, {}, {}
     for option in _options():
         if option.name not in before:  # of a later version
             continue
         value, stored = option.get(job), before[option.name]
         if not _is_given(job, option, value):
-            settled = option.set(settled, stored)
+            resumed = option.set(resumed, stored)
         elif _contradicts(option, value, stored):
             then[option.name], now[option.name] = _plain(stored), _plain(value)
     check_same(job.out_folder, then, now)
-    return settled
+    return resumed
 
 
 def _argument(key: str) -> str:
@@ -108,7 +120,7 @@ def _argument(key: str) -> str:
 
 
 def _spelled(key: str) -> str:
-    """A key of the manifest in a message; those of no argument say what they are."""
+    """A key of the manifest in a message; keys that are not arguments are phrases already."""
     return arg(_argument(key)) if key.startswith("--") else key
 
 
@@ -129,7 +141,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """The order of names (formats, classes) decides nothing."""
+    """The order of names (formats, classes) does not matter."""
     return sorted(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
@@ -155,19 +167,14 @@ def _decode(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As `check_same` shows it."""
+    """The value for `check_same`."""
     if isinstance(value, dict):
         return value["path"] if "path" in value else {"all": value["conf"]["default"], **value["conf"]["per_class"]}
     return value
 
 
-# What must be the same for two runs to write into one folder: model, options, inputs.
-
-Digest = tuple[int, int, str]  # size, mtime_ns, SHA-256
-
-
-def options_of(job: AnnotateJob) -> dict[str, Any]:
-    """All that decides about results, as the option's name → its value; no file of the model is read.
+def result_options(job: AnnotateJob) -> dict[str, Any]:
+    """All that decides about results: option → value. No file of the model is read.
 
     Raises:
         UsageError, ModelError: there is no such model.
@@ -193,12 +200,8 @@ def options_of(job: AnnotateJob) -> dict[str, Any]:
     }
 
 
-# Where a model comes from; its files' content counts, and its name is told by itself.
-_WHERE_FROM = frozenset({"name", "registry", "cache", "offline"})
-
-
 def _entry(spec: ModelSpec) -> str:
-    """What a models.yaml says of a model's use, the options that have a line of their own apart."""
+    """What a models.yaml states of a model's use, except what has an option of its own."""
     stated = spec.input
     written = (  # as earlier versions wrote it, so that their runs can be resumed
         f"InputSpec(wh=None, scale={stated.scale}, mean={stated.mean}, std={stated.std}, swap_rb={stated.swap_rb}, "
@@ -217,10 +220,10 @@ def _absolute(place: str | Path) -> str:
 def model_digests(job: AnnotateJob, known: Mapping[str, Digest], progress: Progress) -> dict[str, Digest]:
     """Role and name of each file of the model → its size, modification time and SHA-256.
 
-    A file whose size and time are those in `known` is not read again. A model that is not here yet is pulled.
+    A file whose size and time are those in `known` is not read again. A model that is not on this machine is pulled.
 
     Raises:
-        UsageError, ModelError: the model cannot be had.
+        UsageError, ModelError: the model is not available.
     """
     files = resolve(job.model, NullProgress()).fetch(progress)
     return {f"{role} {path.name}": _digest(path, known.get(f"{role} {path.name}")) for role, path in files.items()}
@@ -233,35 +236,37 @@ def _digest(path: Path, known: Digest | None) -> Digest:
     return status.st_size, status.st_mtime_ns, digest_of(path, "sha256")
 
 
-def contents_of(digests: Mapping[str, Any]) -> dict[str, str]:
-    """What `model_digests` gives, as what is compared and told of the model's files."""
+def shown_digests(digests: Mapping[str, Any]) -> dict[str, str]:
+    """The model's files as they are compared and shown: file → the beginning of its digest."""
     return {f"the model's {file}": f"sha256 {digest[2][:12]}…" for file, digest in digests.items()}
 
 
-def runtime_of(ran: Mapping[str, str]) -> dict[str, str]:
-    """Of a `Ran` as JSON, all that decides about results: devices may differ."""
+def runtime_options(ran: Mapping[str, str]) -> dict[str, str]:
+    """The part of a `Ran` as JSON that decides about results: devices may differ."""
     return {key: ran[key] for key in ("runtime", "backend", "target", "precision")}
 
 
 def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise UsageError, naming what differs, unless a run may go on where another one stopped."""
+    """Raise UsageError, naming what differs, unless a run may continue where another one stopped."""
     differing = [key for key in sorted({*before, *now}) if _as_json(before.get(key)) != _as_json(now.get(key))]
     if differing:
-        told = "; ".join(f"{_spelled(key)}: {_told(before.get(key))}, now {_told(now.get(key))}" for key in differing)
+        listed = "; ".join(
+            f"{_spelled(key)}: {_shown(before.get(key))}, now {_shown(now.get(key))}" for key in differing
+        )
         raise UsageError(
-            f"{out}: cannot be resumed, it was made with other options ({told}).\n"
-            "Options that are not given are taken from the first run; for others (also for a further "
-            f"{arg('formats')}) "
+            f"{out}: cannot be resumed, it was made with other options ({listed}).\n"
+            "Options that are not given are taken from the first run; for others "
+            f"(also for a further {arg('formats')}) "
             f"give another {arg('out')}, or start again with {arg('overwrite')}"
         )
 
 
 def _as_json(value: Any) -> Any:
-    """The value as JSON would give it back."""
+    """The value as it comes back from JSON."""
     return list(value) if isinstance(value, tuple) else value
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None or value in ([], (), ""):
         return "not given"
     if isinstance(value, dict):

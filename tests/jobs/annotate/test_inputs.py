@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
-from cvdetect.jobs.annotate.walk import Listed, WalkStats, find_inputs, list_pictures, nothing_found, passed_over
+from cvdetect.jobs.annotate.inputs import (
+    ListedImage,
+    WalkStats,
+    describe_ignored,
+    find_inputs,
+    list_images,
+    no_images_error,
+)
 from cvdetect.storage import LocalFolder
 
 
 def found(text: object, root: Path | None = None, recursive: bool = True, outputs: tuple[Path, ...] = ()) -> list[str]:
     identities = frozenset((p.stat().st_dev, p.stat().st_ino) for p in outputs)
-    return sorted(i.name for i in list_pictures(find_inputs(str(text), root, recursive), identities, WalkStats()))
+    return sorted(i.name for i in list_images(find_inputs(str(text), root, recursive), identities, WalkStats()))
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -33,9 +40,9 @@ def test_a_folder_is_walked_to_its_leaves_for_pictures_that_are_not_hidden(tmp_p
 def test_hidden_images_are_counted_and_what_macos_puts_beside_others_is_not(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", ".b.jpg", "sub/.c.png", "._a.jpg", ".DS_Store", ".git/x.jpg")
     inputs, tally = find_inputs(str(tmp_path)), WalkStats()
-    assert len(list(list_pictures(inputs, frozenset(), tally))) == 1
-    assert passed_over(tally) == "passed over as hidden (the name begins with a dot): 2 images"
-    assert "2 hidden ones" in str(nothing_found(inputs, tally))
+    assert len(list(list_images(inputs, frozenset(), tally))) == 1
+    assert describe_ignored(tally) == "ignored, as hidden (the name begins with a dot): 2 images"
+    assert "2 hidden images" in str(no_images_error(inputs, tally))
 
 
 def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_path: Path) -> None:
@@ -44,10 +51,10 @@ def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_pat
         (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
     os.mkfifo(tmp_path / "pipe")
     tally = WalkStats()
-    names = sorted(i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally))
+    names = sorted(i.name for i in list_images(find_inputs(str(tmp_path)), frozenset(), tally))
     assert names == ["a.jfif", "b.heic", "e.strange", "f.jpg~", "noext"]
-    told = passed_over(tally)
-    assert told.startswith("passed over as no images: 5 other files (no suffix 2, .txt 2, .strange 1), 2 videos (")
+    told = describe_ignored(tally)
+    assert told.startswith("ignored, as not images: 5 other files (no suffix 2, .txt 2, .strange 1), 2 videos (")
     assert ".mp4 1" in told and "cvdetect video" in told
 
 
@@ -69,15 +76,15 @@ def test_a_loop_of_links_is_entered_once_and_told(tmp_path: Path) -> None:
     (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
     (tmp_path / "self").symlink_to("self")
     tally = WalkStats()
-    names = sorted(i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally))
+    names = sorted(i.name for i in list_images(find_inputs(str(tmp_path)), frozenset(), tally))
     assert names == ["a/other/y.jpg", "a/x.jpg", "b/y.jpg"]
     assert tally.loops == ["a/up/"]
 
 
 def test_a_link_that_leads_nowhere_is_an_image_that_will_fail(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
-    listed = list(list_pictures(find_inputs(str(tmp_path)), frozenset(), WalkStats()))
-    assert listed == [Listed("gone.jpg", -1, -1)]
+    listed = list(list_images(find_inputs(str(tmp_path)), frozenset(), WalkStats()))
+    assert listed == [ListedImage("gone.jpg", -1, -1)]
 
 
 def test_folders_that_are_written_to_are_not_walked_unless_they_are_the_input_itself(tmp_path: Path) -> None:
@@ -152,7 +159,7 @@ def test_one_picture_is_relative_to_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("nowhere", "no such folder, picture or pattern"),
+        ("nowhere", "no such folder, image or pattern"),
         ("nowhere/*.jpg", "no such folder"),
         ("@no.txt", "no such list"),
     ],
@@ -171,9 +178,9 @@ def test_root_does_not_go_with_a_folder(tmp_path: Path) -> None:
 def test_nothing_found_says_what_was_looked_for_and_what_was_there(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "b.txt", "c.mp4", "sub/d.jpg")
     inputs, tally = find_inputs(str(tmp_path), recursive=False), WalkStats()
-    assert not list(list_pictures(inputs, frozenset(), tally))
-    told = str(nothing_found(inputs, tally))
-    for part in (str(tmp_path), ".jpg", ".png", "3 other files (.txt 2, .mp4 1)", "1 sub-folders were not entered"):
+    assert not list(list_images(inputs, frozenset(), tally))
+    told = str(no_images_error(inputs, tally))
+    for part in (str(tmp_path), ".jpg", ".png", "3 other files (.txt 2, .mp4 1)", "did not enter 1 sub-folder"):
         assert part in told
 
 
@@ -190,7 +197,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_walked(
 
     monkeypatch.setattr(os, "scandir", refuse)
     tally = WalkStats()
-    assert [i.name for i in list_pictures(find_inputs(str(tmp_path)), frozenset(), tally)] == ["a.jpg"]
+    assert [i.name for i in list_images(find_inputs(str(tmp_path)), frozenset(), tally)] == ["a.jpg"]
     assert tally.unreadable == [f"{tmp_path}/locked: cannot be read: Permission denied"]
     with pytest.raises(SourceError, match="Permission denied"):
         found(tmp_path / "locked")

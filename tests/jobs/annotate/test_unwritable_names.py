@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cvdetect.core.errors import UsageError
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.run import annotate
 from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_pictures, tree
 
@@ -28,7 +28,7 @@ def long_names(photos: Path) -> Path:
     return make_pictures(photos, [LONG, LONG_GIF])
 
 
-def run_of(tmp_path: Path, photos: Path, **changes: Any) -> Report:
+def run_of(tmp_path: Path, photos: Path, **changes: Any) -> AnnotateReport:
     return annotate(AnnotateJob(**{"images": str(photos), "out": tmp_path / "out", **changes}))
 
 
@@ -136,7 +136,7 @@ def test_a_persons_own_folder_in_a_files_place_ends_the_run_before_any_work(
     run: Annotate, fake: FakeDetector, tmp_path: Path, formats: tuple[str, ...], name: str
 ) -> None:
     (tmp_path / "out" / name / "mine").mkdir(parents=True)
-    with pytest.raises(UsageError, match=rf"out/{name} are folders"):
+    with pytest.raises(UsageError, match=rf"out/{name} is a folder"):
         run(formats=formats)
     assert not tree(tmp_path / "out") and not fake.seen
     (tmp_path / "out" / name / "mine").rmdir()

@@ -1,6 +1,7 @@
-"""What a worker on another machine does: a chunk of names in, their outcomes out. It has no manifest.
+"""A worker on another machine: names of images in, their outcomes out. It has no manifest.
 
-The driver sends an `Order` once and a chunk of names at a time; the same steps as on one machine run on them.
+The driver sends an `Assignment` once and then a chunk of names at a time, which go through the same steps as on one
+machine.
 """
 
 from __future__ import annotations
@@ -22,40 +23,38 @@ from cvdetect.core.options import ModelChoice
 from cvdetect.core.progress import NullProgress
 from cvdetect.inference.detector import load_detectors
 from cvdetect.inference.pipeline import PipelineOptions, run
-from cvdetect.jobs.annotate.images import PictureOutputs, copy_name
+from cvdetect.jobs.annotate.image_outputs import ImageOutputs, copy_name
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.local import PictureSink, read_pictures, reason_of
-from cvdetect.jobs.annotate.manifest.outcome import Outcome, Written
-from cvdetect.jobs.annotate.own import Rows
-from cvdetect.jobs.annotate.settle import Digest, model_digests, options_of
+from cvdetect.jobs.annotate.local import ImageSink
+from cvdetect.jobs.annotate.manifest.outcome import Outcome, WrittenFile
+from cvdetect.jobs.annotate.reading import read_images, reason_of
+from cvdetect.jobs.annotate.resume import Digest, model_digests, result_options
 from cvdetect.runtime import Ran, runs_on_device
-from cvdetect.sinks.render import Renderer, blurred_classes
 from cvdetect.sources import Failed
 from cvdetect.storage import Folder, LocalFolder, is_url
 
 __all__ = [
-    "Order",
-    "Sent",
-    "SentRows",
+    "Assignment",
+    "ChunkContext",
+    "ContextRows",
     "Worker",
     "WorkerConfig",
     "absolute",
     "mark_outputs",
-    "picture_outputs",
-    "taken_names",
+    "taken_copy_names",
 ]
 
 _IMAGES = 1 << 30  # more than any chunk: a worker's networks are not chosen for a few images
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker has to know once.
+class Assignment:
+    """What a worker needs to know once.
 
     Attributes:
-        job: with absolute paths, as a worker's current folder is another one.
+        job: from `absolute`.
         root: the folder that names are relative to, absolute.
-        sample: a file below `root` that the driver sees, to find out whether the worker sees the same folder.
+        sample: a file below `root` that the driver sees, to check that the worker sees the same folder.
         spelling: how messages name arguments.
     """
 
@@ -67,12 +66,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker says of the model it has loaded; the first three are a `Detector`'s.
+    """What a worker reports of the model it has loaded; the first three are a `Detector`'s.
 
     Attributes:
-        options: all that decides about results, as `options_of` has it there.
+        options: `result_options` on that machine.
         digests: of the model's files.
-        told: what loading it has told: "note", "detail" or "warn", and the message.
+        messages: what loading it reported: "note", "detail" or "warn", and the message.
     """
 
     name: str
@@ -80,85 +79,87 @@ class WorkerConfig:
     ran: Ran
     options: Mapping[str, Any]
     digests: Mapping[str, Digest]
-    told: tuple[tuple[str, str], ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What a worker has to know of a chunk's images.
+class ChunkContext:
+    """What a worker needs to know of a chunk's images.
 
     Attributes:
-        taken: names of copies that belong to other inputs, from `taken_names`.
-        rows: of pictures that earlier runs wrote for them, and that a user let them replace.
+        taken: names that copies must not have, from `taken_copy_names`.
+        rows: of files that earlier runs wrote for them, and of those that a user lets them replace.
     """
 
     taken: frozenset[str] = frozenset()
-    rows: tuple[Written, ...] = ()
+    rows: tuple[WrittenFile, ...] = ()
 
 
 class _Notes(NullProgress):
-    """Keeps what it is told, for the person at the driver."""
+    """Keeps messages for the user at the driver."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.messages: list[tuple[str, str]] = []
 
     def note(self, message: str) -> None:
-        self.told.append(("note", message))
+        self.messages.append(("note", message))
 
     def detail(self, message: str) -> None:
-        self.told.append(("detail", message))
+        self.messages.append(("detail", message))
 
     def warn(self, message: str) -> None:
-        self.told.append(("warn", message))
+        self.messages.append(("warn", message))
 
     def error(self, message: str) -> None:
-        self.told.append(("error", message))
+        self.messages.append(("error", message))
 
 
 class Worker:
     """Loads the model once, then does one chunk after another.
 
     Raises:
-        UsageError, ModelError: the model or backend cannot be had here.
+        UsageError, ModelError: the model or backend is not available here.
         SourceError: this machine does not see the folder of images.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
         self._seen = False
-        with spelled_by(order.spelling):
-            self._load(order)
+        with spelled_by(assignment.spelling):
+            self._load(assignment)
 
-    def _load(self, order: Order) -> None:
-        _check_root(order)
-        job = order.job
+    def _load(self, assignment: Assignment) -> None:
+        _check_root(assignment)
+        job = assignment.job
         # On a GPU two networks keep it busy; on a CPU each core has a worker of its own.
         several = None if runs_on_device(job.run) else 1
         notes = _Notes()
         self._detectors = load_detectors(job.model, job.detect, job.run, notes, most=_IMAGES, workers=several)
         first, digests = self._detectors[0], model_digests(job, {}, NullProgress())
-        self.loaded = WorkerConfig(first.name, first.labels, first.ran, options_of(job), digests, tuple(notes.told))
+        self.loaded = WorkerConfig(
+            first.name, first.labels, first.ran, result_options(job), digests, tuple(notes.messages)
+        )
 
-    def do(self, names: Iterable[str], sent: Sent) -> tuple[list[Outcome], float]:
-        """Detect in the images of these names → what came of each, as far as it got, and the seconds that took.
+    def do(self, names: Iterable[str], context: ChunkContext) -> tuple[list[Outcome], float]:
+        """Detect in the images of these names → the outcome of each, as far as it got, and the seconds that took.
 
         Args:
-            sent: what the manifest knows that concerns them.
+            context: what the manifest knows of these images.
 
         Raises:
-            SinkError: pictures cannot be written, or not into the folder that the driver sees.
+            SinkError: files cannot be written, or not into the folder that the driver sees.
         """
         begin = time.perf_counter()
-        with spelled_by(self._order.spelling):
-            return self._do(names, sent), time.perf_counter() - begin
+        with spelled_by(self._assignment.spelling):
+            return self._do(names, context), time.perf_counter() - begin
 
-    def _do(self, names: Iterable[str], sent: Sent) -> list[Outcome]:
-        job = self._order.job
+    def _do(self, names: Iterable[str], context: ChunkContext) -> list[Outcome]:
+        job = self._assignment.job
         if not self._seen:
             _check_outputs(job)
             self._seen = True
         outcomes: list[Outcome] = []
-        pictures = picture_outputs(job, self.loaded.labels, job.folders(), SentRows(sent.rows), sent.taken.__contains__)
+        outputs = ImageOutputs.for_job(job, self.loaded.labels, ContextRows(context.rows), context.taken.__contains__)
         items = self._items(names, outcomes)
         # On a thread of its own, so that signals stay with whatever runs this process.
         with ThreadPoolExecutor(1) as pool:
@@ -166,16 +167,16 @@ class Worker:
                 run,
                 items,
                 self._detectors,
-                [PictureSink(pictures, outcomes.append)],
+                [ImageSink(outputs, outcomes.append)],
                 options=PipelineOptions(batch=job.batch),
             )
             pool.submit(work, progress=NullProgress()).result()
         return outcomes
 
     def _items(self, names: Iterable[str], outcomes: list[Outcome]) -> Iterator[Frame | Failed]:
-        """The pictures; what failed has its outcome when it passes, and is the last with `fail_fast`."""
-        job, root = self._order.job, self._order.root
-        for item in read_pictures(root, names, job.max_pixels):
+        """The images; one that failed has its outcome as it passes, and is the last with `fail_fast`."""
+        job, root = self._assignment.job, self._assignment.root
+        for item in read_images(root, names, job.max_pixels):
             if isinstance(item, Failed):
                 outcomes.append(Outcome(item.name, reason=reason_of(item, root)))
                 if job.fail_fast:
@@ -184,56 +185,48 @@ class Worker:
                 yield item
 
 
-def picture_outputs(
-    job: AnnotateJob, labels: LabelSet, folders: Mapping[str, Folder], rows: Rows, taken: Callable[[str], bool]
-) -> PictureOutputs:
-    """The writer of the pictures that `job` wants in `folders`; `rows` and `taken` as it has them."""
-    renderer = Renderer(labels, job.style, blurred_classes(job.blur, labels))
-    return PictureOutputs(folders, labels, renderer, rows, taken, bool(job.blur))
+class ContextRows:
+    """`FileRows` without a manifest: the driver records the outcomes, which include the new rows."""
 
+    def __init__(self, rows: Iterable[WrittenFile]) -> None:
+        self._rows: dict[str, list[WrittenFile]] = {}
+        self.log_images("", rows)
 
-class SentRows:
-    """`Rows` where there is no manifest: the driver records the outcomes, which have the new ones."""
-
-    def __init__(self, rows: Iterable[Written]) -> None:
-        self._rows: dict[str, list[Written]] = {}
-        self.log_pictures("", rows)
-
-    def known(self, keys: Iterable[str]) -> dict[str, list[Written]]:
-        """As `Rows.known`."""
+    def known(self, keys: Iterable[str]) -> dict[str, list[WrittenFile]]:
+        """As `FileRows.known`."""
         return {key: self._rows[key] for key in keys if key in self._rows}
 
-    def log_pictures(self, _name: str, rows: Iterable[Written]) -> None:
-        """For this process alone: what a killed one leaves is known by its content."""
+    def log_images(self, _name: str, rows: Iterable[WrittenFile]) -> None:
+        """For this process alone: files that a killed one leaves are known by their content."""
         for row in rows:
             self._rows.setdefault(row.key, []).append(row)
 
-    def log(self, rows: Iterable[Written]) -> None:
-        """Nobody asks again."""
+    def log(self, rows: Iterable[WrittenFile]) -> None:
+        """Nothing to do: a chunk's files are inspected once."""
 
     def disown(self, keys: Iterable[str]) -> None:
-        """As `Rows.disown`."""
+        """As `FileRows.disown`."""
         for key in keys:
             self._rows.pop(key, None)
 
 
-def taken_names(names: Iterable[str], holds: Callable[[str], bool]) -> frozenset[str]:
-    """Of the names that copies of `names` might get, those that belong to other inputs: what `taken` is asked for."""
+def taken_copy_names(names: Iterable[str], holds: Callable[[str], bool]) -> frozenset[str]:
+    """Of the names that copies of `names` could get, those that inputs have: all that `taken` is called with."""
     taken: set[str] = set()
 
-    def ask(name: str) -> bool:
+    def is_taken(name: str) -> bool:
         if holds(name):
             taken.add(name)
             return True
         return False
 
     for name in names:
-        copy_name(name, ask)
+        copy_name(name, is_taken)
     return frozenset(taken)
 
 
 def absolute(job: AnnotateJob) -> AnnotateJob:
-    """The same job wherever the current folder is."""
+    """The same job with absolute paths, as a worker's current folder is another one."""
     return replace(
         job,
         images=job.images if job.images == "-" else str(_absolute(job.images)),
@@ -251,7 +244,7 @@ def _absolute_files(model: ModelChoice) -> ModelChoice:
 
 
 def _absolute(place: Any) -> Any:
-    """A path or an address wherever the current folder is."""
+    """An absolute path, or an address as it is."""
     if place is None or (isinstance(place, str) and is_url(place)):
         return place
     return Path(os.path.abspath(place))  # noqa: PTH100 - links stay
@@ -261,7 +254,7 @@ _MARK = "seen-by-workers"
 
 
 def mark_outputs(job: AnnotateJob) -> None:
-    """Leave a mark in the folders of pictures on a disk, by which workers know them; it goes when they are swept.
+    """Leave a mark in the folders for images on a disk, by which workers recognise them; sweeping them removes it.
 
     Raises:
         SinkError: it cannot be written.
@@ -284,11 +277,12 @@ def _on_disk(job: AnnotateJob) -> dict[str, LocalFolder]:
     return {kind: folder for kind, folder in job.folders().items() if isinstance(folder, LocalFolder)}
 
 
-def _check_root(order: Order) -> None:
-    if order.root.kind() != "folder":
-        raise SourceError(f"does not see the folder of images {order.root}: {_shared()}")
-    if order.sample is not None and order.root.kind(order.sample) is None:
-        raise SourceError(f"sees another {order.root}, without {order.sample}: {_shared()}")
+def _check_root(assignment: Assignment) -> None:
+    root, sample = assignment.root, assignment.sample
+    if root.kind() != "folder":
+        raise SourceError(f"does not see the folder of images {root}: {_shared()}")
+    if sample is not None and root.kind(sample) is None:
+        raise SourceError(f"sees another {root}, without {sample}: {_shared()}")
 
 
 def _shared() -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from cvdetect.annotations.formats import read_truth
 from cvdetect.core.errors import UsageError
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
+from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.run import annotate
 from tests.jobs.annotate.conftest import FakeDetector, make_pictures, tree
 
@@ -31,7 +31,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def run(photos: Path, out: Path | str, /, **options: Any) -> Report:
+def run(photos: Path, out: Path | str, /, **options: Any) -> AnnotateReport:
     return annotate(AnnotateJob(**{"images": str(photos), "out": out, "formats": ("yolo",), **options}))
 
 

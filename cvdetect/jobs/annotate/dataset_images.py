@@ -1,4 +1,4 @@
-"""The images of a data set, put beside their labels, so that a training tool or importer finds both in one folder."""
+"""Links to the images or copies of them beside their labels, so that OUT is a whole data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cvdetect.annotations.writing import output_stems, placed_name
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, UnwritableName, UsageError
 from cvdetect.core.files import not_written, safe_join
-from cvdetect.jobs.annotate.images import why_unfit
+from cvdetect.jobs.annotate.image_outputs import why_unwritable
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.storage import Folder, LocalFolder
 
@@ -63,7 +63,7 @@ def image_place(job: AnnotateJob, format_name: str, root: Folder) -> ImagePlace:
     if folder is None:
         return "elsewhere"
     out = job.out_folder
-    # Readers find labels by the path that they have when links are followed, so a link to the images is elsewhere.
+    # Readers find labels by the path of images after links are followed, so a link to the images counts as elsewhere.
     if isinstance(root, LocalFolder) and isinstance(out, LocalFolder) and _lies_at(root.path, out.path, folder):
         return "there"
     return "placed" if job.link_images or job.copy_images else "elsewhere"
@@ -74,7 +74,7 @@ def _lies_at(images: Path, out: Path, folder: str) -> bool:
 
 
 def image_paths(job: AnnotateJob, root: Folder, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Name of each image, and its path in `out`, for every format that it is to be put into."""
+    """Name of each image, and its path in `out`, for every format whose data set is to hold it."""
     wanted = [folder for name, folder in _image_folders(job) if image_place(job, name, root) == "placed"]
     stems = output_stems(names) if wanted else {}
     for folder in wanted:
@@ -82,10 +82,10 @@ def image_paths(job: AnnotateJob, root: Folder, names: Iterable[str]) -> Iterato
 
 
 def stage_images(job: AnnotateJob, root: Folder, names: Iterable[str], staging: Path) -> dict[str, str]:
-    """Link or copy every image into `staging`, from where it is moved to the same path in `out`.
+    """Link or copy every image into `staging`, from where `export` moves it to the same path in `out`.
 
     Links are hard ones where the disk takes them: datumaro refuses symbolic ones that lead out of the data set, and
-    archives and containers lose what they lead to.
+    archives and containers lose their targets.
 
     Returns:
         Name of an image → why it is not there; all others are.
@@ -102,10 +102,10 @@ def stage_images(job: AnnotateJob, root: Folder, names: Iterable[str], staging: 
         except SourceError as error:
             missing[name] = f"cannot be put into the data set: {str(error).removeprefix(f'{root.shown(name)}: ')}"
         except OSError as error:
-            told = not_written(staged, error)
-            if not isinstance(told, UnwritableName):
-                raise told from error
-            missing[name] = f"cannot be put into the data set: {why_unfit(told)}"
+            failure = not_written(staged, error)
+            if not isinstance(failure, UnwritableName):
+                raise failure from error
+            missing[name] = f"cannot be put into the data set: {why_unwritable(failure)}"
     return missing
 
 
@@ -120,15 +120,16 @@ def _stage(job: AnnotateJob, root: Folder, name: str, path: str, staged: Path) -
     except (OSError, RuntimeError) as error:
         raise SourceError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(out, LocalFolder):
-        staged.symlink_to(source)  # which is followed when the file is sent
+        staged.symlink_to(source)  # it is followed when the file is sent
     else:
         _stage_on_disk(source, staged, out.path / path, job.link_images)
 
 
 def _stage_on_disk(source: Path, staged: Path, target: Path, link: bool) -> None:
-    """An earlier copy stays as it is; where a copy is to become a link, or the reverse, what is there goes first.
+    """Stage one image. An earlier copy that is still true stays; where a copy is to become a link, or the reverse, it
+    is deleted first.
 
-    Where the image itself has become a link to its earlier copy, that is all there is of it, and stays.
+    Where the image itself has become a link to its earlier copy, that copy is all there is of it, and stays.
     """
     if source == target.parent.resolve() / target.name:
         _link(source, staged, target)
@@ -153,12 +154,12 @@ def _is_hard_link(target: Path, source: Path) -> bool:
 def _link(source: Path, staged: Path, target: Path) -> None:
     try:
         staged.hardlink_to(source)
-    except OSError:  # another disk, or a file of another user
+    except OSError:  # another disk, or a file that another user owns
         staged.symlink_to(os.path.relpath(source, target.parent.resolve()))
 
 
 def _is_copy(target: Path, source: Path) -> bool:
-    """Whether a file is an earlier copy of `source`, and no link to it."""
+    """Whether a file is an earlier copy of `source`, and not a link to it."""
     try:
         own, status = target.lstat(), source.stat()
     except OSError:
@@ -168,7 +169,7 @@ def _is_copy(target: Path, source: Path) -> bool:
 
 
 def _copy(source: Path, staged: Path) -> None:
-    """Copy content and modification time, by which `_is_copy` knows it."""
+    """Copy content and modification time, by which `_is_copy` recognises it."""
     try:
         stream = source.open("rb")
     except OSError as error:

@@ -137,9 +137,7 @@ def test_images_in_a_folder_that_is_written_to_are_counted_without_the_runs_own(
     for again in (job, replace(job, resume=True)):
         told = Told()
         assert annotate(again, told).done == 5
-        assert told.warnings == [
-            f"{photos / 'set'}: is not entered, as results are written there: 2 images passed over"
-        ]
+        assert told.warnings == [f"{photos / 'set'}: is not entered, as results are written there: 2 images ignored"]
 
 
 def test_pictures_of_an_earlier_run_are_no_images_of_the_next(run: Annotate, photos: Path) -> None:

@@ -10,8 +10,8 @@ import fsspec
 import pytest
 
 from cvdetect.core.errors import SinkError, UsageError
-from cvdetect.jobs.annotate.job import AnnotateJob, Report
-from cvdetect.jobs.annotate.manifest.log import PartedManifest
+from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
+from cvdetect.jobs.annotate.manifest.log import LoggedManifest
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage.remote import RemoteFolder
 from tests.jobs.annotate.conftest import Annotate, FakeDetector
@@ -74,7 +74,7 @@ def files(base: str) -> Files:
 
 @pytest.fixture
 def run(fake: FakeDetector, photos: Path, base: str) -> Annotate:
-    def call(**changes: Any) -> Report:
+    def call(**changes: Any) -> AnnotateReport:
         return annotate(AnnotateJob(**{"images": str(photos), "out": f"{base}/out", **changes}))
 
     return call
@@ -98,7 +98,7 @@ def test_a_users_file_ends_the_run_before_any_work_and_overwrite_replaces_it(
     files.put(name)
     files.put("out/mine.txt")
     for resume in (False, True):
-        with pytest.raises(UsageError, match=f"{base}/{name} are not this run's own"):
+        with pytest.raises(UsageError, match=f"{base}/{name} is not this run's own"):
             run(**EVERYTHING, **pictures(base), resume=resume)
     assert files.all() == {name: MINE, "out/mine.txt": MINE} and not fake.seen
     report = run(**EVERYTHING, **pictures(base), overwrite=True)
@@ -129,7 +129,7 @@ def test_an_edited_file_for_all_images_ends_the_resume(run: Annotate, files: Fil
     run()
     files.put("out/instances.json")
     before = files.all()
-    with pytest.raises(UsageError, match=r"instances\.json were edited"):
+    with pytest.raises(UsageError, match=r"instances\.json was edited"):
         run(resume=True)
     assert files.all() == before
 
@@ -155,7 +155,7 @@ def test_pictures_that_a_killed_run_has_left_are_known_by_their_content(
 ) -> None:
     run(draw=f"{base}/o2")
     with monkeypatch.context() as patched:  # a kill before the log's next part
-        patched.setattr(PartedManifest, "record_all", lambda *_: _raise(SinkError("killed")))
+        patched.setattr(LoggedManifest, "record_all", lambda *_: _raise(SinkError("killed")))
         with pytest.raises(SinkError, match="killed"):
             run(out=f"{base}/again", draw=f"{base}/drawn")
     left = [name for name in files.all() if name.startswith("drawn/")]

@@ -1,4 +1,4 @@
-"""Records to write, and pictures of their sizes for readers that look."""
+"""Records to write, and images of their sizes for readers that look."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def some() -> Listed:
     )
 
 
-def save_pictures(folder: Path, records: Listed) -> Path:
-    """A black picture for each record, as readers want to know sizes or to find files."""
+def save_images(folder: Path, records: Listed) -> Path:
+    """A black image for each record, as readers want to know sizes or to find files."""
     for one in records:
         path = folder / one.name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ RING = DISC * (np.hypot(*np.mgrid[-1:1:15j, -1:1:15j]) > 0.4).astype(np.float32)
 
 
 def scene() -> ImageRecord:
-    """A disc, a ring that leaves the picture, and one that is in it, in a picture of 90x60."""
+    """A disc, a ring that leaves the image, and one that is in it, in an image of 90x60."""
     plain = make_detections([[5, 6, 35.4, 30.2], [70, 40, 90, 60], [40, 10, 70, 45]], [16, 2, 0], [0.9, 0.8, 0.7])
     boxes = np.array([[5, 6, 35.4, 30.2], [70, 40, 100, 70], [40, 10, 70, 45]], np.float32)
     return ImageRecord("a.png", (90, 60), replace(plain, masks=(DISC, RING, RING), mask_xyxy=boxes))
@@ -50,7 +50,7 @@ def test_results_and_instances_hold_the_masks_to_the_pixel(files: Path) -> None:
 
 def test_polygons_where_they_can_say_it_and_rle_for_holes(files: Path) -> None:
     kinds = [type(a["segmentation"]) for a in json.loads((files / "instances.json").read_text())["annotations"]]
-    assert kinds == [list, list, dict]  # the second ring's hole opens to the picture's corner
+    assert kinds == [list, list, dict]  # the second ring's hole opens to the image's corner
     assert all(isinstance(r["segmentation"], dict) for r in json.loads((files / "results.json").read_text()))
 
 

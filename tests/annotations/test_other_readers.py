@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from cvdetect.annotations.formats import FORMATS
 from cvdetect.annotations.voc import voc_pixels
 from cvdetect.core.labels import LabelSet
-from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, save_pictures, some
+from tests.annotations.conftest import COCO80, FACTS, NASTY, Listed, record, save_images, some
 
 Case = tuple[Listed, LabelSet]
 FLOAT32 = 1e-4  # supervision keeps boxes as float32
@@ -42,7 +42,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def pictures(case: Case, tmp_path: Path) -> Path:
-    return save_pictures(tmp_path / "images", case[0])
+    return save_images(tmp_path / "images", case[0])
 
 
 def write(name: str, case: Case, folder: Path) -> Path:

@@ -18,7 +18,7 @@ from cvdetect.annotations.formats import FORMATS, read_truth
 from cvdetect.annotations.voc import read_voc
 from cvdetect.annotations.yolo import read_yolo
 from cvdetect.core.errors import SourceError, SourceNotFound
-from tests.annotations.conftest import COCO80, FACTS, save_pictures, some
+from tests.annotations.conftest import COCO80, FACTS, save_images, some
 
 
 def voc_xml(*objects: str, size: str = "<size><width>64</width><height>48</height><depth>3</depth></size>") -> str:
@@ -56,7 +56,7 @@ def write_json(path: Path, data: object) -> Path:
     return path
 
 
-def test_coco_mini_is_what_pycocotools_says_it_is(shared: Path) -> None:
+def test_coco_mini_is_what_pycocotools_states_it_is(shared: Path) -> None:
     path = shared / "data/coco-mini/instances.json"
     truth = read_truth(path)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -95,7 +95,7 @@ def test_no_results_are_results_too(tmp_path: Path) -> None:
 def as_supervision(tmp_path: Path) -> supervision.DetectionDataset:
     """What we wrote as COCO, in the hands of supervision."""
     FORMATS["coco"].write(tmp_path / "ours", some(), COCO80, FACTS)
-    pictures = save_pictures(tmp_path / "images", some())
+    pictures = save_images(tmp_path / "images", some())
     return supervision.DetectionDataset.from_coco(str(pictures), str(tmp_path / "ours" / "instances.json"))
 
 
@@ -156,7 +156,7 @@ def test_a_voc_file_need_not_know_the_size(size: str, tmp_path: Path) -> None:
     assert read_voc(tmp_path).images[0].wh is None
 
 
-def test_boxes_without_area_are_left_out_and_told(tmp_path: Path) -> None:
+def test_boxes_without_area_are_left_out_and_reported(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(voc_xml(voc_object("5 5 4 9"), voc_object("9 9 3 3"), voc_object("5 5 5 5")))
     truth = read_voc(tmp_path)
     assert len(truth.images[0].xyxy) == 1
@@ -167,7 +167,7 @@ def test_boxes_without_area_are_left_out_and_told(tmp_path: Path) -> None:
     assert "labels/a.txt: line 2" in read_yolo(folder, lambda _: (64, 48)).notes[0]
 
 
-def test_boxes_of_a_tool_that_counts_from_0_are_told(tmp_path: Path) -> None:
+def test_boxes_of_a_tool_that_counts_from_0_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(voc_xml(voc_object("0 3 31 40")))
     truth = read_voc(tmp_path)
     assert "1 in VOC" in truth.notes[0]
@@ -190,7 +190,7 @@ def test_images_without_objects_are_images(tmp_path: Path) -> None:
     assert read_yolo(yolo(tmp_path / "y", ""), lambda _: (64, 48)).images[0].crowd.shape == (0,)
 
 
-def test_a_files_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_a_files_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "i.json").write_text(json.dumps(coco()), encoding="utf-8-sig")
     assert read_coco(tmp_path / "i.json").labels == ("person", "dog")
 
@@ -262,10 +262,10 @@ COCO_FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("data", "told"), COCO_FAULTS.values(), ids=COCO_FAULTS)
-def test_what_is_wrong_with_a_coco_file_is_told(data: object, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "reported"), COCO_FAULTS.values(), ids=COCO_FAULTS)
+def test_what_is_wrong_with_a_coco_file_is_reported(data: object, reported: str, tmp_path: Path) -> None:
     path = write_json(tmp_path / "i.json", data)
-    with pytest.raises(SourceError, match=told) as raised:
+    with pytest.raises(SourceError, match=reported) as raised:
         read_truth(path)
     assert str(path) in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
@@ -290,16 +290,16 @@ RESULT_FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("data", "told"), RESULT_FAULTS.values(), ids=RESULT_FAULTS)
-def test_what_is_wrong_with_results_is_told(data: object, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "reported"), RESULT_FAULTS.values(), ids=RESULT_FAULTS)
+def test_what_is_wrong_with_results_is_reported(data: object, reported: str, tmp_path: Path) -> None:
     path = write_json(tmp_path / "r.json", data)
-    with pytest.raises(SourceError, match=told) as raised:
+    with pytest.raises(SourceError, match=reported) as raised:
         read_results(path)
     assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reported"),
     [
         (b"", "line 1, column 1: is not JSON"),
         (b'{"images": [\n{"id": 1,}]}', "line 2, column 10: is not JSON"),
@@ -308,10 +308,10 @@ def test_what_is_wrong_with_results_is_told(data: object, told: str, tmp_path: P
         (b"[" + b"1" * 5000 + b"]", "cannot be read as JSON"),
     ],
 )
-def test_what_is_no_json_is_told(data: bytes, told: str, tmp_path: Path) -> None:
+def test_what_is_no_json_is_reported(data: bytes, reported: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(data)
     for read in (read_truth, read_results):
-        with pytest.raises(SourceError, match=told):
+        with pytest.raises(SourceError, match=reported):
             read(tmp_path / "x.json")
 
 
@@ -337,10 +337,10 @@ VOC_FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("text", "told"), VOC_FAULTS.values(), ids=VOC_FAULTS)
-def test_what_is_wrong_with_a_voc_file_is_told(text: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "reported"), VOC_FAULTS.values(), ids=VOC_FAULTS)
+def test_what_is_wrong_with_a_voc_file_is_reported(text: str, reported: str, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(text)
-    with pytest.raises(SourceError, match=told) as raised:
+    with pytest.raises(SourceError, match=reported) as raised:
         read_truth(tmp_path)
     assert "a.xml" in str(raised.value)
 
@@ -358,26 +358,26 @@ YOLO_FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("text", "told"), YOLO_FAULTS.values(), ids=YOLO_FAULTS)
-def test_what_is_wrong_with_a_yolo_file_is_told(text: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=told) as raised:
+@pytest.mark.parametrize(("text", "reported"), YOLO_FAULTS.values(), ids=YOLO_FAULTS)
+def test_what_is_wrong_with_a_yolo_file_is_reported(text: str, reported: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=reported) as raised:
         read_truth(yolo(tmp_path, text), lambda _: (64, 48))
     assert "a.txt" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [("names: [a", "is not YAML"), ("nc: 3", "has no names"), ("5", "has no names"), ("names: {1: a}", "has no names"),
      ("names: [[a]]", "expected the name of a class"), ("names: []", "has no names"), ("\x07", "a binary file")],
 )  # fmt: skip
-def test_what_is_wrong_with_a_data_yaml_is_told(text: str, told: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_data_yaml_is_reported(text: str, reported: str, tmp_path: Path) -> None:
     folder = yolo(tmp_path, "0 0.5 0.5 0.1 0.1\n")
     (folder / "data.yaml").write_text(text)
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=reported):
         read_truth(folder, lambda _: (64, 48))
 
 
-def test_folders_that_hold_no_truth_are_told(tmp_path: Path) -> None:
+def test_folders_that_hold_no_truth_are_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="no such file or folder"):
         read_truth(tmp_path / "x")
     with pytest.raises(
@@ -405,6 +405,6 @@ def test_a_voc_data_set_is_known_by_its_annotations(tmp_path: Path) -> None:
     assert [image.name for image in read_truth(tmp_path).images] == ["a"]
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gone: cannot be read: No such file"):
         read_voc(tmp_path / "gone")

@@ -69,7 +69,7 @@ def test_writing_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_opens_all_its_files_by_the_facts_and_says_whose_they_are(name: str, tmp_path: Path) -> None:
+def test_a_format_opens_all_its_files_by_the_facts_and_states_whose_they_are(name: str, tmp_path: Path) -> None:
     def opens(path: Path, image: str | None) -> AbstractContextManager[IO[str]]:
         opened[path.relative_to(tmp_path).as_posix()] = image
         return nullcontext(StringIO())
@@ -82,7 +82,7 @@ def test_a_format_opens_all_its_files_by_the_facts_and_says_whose_they_are(name:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_output_says_where_it_lies(name: str, tmp_path: Path) -> None:
+def test_no_output_states_where_it_lies(name: str, tmp_path: Path) -> None:
     FORMATS[name].write(tmp_path, some(), COCO80, FACTS)
     assert not any(str(tmp_path).encode() in data for data in tree(tmp_path).values())
 
@@ -103,14 +103,14 @@ def test_a_run_that_breaks_leaves_no_part_of_a_file(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_output_that_cannot_be_written_is_told(name: str, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="file"):
         FORMATS[name].write(tmp_path / "file", some(), COCO80, FACTS)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cvdetect.core import files
 
     def on_the_full_disk(path: Path) -> Path:

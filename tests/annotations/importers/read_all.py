@@ -32,8 +32,8 @@ Found = dict[str, Any]
 
 
 def found(labels: Iterable[str] | None, images: dict[str, tuple[Any, list[list[Any]]]]) -> Found:
-    told = {name: {"wh": wh and [int(v) for v in wh], "boxes": boxes} for name, (wh, boxes) in images.items()}
-    return {"labels": None if labels is None else list(labels), "images": told}
+    reported = {name: {"wh": wh and [int(v) for v in wh], "boxes": boxes} for name, (wh, boxes) in images.items()}
+    return {"labels": None if labels is None else list(labels), "images": reported}
 
 
 def with_datumaro(path: Path, name: str, **options: Any) -> Found:
@@ -160,8 +160,8 @@ def read(reader: Callable[[], Found]) -> Found:
 
 
 if __name__ == "__main__":
-    told = []
+    reported = []
     for sets, photos in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
         arranged(Path(sets), Path(photos))
-        told.append({name: read(reader) for name, reader in readers(Path(sets), Path(photos)).items()})
-    print(json.dumps(told))
+        reported.append({name: read(reader) for name, reader in readers(Path(sets), Path(photos)).items()})
+    print(json.dumps(reported))

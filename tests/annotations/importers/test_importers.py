@@ -40,7 +40,7 @@ Boxes = list[list[Any]]
 
 
 class Detector:
-    """As many boxes as a picture's brightness says, none where it is black."""
+    """As many boxes as an image's brightness says, none where it is black."""
 
     name = "fake"
     labels = LabelSet.from_names(LABELS)
@@ -68,7 +68,7 @@ def picture(path: Path, number: int) -> None:
 
 
 def written(base: Path, names: Sequence[str], **images: bool) -> dict[str, Any]:
-    """Write all formats for pictures of these names → what they must say of each, in JSON's shape."""
+    """Write all formats for images of these names → what they must say of each, in JSON's shape."""
     for number, name in enumerate(names):
         picture(base / "photos" / name, number)
     job = AnnotateJob(images=str(base / "photos"), out=base / "out", formats=tuple(FORMATS), **images)

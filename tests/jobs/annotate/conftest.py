@@ -1,4 +1,4 @@
-"""Small pictures, and a model that needs no weights: what it finds is a function of the picture alone."""
+"""Small images, and a model that needs no weights: what it finds is a function of the image alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tree = dict[str, bytes]
 
 
 class FakeDetector:
-    """Finds boxes whose number, class and size follow from the picture's mean colour."""
+    """Finds boxes whose number, class and size follow from the image's mean colour."""
 
     name = "fake"
     labels = BUILT_IN["coco80"](0)
@@ -61,8 +61,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDetector:
     return detector
 
 
-def make_pictures(folder: Path, names: Sequence[str]) -> Path:
-    """A folder of pictures of different sizes and colours."""
+def make_images(folder: Path, names: Sequence[str]) -> Path:
+    """A folder of images of different sizes and colours."""
     for i, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def make_pictures(folder: Path, names: Sequence[str]) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    return make_pictures(tmp_path / "photos", ["img1.png", "img10.png", "img2.png", "sub/img3.jpg", "sub/deep/x.png"])
+    return make_images(tmp_path / "photos", ["img1.png", "img10.png", "img2.png", "sub/img3.jpg", "sub/deep/x.png"])
 
 
 def tree(folder: Path) -> Tree:

@@ -122,10 +122,10 @@ def test_the_chunk_behind_the_deadly_one_is_not_blamed() -> None:
     assert pool.worked_on["11.jpg"] == 1
 
 
-def test_a_death_is_told_with_its_node_and_what_becomes_of_the_images() -> None:
-    told, once = Told(), iter([True])
-    hand(FakePool(1, dies=lambda _: next(once, False)), 6, progress=told)
-    assert told.warnings == ["node a: a worker died: killed; 5 images of it go to others (workers left: 0)"]
+def test_a_death_is_reported_with_its_node_and_what_becomes_of_the_images() -> None:
+    reported, once = Told(), iter([True])
+    hand(FakePool(1, dies=lambda _: next(once, False)), 6, progress=reported)
+    assert reported.warnings == ["node a: a worker died: killed; 5 images of it go to others (workers left: 0)"]
 
 
 @pytest.mark.parametrize(("pace", "largest"), [(0.05, 60), (1.0, 4), (10.0, 4), (1e-9, 1000)])

@@ -24,7 +24,7 @@ from cvdetect.core.options import DetectOptions
 from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.manifest import log as parts_module
 from cvdetect.jobs.annotate.run import annotate
-from tests.jobs.annotate.conftest import Annotate, FakeDetector, Tree, install, make_pictures, tree
+from tests.jobs.annotate.conftest import Annotate, FakeDetector, Tree, install, make_images, tree
 
 EVERYTHING = {"formats": tuple(FORMATS), "review": True}
 
@@ -81,7 +81,7 @@ def test_all_files_are_those_of_a_run_on_disk(
     fake: FakeDetector, photos: Path, tmp_path: Path, remote_in: bool, remote_out: bool
 ) -> None:
     names = ['it\'s "a"\n<b>&.png', "sub dir/%41#?.png", "-.png", "ü/日本.png", "[1]*.png", "same.jpg", "same.png"]
-    make_pictures(photos, names)
+    make_images(photos, names)
     (photos / "empty.jpg").touch()
     (photos / "text.jpg").write_text("hello")
     here = annotate(AnnotateJob(
@@ -152,7 +152,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_log_of_many_parts_tells_all(cloud: Annotate, fake: FakeDetector) -> None:
+def test_the_log_of_many_parts_reports_all(cloud: Annotate, fake: FakeDetector) -> None:
     cloud(formats=("voc",))
     names = parts()
     assert names == [f"{i + 1:08d}.jsonl" for i in range(len(names))] and len(names) >= 5
@@ -166,7 +166,7 @@ def test_the_log_of_many_parts_tells_all(cloud: Annotate, fake: FakeDetector) ->
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "other version", "no JSON"])
-def test_a_damaged_log_is_told_and_overwrite_starts_again(
+def test_a_damaged_log_is_reported_and_overwrite_starts_again(
     cloud: Annotate, memory: MemoryFileSystem, damage: str
 ) -> None:
     cloud()
@@ -236,7 +236,7 @@ def test_of_two_runs_in_one_out_one_ends_and_the_other_does_it_all(
 def test_after_ctrl_c_the_files_hold_what_was_done_and_resume_does_the_rest(
     cloud: Annotate, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    put(make_pictures(photos, [f"n{i}.png" for i in range(60)]), "photos")
+    put(make_images(photos, [f"n{i}.png" for i in range(60)]), "photos")
     slow = FakeDetector(0.01)
     install(monkeypatch, [slow])
 
@@ -268,7 +268,7 @@ def test_a_run_that_began_nothing_leaves_no_trace(cloud: Annotate, memory: Memor
     assert memory.find("/") == before
 
 
-def test_patterns_lists_and_single_pictures(cloud: Annotate, memory: MemoryFileSystem, tmp_path: Path) -> None:
+def test_patterns_lists_and_single_images(cloud: Annotate, memory: MemoryFileSystem, tmp_path: Path) -> None:
     def found(images: str, **more: Any) -> list[str]:
         annotate(AnnotateJob(images=images, out="memory://out", formats=("jsonl",), overwrite=True, **more))
         return [json.loads(line)["source"] for line in stored("out")["detections.jsonl"].splitlines()]
@@ -290,12 +290,12 @@ def test_patterns_lists_and_single_pictures(cloud: Annotate, memory: MemoryFileS
 
 
 @pytest.mark.parametrize("images", ["memory://nowhere", "memory://nowhere/*.jpg", "@memory://no.txt"])
-def test_what_is_not_there_is_told(cloud: Annotate, images: str) -> None:
+def test_what_is_not_there_is_reported(cloud: Annotate, images: str) -> None:
     with pytest.raises(SourceNotFound, match="no such"):
         cloud(images=images)
 
 
-def test_a_picture_that_goes_between_listing_and_reading_fails_alone(
+def test_a_image_that_goes_between_listing_and_reading_fails_alone(
     cloud: Annotate, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cat_file = MemoryFileSystem.cat_file
@@ -312,7 +312,7 @@ def test_a_picture_that_goes_between_listing_and_reading_fails_alone(
     assert json.loads(stored("out")["failures.jsonl"]) == {"source": "img10.png", "error": "no such file or folder"}
 
 
-def test_bombs_and_files_beyond_any_picture_are_not_decoded_nor_fetched(
+def test_bombs_and_files_beyond_any_image_are_not_decoded_nor_fetched(
     cloud: Annotate, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -322,11 +322,11 @@ def test_bombs_and_files_beyond_any_picture_are_not_decoded_nor_fetched(
     fetched = []
     cat_file = MemoryFileSystem.cat_file
 
-    def told(self: Any, path: str, start: int | None = None, end: int | None = None) -> Any:
+    def reported(self: Any, path: str, start: int | None = None, end: int | None = None) -> Any:
         fetched.append((path, end))
         return cat_file(self, path, start, end)
 
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", told)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", reported)
     assert cloud(max_pixels=100_000).failed == 3
     assert ("/photos/huge.bmp", 8 << 20) in fetched and ("/photos/huge.bmp", None) not in fetched
     errors = {line["source"]: line["error"] for line in map(json.loads, stored("out")["failures.jsonl"].splitlines())}
@@ -335,7 +335,7 @@ def test_bombs_and_files_beyond_any_picture_are_not_decoded_nor_fetched(
     assert errors["empty.png"] == "is empty"
 
 
-def test_a_picture_larger_than_the_first_piece_is_read_whole(
+def test_a_image_larger_than_the_first_piece_is_read_whole(
     fake: FakeDetector, memory: MemoryFileSystem, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (2000, 2000, 3), dtype=np.uint8)
@@ -344,7 +344,7 @@ def test_a_picture_larger_than_the_first_piece_is_read_whole(
     assert annotate(AnnotateJob(images=put(tmp_path / "p", "p"), out="memory://out")).exit_code == 0
 
 
-def test_a_put_that_fails_midway_is_told_and_resume_goes_on(
+def test_a_put_that_fails_midway_is_reported_and_resume_continues(
     cloud: Annotate, fake: FakeDetector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photos: Path
 ) -> None:
     pipe_file = MemoryFileSystem.pipe_file
@@ -375,7 +375,7 @@ def test_review_later_makes_the_thumbnails_that_are_missing(cloud: Annotate, fak
 
 
 @pytest.mark.parametrize("folder", ["memory://photos", "memory://"])
-def test_pictures_are_never_written_over_the_inputs(cloud: Annotate, folder: str) -> None:
+def test_images_are_never_written_over_the_inputs(cloud: Annotate, folder: str) -> None:
     with pytest.raises(UsageError, match="holds the input folder"):
         cloud(draw=folder)
 

@@ -13,7 +13,7 @@ from cvdetect.annotations.formats import read_truth
 from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.run import annotate
-from tests.jobs.annotate.conftest import FakeDetector, make_pictures, tree
+from tests.jobs.annotate.conftest import FakeDetector, make_images, tree
 
 NAMES = ["a.png", "a.jpg", "sub/a.png", "sub two/b.c.png"]
 PLACED = {"a.png.png": "a.png", "a.jpg.jpg": "a.jpg", "sub/a.png": "sub/a.png", "sub two/b.c.png": "sub two/b.c.png"}
@@ -23,7 +23,7 @@ EVERY = tuple(FOLDERS)
 
 @pytest.fixture
 def photos(tmp_path: Path, fake: FakeDetector) -> Path:
-    return make_pictures(tmp_path / "photos", NAMES)
+    return make_images(tmp_path / "photos", NAMES)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_resume_keeps_what_is_there_renews_what_changed_and_drops_what_is_gone(
     run(photos, out, **{option: True})
     kept = (out / "images/sub/a.png").stat()
     (photos / "a.jpg").unlink()
-    make_pictures(photos / "new", ["x.png"])
+    make_images(photos / "new", ["x.png"])
     (photos / "new/x.png").replace(photos / "sub two/b.c.png")
     assert run(photos, out, resume=True, **{option: True}).exit_code == 0
     assert (out / "images/sub/a.png").stat().st_ino == kept.st_ino
@@ -112,7 +112,7 @@ def test_an_image_that_is_gone_meanwhile_is_part_of_the_work_not_done(
 
 
 def test_images_that_lie_in_the_data_set_already_stay_as_they_are(tmp_path: Path, fake: FakeDetector) -> None:
-    images = make_pictures(tmp_path / "set/images", ["a.png", "sub/b.png"])
+    images = make_images(tmp_path / "set/images", ["a.png", "sub/b.png"])
     before = tree(images)
     for options in ({}, {"overwrite": True, "link_images": True}, {"overwrite": True, "copy_images": True}):
         assert run(images, tmp_path / "set", **options).exit_code == 0
@@ -130,7 +130,7 @@ def test_a_link_to_the_folder_of_images_is_elsewhere_as_labels_are_looked_for_be
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ({"link_images": True, "copy_images": True}, "contradict"),
         (
@@ -142,9 +142,9 @@ def test_a_link_to_the_folder_of_images_is_elsewhere_as_labels_are_looked_for_be
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_work(
-    photos: Path, out: Path, fake: FakeDetector, options: dict[str, Any], told: str
+    photos: Path, out: Path, fake: FakeDetector, options: dict[str, Any], reported: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=reported):
         run(photos, out, **options)
     assert not fake.seen and not out.exists()
 

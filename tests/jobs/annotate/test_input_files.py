@@ -13,7 +13,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from tests.conftest import Told
-from tests.jobs.annotate.conftest import Annotate, FakeDetector, make_pictures, tree
+from tests.jobs.annotate.conftest import Annotate, FakeDetector, make_images, tree
 from tests.jobs.annotate.tiny_model import tiny_model
 
 FOLDERS = {"yolo": "images", "yolo-darknet": "obj_train_data", "voc": "JPEGImages"}
@@ -104,7 +104,7 @@ def test_a_replaced_file_keeps_its_mode(run: Annotate, photos: Path, tmp_path: P
     kept = [tmp_path / name for name in ("out/coco/instances.json", "out/voc/img1.xml", "drawn/img1.png")]
     for path in kept:
         path.chmod(0o640)
-    make_pictures(photos, ["img2.png", "img1.png"])  # other pictures by these names
+    make_images(photos, ["img2.png", "img1.png"])  # other images by these names
     before = [path.read_bytes() for path in kept]
     run(resume=True)
     assert all(path.read_bytes() != data for path, data in zip(kept, before, strict=True))
@@ -131,21 +131,23 @@ def written_below(where: Path) -> dict[str, Any]:
 def test_images_in_a_folder_that_is_written_to_are_counted_without_the_runs_own(
     fake: FakeDetector, photos: Path, tmp_path: Path
 ) -> None:
-    make_pictures(photos / "set", ["mine.png", "drawn/sub/mine.png"])
+    make_images(photos / "set", ["mine.png", "drawn/sub/mine.png"])
     (tmp_path / "link").symlink_to(photos)
     job = AnnotateJob(images=str(photos), **written_below(tmp_path / "link"), formats=("yolo",), copy_images=True)
     for again in (job, replace(job, resume=True)):
-        told = Told()
-        assert annotate(again, told).done == 5
-        assert told.warnings == [f"{photos / 'set'}: is not entered, as results are written there: 2 images ignored"]
+        reported = Told()
+        assert annotate(again, reported).done == 5
+        assert reported.warnings == [
+            f"{photos / 'set'}: is not entered, as results are written there: 2 images ignored"
+        ]
 
 
-def test_pictures_of_an_earlier_run_are_no_images_of_the_next(run: Annotate, photos: Path) -> None:
+def test_images_of_an_earlier_run_are_no_images_of_the_next(run: Annotate, photos: Path) -> None:
     run(**written_below(photos))
     assert list(photos.rglob("*_1.jpg"))
-    told = Told()
-    report = annotate(AnnotateJob(images=str(photos), out=photos / "set", overwrite=True), told)
-    assert (report.done, report.failed) == (5, 0) and not told.warnings
+    reported = Told()
+    report = annotate(AnnotateJob(images=str(photos), out=photos / "set", overwrite=True), reported)
+    assert (report.done, report.failed) == (5, 0) and not reported.warnings
     assert not list(photos.rglob("*_1.jpg"))
 
 
@@ -160,7 +162,7 @@ def test_pictures_of_an_earlier_run_are_no_images_of_the_next(run: Annotate, pho
         ("", {"formats": ("voc",), "copy_images": True}, "only outside of"),
     ],
 )
-def test_pictures_do_not_go_where_the_run_keeps_or_puts_something_else(
+def test_images_do_not_go_where_the_run_keeps_or_puts_something_else(
     run: Annotate, tmp_path: Path, kind: str, place: str, more: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(UsageError, match=why):

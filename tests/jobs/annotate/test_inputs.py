@@ -1,4 +1,4 @@
-"""Which pictures are found, and what they are called."""
+"""Which images are found, and what they are called."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_a_folder_is_walked_to_its_leaves_for_pictures_that_are_not_hidden(tmp_path: Path) -> None:
+def test_a_folder_is_walked_to_its_leaves_for_images_that_are_not_hidden(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "B.PNG", "n.txt", "noext", ".hidden.jpg", ".git/x.jpg", "sub/c.webp", "sub/deep/d.tif")
     assert found(tmp_path) == ["B.PNG", "a.jpg", "sub/c.webp", "sub/deep/d.tif"]
     assert found(tmp_path, recursive=False) == ["B.PNG", "a.jpg"]
@@ -53,9 +53,9 @@ def test_files_of_unknown_suffix_or_none_are_images_by_their_first_bytes(tmp_pat
     tally = WalkStats()
     names = sorted(i.name for i in list_images(find_inputs(str(tmp_path)), frozenset(), tally))
     assert names == ["a.jfif", "b.heic", "e.strange", "f.jpg~", "noext"]
-    told = describe_ignored(tally)
-    assert told.startswith("ignored, as not images: 5 other files (no suffix 2, .txt 2, .strange 1), 2 videos (")
-    assert ".mp4 1" in told and "cvdetect video" in told
+    reported = describe_ignored(tally)
+    assert reported.startswith("ignored, as not images: 5 other files (no suffix 2, .txt 2, .strange 1), 2 videos (")
+    assert ".mp4 1" in reported and "cvdetect video" in reported
 
 
 def test_known_suffixes_are_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_names_with_newlines_quotes_brackets_and_bytes_that_are_no_utf8_are_kept
     assert found(tmp_path) == sorted(names)
 
 
-def test_a_loop_of_links_is_entered_once_and_told(tmp_path: Path) -> None:
+def test_a_loop_of_links_is_entered_once_and_reported(tmp_path: Path) -> None:
     make(tmp_path, "a/x.jpg", "b/y.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
@@ -151,7 +151,7 @@ def test_a_listed_path_outside_of_the_root_is_refused_and_root_is_named(
     assert found("@list.txt", root=tmp_path) == ["there/b.jpg"]
 
 
-def test_one_picture_is_relative_to_its_folder(tmp_path: Path) -> None:
+def test_one_image_is_relative_to_its_folder(tmp_path: Path) -> None:
     make(tmp_path, "sub/a.jpg")
     assert found(tmp_path / "sub" / "a.jpg") == ["a.jpg"]
 
@@ -164,7 +164,7 @@ def test_one_picture_is_relative_to_its_folder(tmp_path: Path) -> None:
         ("@no.txt", "no such list"),
     ],
 )
-def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:
+def test_what_is_not_there_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceNotFound, match=words):
         found(text)
@@ -175,16 +175,16 @@ def test_root_does_not_go_with_a_folder(tmp_path: Path) -> None:
         find_inputs(str(tmp_path), root=tmp_path.parent)
 
 
-def test_nothing_found_says_what_was_looked_for_and_what_was_there(tmp_path: Path) -> None:
+def test_nothing_found_states_what_was_looked_for_and_what_was_there(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "b.txt", "c.mp4", "sub/d.jpg")
     inputs, tally = find_inputs(str(tmp_path), recursive=False), WalkStats()
     assert not list(list_images(inputs, frozenset(), tally))
-    told = str(no_images_error(inputs, tally))
+    reported = str(no_images_error(inputs, tally))
     for part in (str(tmp_path), ".jpg", ".png", "3 other files (.txt 2, .mp4 1)", "did not enter 1 sub-folder"):
-        assert part in told
+        assert part in reported
 
 
-def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_walked(
+def test_a_folder_that_cannot_be_read_is_reported_and_the_others_are_walked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, "a.jpg", "locked/b.jpg")

@@ -12,7 +12,7 @@ import pytest
 
 from cvdetect.jobs.annotate.run import annotate
 from tests.conftest import ROOT
-from tests.jobs.annotate.conftest import FakeDetector, make_pictures, touch_later, tree
+from tests.jobs.annotate.conftest import FakeDetector, make_images, touch_later, tree
 from tests.jobs.annotate.killed import job
 
 NAMES = [f"d{i % 4}/img{i}.{'jpg' if i % 3 else 'png'}" for i in range(60)]
@@ -20,7 +20,7 @@ NAMES = [f"d{i % 4}/img{i}.{'jpg' if i % 3 else 'png'}" for i in range(60)]
 
 @pytest.mark.usefixtures("fake")
 def test_four_kills_and_a_resume_give_the_tree_of_an_undisturbed_run(tmp_path: Path, fake: FakeDetector) -> None:
-    photos = make_pictures(tmp_path / "photos", NAMES)
+    photos = make_images(tmp_path / "photos", NAMES)
     (photos / "broken.jpg").write_bytes(b"")
     annotate(job(photos, tmp_path / "undisturbed"))
     whole = tree(tmp_path / "undisturbed")
@@ -37,14 +37,14 @@ def test_four_kills_and_a_resume_give_the_tree_of_an_undisturbed_run(tmp_path: P
     assert tree(tmp_path / "killed") == whole
 
 
-# Of 3 images with one crop each: 9 renames of pictures (as they come), then 12 of annotation files and the page.
+# Of 3 images with one crop each: 9 renames of images (as they come), then 12 of annotation files and the page.
 @pytest.mark.parametrize(
     "moments", [("before 1", "after 5", "before 8"), ("after 9", "before 2", "after 8", "before 3")]
 )
 def test_kills_between_log_and_rename_and_between_renames(
     tmp_path: Path, fake: FakeDetector, moments: tuple[str, ...]
 ) -> None:
-    photos = make_pictures(tmp_path / "photos", ["a.png", "d/b.png", "c.gif.png"])
+    photos = make_images(tmp_path / "photos", ["a.png", "d/b.png", "c.gif.png"])
     annotate(job(photos, tmp_path / "undisturbed"))
     whole = tree(tmp_path / "undisturbed")
     for moment in moments:
@@ -66,7 +66,7 @@ def test_kills_between_log_and_rename_and_between_renames(
 def test_an_image_that_changes_after_a_kill_leaves_nothing_of_its_earlier_state(
     tmp_path: Path, fake: FakeDetector
 ) -> None:
-    photos = make_pictures(tmp_path / "photos", ["a.png", "b.png"])
+    photos = make_images(tmp_path / "photos", ["a.png", "b.png"])
     words = [sys.executable, "-m", "tests.jobs.annotate.killed", str(photos), str(tmp_path / "killed"), "after", "5"]
     assert subprocess.run(words, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
     assert len(tree(tmp_path / "killed")) >= 5

@@ -135,14 +135,14 @@ def test_two_runs_cannot_work_on_one_manifest(path: Path) -> None:
     assert "another cvdetect annotate is running here" in other.stderr
 
 
-def test_a_file_that_is_no_manifest_is_told(path: Path) -> None:
+def test_a_file_that_is_no_manifest_is_reported(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(DamagedManifest, match="overwrite"):
         Manifest(path)
 
 
-def test_a_manifest_of_another_version_is_told(path: Path) -> None:
+def test_a_manifest_of_another_version_is_reported(path: Path) -> None:
     path.parent.mkdir()
     base = sqlite3.connect(path)
     base.execute("PRAGMA user_version = 99")
@@ -151,7 +151,7 @@ def test_a_manifest_of_another_version_is_told(path: Path) -> None:
         Manifest(path)
 
 
-def test_a_full_disk_is_told_and_what_was_recorded_stays(path: Path) -> None:
+def test_a_full_disk_is_reported_and_what_was_recorded_stays(path: Path) -> None:
     with Manifest(path) as manifest:
         manifest.list_anew(listed(*(f"{i}" for i in range(50))))
         manifest.all("PRAGMA max_page_count = 20")

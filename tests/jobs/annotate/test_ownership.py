@@ -23,7 +23,7 @@ from cvdetect.jobs.annotate.manifest.outcome import WrittenFile
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import LocalFolder
 from tests.conftest import Told
-from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_pictures, touch_later, tree
+from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_images, touch_later, tree
 
 MINE = "a person's own work"
 SHARED = {
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_the_runs_own_ends_it_before_any_work(
 
 
 @pytest.mark.parametrize(("changes", "file"), WHERE_FILES_GO)
-def test_overwrite_replaces_it_and_says_so(
+def test_overwrite_replaces_it_and_reports_it(
     run: Annotate, tmp_path: Path, photos: Path, changes: dict[str, Any], file: str
 ) -> None:
     (photos / "empty.jpg").touch()  # so that there are failures
@@ -102,7 +102,7 @@ def test_what_overwrite_would_not_write_is_left_alone(run: Annotate, out: Path, 
 
 
 def test_the_first_few_are_named_and_the_rest_counted(run: Annotate, photos: Path, out: Path) -> None:
-    make_pictures(photos, [f"n{i}.png" for i in range(20)])
+    make_images(photos, [f"n{i}.png" for i in range(20)])
     for i in range(9):
         put(out / f"n{i}.xml")
     with pytest.raises(UsageError) as error:
@@ -201,16 +201,18 @@ def edited(tmp_path: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", EDITABLE)
-def test_an_images_file_that_was_corrected_by_hand_is_kept_and_told(run: Annotate, tmp_path: Path, name: str) -> None:
+def test_an_images_file_that_was_corrected_by_hand_is_kept_and_reported(
+    run: Annotate, tmp_path: Path, name: str
+) -> None:
     run(**everything(tmp_path))
-    path, told = edited(tmp_path, name), Told()
+    path, reported = edited(tmp_path, name), Told()
     job = AnnotateJob(images=str(tmp_path / "photos"), out=tmp_path / "out", resume=True)
     for _ in range(2):
-        assert annotate(job, told).kept == 1
+        assert annotate(job, reported).kept == 1
         assert path.read_text() == MINE
-    assert f"1 file was edited since an earlier run wrote it, and is kept: {path}" in told.warnings
+    assert f"1 file was edited since an earlier run wrote it, and is kept: {path}" in reported.warnings
     (tmp_path / "photos" / "img10.png").unlink()
-    make_pictures(tmp_path / "photos", ["new.png"])
+    make_images(tmp_path / "photos", ["new.png"])
     assert annotate(job).kept == 1 and path.read_text() == MINE
 
 
@@ -240,7 +242,7 @@ def test_an_edited_file_for_all_images_ends_the_resume(
 ) -> None:
     run(**everything(tmp_path))
     put(tmp_path / "out" / name / file)
-    make_pictures(photos, ["new.png"])
+    make_images(photos, ["new.png"])
     before, seen = tree(tmp_path), fake.seen
     with pytest.raises(UsageError, match=rf"out/{name}/{file} was edited since it was written"):
         run(resume=True)
@@ -253,7 +255,7 @@ def test_one_that_is_edited_during_the_run_ends_it_with_nothing_written_and_no_r
     run: Annotate, photos: Path, out: Path, fake: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(formats=("voc", "coco"))
-    make_pictures(photos, ["new.png"])
+    make_images(photos, ["new.png"])
     detect = fake.detect_batch
 
     def editing(images: Any) -> Any:
@@ -299,14 +301,14 @@ def test_a_file_that_was_only_touched_or_copied_is_our_own_still(run: Annotate, 
     run(formats=("voc",))
     for path in out.glob("*.xml"):
         touch_later(path)
-    make_pictures(photos, ["a.png", "b.png", "img1.png"])
+    make_images(photos, ["a.png", "b.png", "img1.png"])
     touch_later(photos / "img1.png")
     report = run(resume=True)
     assert (report.kept, report.detected, report.exit_code) == (0, 3, 0)
 
 
 @pytest.mark.parametrize("kind", ["draw", "crops", "out"])
-def test_a_file_that_appears_during_the_run_is_kept_and_told(
+def test_a_file_that_appears_during_the_run_is_kept_and_reported(
     run: Annotate, tmp_path: Path, fake: FakeDetector, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     path = tmp_path / {"draw": "drawn/img2.png", "crops": "crops/x/img2.png_1.jpg", "out": "out/voc/img2.xml"}[kind]

@@ -110,7 +110,7 @@ def test_a_users_file_ends_the_run_before_any_work_and_overwrite_replaces_it(
 @pytest.mark.parametrize(
     ("base", "name"), [*(("memory", name) for name in PLACES[1:4]), ("s3", PLACES[1])], indirect=["base"]
 )
-def test_an_images_corrected_file_is_kept_and_told_and_a_deleted_one_written_again(
+def test_an_images_corrected_file_is_kept_and_reported_and_a_deleted_one_written_again(
     run: Annotate, files: Files, base: str, photos: Path, name: str
 ) -> None:
     run(**EVERYTHING, **pictures(base))
@@ -150,7 +150,7 @@ def test_a_file_that_appears_during_the_run_is_kept(
     assert files.read("drawn/img1.png") == files.read("out/img2.xml") == MINE
 
 
-def test_pictures_that_a_killed_run_has_left_are_known_by_their_content(
+def test_images_that_a_killed_run_has_left_are_known_by_their_content(
     run: Annotate, files: Files, base: str, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(draw=f"{base}/o2")

@@ -81,7 +81,7 @@ class Nodes:
         raise AssertionError("no worker is there to kill")
 
 
-# On the nodes, a process that opens a file of this name dies, as one would over a picture that a decoder crashes on.
+# On the nodes, a process that opens a file of this name dies, as one would over an image that a decoder crashes on.
 DEADLY = "deadly.jpg"
 HOOK = f"""
 import os, sys
@@ -108,7 +108,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and large pictures of noise, so that each takes its time."""
+    """A model, and large images of noise, so that each takes its time."""
     folder = tmp_path_factory.mktemp("ray")
     chance = np.random.default_rng(3)
     for name in NAMES:
@@ -126,7 +126,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _gif(folder: Path) -> bytes:
-    """A picture whose copy is a PNG, which another picture's copy would be too."""
+    """A image whose copy is a PNG, which another image's copy would be too."""
     cv2.imwrite(str(folder / "photos" / "anim.gif.png"), np.full((40, 50, 3), 90, np.uint8))
     head = b"GIF89a\x02\x00\x02\x00\x80\x00\x00\xff\x00\x00\x00\xff\x00"
     return head + b",\x00\x00\x00\x00\x02\x00\x02\x00\x00\x02\x03D\x02\x05\x00;"
@@ -176,18 +176,18 @@ class Interfering(Told):
 
 def test_two_nodes_write_the_files_of_one_machine(job: AnnotateJob, tmp_path: Path, whole: Tree) -> None:
     check_cluster(job.ray_address)
-    told = Interfering(-1, lambda: None)
+    reported = Interfering(-1, lambda: None)
     before = signal.getsignal(signal.SIGTERM)
-    report = annotate(job, told)
+    report = annotate(job, reported)
     assert (report.exit_code, report.failed) == (1, 1)
     assert tree(tmp_path) == whole
-    ready = [line.partition(":")[0] for line in told.details if line.endswith("a worker is ready")]
+    ready = [line.partition(":")[0] for line in reported.details if line.endswith("a worker is ready")]
     assert len(set(ready)) == 2, "a worker on each node"
-    assert told.errors == [f"{job.images}/empty.jpg: is empty"]
+    assert reported.errors == [f"{job.images}/empty.jpg: is empty"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_pictures_and_results_in_a_store(
+def test_images_and_results_in_a_store(
     job: AnnotateJob, folder: Path, whole: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
@@ -245,19 +245,19 @@ def test_what_a_user_has_corrected_is_kept_by_workers_and_what_was_theirs_refuse
 def test_a_node_killed_midway_costs_nothing_but_time(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree
 ) -> None:
-    told = Interfering(5, nodes.kill_one)  # later, all that is left might be handed out already, and done
-    report = annotate(job, told)
+    reported = Interfering(5, nodes.kill_one)  # later, all that is left might be handed out already, and done
+    report = annotate(job, reported)
     assert (report.done, report.failed) == (len(NAMES) + 3, 1)
     assert tree(tmp_path) == whole
-    died = [line for line in told.warnings if "a worker died" in line]
+    died = [line for line in reported.warnings if "a worker died" in line]
     assert len(died) == 1 and died[0].startswith("node ") and "go to others (workers left: 1)" in died[0]
 
 
 def test_a_worker_killed_midway_is_started_again(job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree) -> None:
-    told = Interfering(10, nodes.kill_a_worker)
-    annotate(job, told)
+    reported = Interfering(10, nodes.kill_a_worker)
+    annotate(job, reported)
     assert tree(tmp_path) == whole
-    assert len([line for line in told.warnings if "a worker died: its process or node ended" in line]) == 1
+    assert len([line for line in reported.warnings if "a worker died: its process or node ended" in line]) == 1
 
 
 def test_an_image_that_kills_every_worker_fails_alone(
@@ -269,12 +269,12 @@ def test_an_image_that_kills_every_worker_fails_alone(
     for i in range(8):
         shutil.copy(folder / "photos" / NAMES[i], photos / f"{i}{Path(NAMES[i]).suffix}")
     shutil.copy(folder / "photos" / NAMES[1], photos / DEADLY)
-    told = Interfering(-1, lambda: None)
-    report = annotate(replace(job, images=str(photos), formats=("jsonl",), draw=None, crops=None), told)
+    reported = Interfering(-1, lambda: None)
+    report = annotate(replace(job, images=str(photos), formats=("jsonl",), draw=None, crops=None), reported)
     assert (report.done, report.failed) == (8, 1)
     failure = json.loads((tmp_path / "out" / "failures.jsonl").read_text())
     assert failure == {"source": DEADLY, "error": "3 workers died while working on it"}
-    assert len([line for line in told.warnings if "a worker died" in line]) in (3, 4, 5)
+    assert len([line for line in reported.warnings if "a worker died" in line]) in (3, 4, 5)
 
 
 def test_a_node_that_joins_later_gets_a_worker(
@@ -283,13 +283,13 @@ def test_a_node_that_joins_later_gets_a_worker(
     while len(nodes.alive) > 1:
         nodes.kill_one()
     monkeypatch.setattr(ray_pool, "_CHECK_S", 0.1)
-    told = Interfering(-1, lambda: None)
+    reported = Interfering(-1, lambda: None)
     with Manifest(tmp_path / "m.sqlite") as manifest:
         manifest.list_anew(ListedImage(f"{i}.jpg", 1, 1) for i in range(99))
-        with ray_engine(job, LocalFolder(Path(job.images)), manifest, told) as engine:
+        with ray_engine(job, LocalFolder(Path(job.images)), manifest, reported) as engine:
             nodes.ensure(2)
             deadline = time.monotonic() + 30
-            while len({line for line in told.details if "is ready" in line}) < 2:
+            while len({line for line in reported.details if "is ready" in line}) < 2:
                 engine.pool.events(0.5)
                 assert time.monotonic() < deadline
 
@@ -341,7 +341,9 @@ def test_a_node_that_does_not_see_the_folder_of_copies_is_named(
         annotate(job)
 
 
-def test_where_no_worker_has_room_that_is_told_after_a_while(job: AnnotateJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_worker_has_room_that_is_reported_after_a_while(
+    job: AnnotateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_module, "_PATIENCE_S", 1.5)
     with pytest.raises(
         BackendError, match=r"no worker for 1\.5 s: \d nodes are alive, with room for 0 workers of 64 CPU"
@@ -349,12 +351,12 @@ def test_where_no_worker_has_room_that_is_told_after_a_while(job: AnnotateJob, m
         annotate(replace(job, run=RunOptions(threads=64)))
 
 
-def test_cuda_without_a_gpu_in_the_cluster_is_told(job: AnnotateJob) -> None:
+def test_cuda_without_a_gpu_in_the_cluster_is_reported(job: AnnotateJob) -> None:
     with pytest.raises(BackendError, match="no node of the Ray cluster says that it has a GPU"):
         annotate(replace(job, run=RunOptions(backend="cuda")))
 
 
-def test_a_gpu_that_opencv_cannot_use_is_told_and_cpus_work(
+def test_a_gpu_that_opencv_cannot_use_is_reported_and_cpus_work(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree
 ) -> None:
     from cvdetect.runtime.opencv import OpenCV
@@ -362,18 +364,18 @@ def test_a_gpu_that_opencv_cannot_use_is_told_and_cpus_work(
     if OpenCV.offered()["cuda"]:
         pytest.skip("this OpenCV can use CUDA")
     node = nodes.cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80_000_000)
-    told = Interfering(-1, lambda: None)
+    reported = Interfering(-1, lambda: None)
     try:
-        annotate(job, told)
+        annotate(job, reported)
         with pytest.raises(BackendError, match=r"node .+: backend='cuda' precision='fp32' cannot run here"):
             annotate(replace(job, out=tmp_path / "2", draw=None, crops=None, run=RunOptions(backend="cuda")))
     finally:
         nodes.cluster.remove_node(node)
     assert tree(tmp_path) == whole
-    assert any(line.startswith("workers run on CPUs: backend='cuda'") for line in told.details)
+    assert any(line.startswith("workers run on CPUs: backend='cuda'") for line in reported.details)
 
 
-def test_when_all_nodes_are_gone_the_run_ends_and_resume_goes_on(
+def test_when_all_nodes_are_gone_the_run_ends_and_resume_continues(
     job: AnnotateJob, nodes: Nodes, tmp_path: Path, whole: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[ray_pool.RayPool] = []
@@ -406,17 +408,17 @@ def command(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_without_an_address_ray_is_started_and_stopped_and_says_nothing(folder: Path, tmp_path: Path) -> None:
+def test_without_an_address_ray_is_started_and_stopped_and_states_nothing(folder: Path, tmp_path: Path) -> None:
     model = [f"--{role}={folder / 'model' / f'tiny.{role}'}" for role in ("cfg", "weights", "names")]
     done = command(folder / "photos" / "d0", "--out", tmp_path, "--engine", "ray", *model, "--workers", 1)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    told = done.stderr.splitlines()
-    assert [line.partition(" ")[0] for line in told] == ["looking", "writing", "24", "→"]
+    reported = done.stderr.splitlines()
+    assert [line.partition(" ")[0] for line in reported] == ["looking", "writing", "24", "→"]
     assert len(json.loads((tmp_path / "instances.json").read_text())["images"]) == 24
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once(folder: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_reported_at_once(folder: Path, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         begin = time.monotonic()

@@ -88,9 +88,14 @@ def test_what_is_given_and_contradicts_is_refused_by_name_with_both_values(name:
     first, other = (with_value(START, OPTIONS[name], value) for value in values(name))
     with pytest.raises(UsageError) as error:
         options_on_resume(replace(other, given=frozenset({argument_of(name)})), recorded(first))
-    told = str(error.value)
-    assert f"({argument_of(name)}: " in told and ", now " in told and "overwrite" in told and "another out" in told
-    assert told.count(", now ") == 1
+    reported = str(error.value)
+    assert (
+        f"({argument_of(name)}: " in reported
+        and ", now " in reported
+        and "overwrite" in reported
+        and "another out" in reported
+    )
+    assert reported.count(", now ") == 1
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name not in ADDED_LATER])
@@ -146,7 +151,7 @@ def test_resume_keeps_the_first_runs_formats_and_files(run: Annotate, tmp_path: 
     assert tree(tmp_path / "out") == before and fake.seen == 3
 
 
-def test_a_contradicting_format_is_refused_and_how_to_add_one_is_told(run: Annotate, tmp_path: Path) -> None:
+def test_a_contradicting_format_is_refused_and_how_to_add_one_is_reported(run: Annotate, tmp_path: Path) -> None:
     run(formats=("voc",))
     before = tree(tmp_path)
     with pytest.raises(UsageError, match=r"formats: voc, now yolo.*\n.*further formats.*another out.*overwrite"):
@@ -163,7 +168,7 @@ def test_the_command_knows_what_was_typed_even_where_it_is_the_default(
     before = tree(Path())
     assert cli(*words, "--resume").code == 0
     assert cli(*words, "--resume", *xl, *first).code == 0
-    for more, told in (
+    for more, reported in (
         (["--max-det", 300], "--max-det: 5, now 300"),
         (["--format", "coco"], "--format: yolo, now coco"),
         (["--recursive"], None),
@@ -172,7 +177,7 @@ def test_the_command_knows_what_was_typed_even_where_it_is_the_default(
         (["--model", "yolov3-tiny"], "--model: not given, now yolov3-tiny"),
     ):
         done = cli(*words, "--resume", *more)
-        assert done.code == (2 if told else 0) and (told or "") in done.err, done
+        assert done.code == (2 if reported else 0) and (reported or "") in done.err, done
     for name, value, contradiction in (("MAX_DET", "300", "--max-det: 5, now 300"), ("FORMAT", "csv", "now csv")):
         with monkeypatch.context() as patch:
             patch.setenv(f"CVDETECT_ANNOTATE_{name}", value)

@@ -19,7 +19,7 @@ from cvdetect.jobs.annotate.job import AnnotateJob, ModelInfo
 from cvdetect.jobs.annotate.review import write_review
 from cvdetect.jobs.annotate.run import annotate
 from tests.conftest import make_detections
-from tests.jobs.annotate.conftest import FakeDetector, make_pictures
+from tests.jobs.annotate.conftest import FakeDetector, make_images
 
 ABOUT = ModelInfo("fake <b>&", {}, BUILT_IN["coco80"](0))
 NASTY = 'sub/it\'s "a"\n</script><!-- & %41 #é.png'
@@ -122,20 +122,20 @@ def test_the_address_filters_and_orders(browser: str, page: Path) -> None:
         "name=nowhere": ([], 0),
     }
     acts = f"""
-        const told = {{}};
+        const reported = {{}};
         for (const address of {json.dumps(list(expected))}) {{
             history.replaceState(null, "", "#" + address); readAddress(); show();
             const names = [...document.querySelectorAll(".caption b")].map((b) => b.title);
-            told[address] = [names, document.querySelectorAll("#grid rect").length, by("nothing").hidden];
+            reported[address] = [names, document.querySelectorAll("#grid rect").length, by("nothing").hidden];
         }}
-        document.body.replaceChildren(make("pre", {{ id: "told" }}, JSON.stringify(told)));
+        document.body.replaceChildren(make("pre", {{ id: "reported" }}, JSON.stringify(reported)));
     """
-    told = json.loads(Seen(browser, page, "", acts).text("told"))
+    reported = json.loads(Seen(browser, page, "", acts).text("reported"))
     for address, (names, detections) in expected.items():
-        assert told[address] == [names, detections, bool(names)], address
+        assert reported[address] == [names, detections, bool(names)], address
 
 
-def test_sliders_classes_and_pictures_answer_to_a_person(browser: str, page: Path) -> None:
+def test_sliders_classes_and_images_answer_to_a_person(browser: str, page: Path) -> None:
     acts = """
         by("low").value = 50; by("low").dispatchEvent(new Event("input"));
         document.querySelector('#classes input[value="1"]').click();
@@ -168,7 +168,7 @@ def test_the_page_asks_for_nothing_but_its_thumbnails_and_those_are_there(
     fake: FakeDetector, tmp_path: Path, browser: str
 ) -> None:
     names = ["a b/é.png", "it's#1%41.png", "x\ny.png", "\udcff.png"]
-    photos = make_pictures(tmp_path / "photos", names)
+    photos = make_images(tmp_path / "photos", names)
     assert fake.seen == 0
     annotate(AnnotateJob(images=str(photos), out=tmp_path / "out", review=True))
     page = tmp_path / "out" / "review" / "index.html"

@@ -21,7 +21,7 @@ from cvdetect.core.options import Conf, DetectOptions, ModelChoice
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.sinks.draw import DrawStyle
-from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_pictures, touch_later, tree
+from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_images, touch_later, tree
 
 PICTURES = {"draw": "drawn", "crops": "crops"}
 
@@ -35,7 +35,7 @@ def sources(out: Path) -> list[str]:
     return [json.loads(line)["source"] for line in (out / "detections.jsonl").read_text().splitlines()]
 
 
-def with_pictures(tmp_path: Path) -> dict[str, Any]:
+def with_images(tmp_path: Path) -> dict[str, Any]:
     return {kind: tmp_path / name for kind, name in PICTURES.items()}
 
 
@@ -76,16 +76,16 @@ def test_resume_does_nothing_twice(run: Annotate, fake: FakeDetector, out: Path)
 def test_resume_redoes_what_changed_does_what_is_new_and_drops_what_is_gone(
     run: Annotate, fake: FakeDetector, photos: Path, tmp_path: Path
 ) -> None:
-    extra = {"formats": ("voc", "coco"), "review": True, **with_pictures(tmp_path)}
+    extra = {"formats": ("voc", "coco"), "review": True, **with_images(tmp_path)}
     run(**extra)
-    make_pictures(photos, ["img1.png", "new.png"])
+    make_images(photos, ["img1.png", "new.png"])
     touch_later(photos / "img1.png")
     cv2.imwrite(str(photos / "img2.png"), np.full((9, 9, 3), 200, np.uint8))  # has no objects
     (photos / "sub" / "deep" / "x.png").unlink()
     report = run(**extra, resume=True)
     assert (report.done, report.detected, fake.seen) == (5, 3, 8)
     undisturbed = tmp_path / "undisturbed"
-    run(**{**extra, **with_pictures(undisturbed)}, out=undisturbed / "out")
+    run(**{**extra, **with_images(undisturbed)}, out=undisturbed / "out")
     for folder in ("out", *PICTURES.values()):
         assert tree(tmp_path / folder) == tree(undisturbed / folder), folder
 
@@ -120,7 +120,7 @@ def test_resume_with_the_same_options_is_not_refused(run: Annotate, tmp_path: Pa
     options: dict[str, Any] = {
         "detect": DetectOptions(conf=Conf(0.3, {"dog": 0.5}), classes=("dog", "person")),
         "model": ModelChoice(size=(320, 320)), "style": DrawStyle(line_width=2), "blur": ("person",),
-        **with_pictures(tmp_path),
+        **with_images(tmp_path),
     }  # fmt: skip
     run(**options)
     assert run(**options, resume=True).exit_code == 0
@@ -137,7 +137,7 @@ def test_resume_with_another_runtime_is_refused_when_there_is_work_left(
     run: Annotate, photos: Path, fake: FakeDetector
 ) -> None:
     run()
-    make_pictures(photos, ["more.png"])
+    make_images(photos, ["more.png"])
     fake.ran = type(fake.ran)("fake", "fake", "gpu", "none", "fp32")
     with pytest.raises(UsageError, match="target: cpu, now gpu"):
         run(resume=True)
@@ -150,7 +150,7 @@ def test_resume_where_nothing_was_begun_begins(run: Annotate) -> None:
 def test_overwrite_with_other_options_leaves_nothing_of_the_earlier_run(
     run: Annotate, out: Path, tmp_path: Path
 ) -> None:
-    run(formats=("voc", "coco"), review=True, **with_pictures(tmp_path))
+    run(formats=("voc", "coco"), review=True, **with_images(tmp_path))
     (out / "mine.txt").write_text("a person's own file")
     assert run(formats=("jsonl",), detect=DetectOptions(conf=0.1), overwrite=True).detected == 5
     assert set(tree(out)) == {"detections.jsonl", "mine.txt"}
@@ -167,7 +167,7 @@ def test_overwrite_with_a_mistake_in_it_deletes_nothing(run: Annotate, out: Path
     assert tree(out) == before
 
 
-def test_a_damaged_manifest_is_told_and_overwrite_starts_again(run: Annotate, out: Path) -> None:
+def test_a_damaged_manifest_is_reported_and_overwrite_starts_again(run: Annotate, out: Path) -> None:
     run()
     (out / ".cvdetect" / "manifest.sqlite").write_bytes(b"x" * 5000)
     with pytest.raises(SinkError, match="overwrite"):
@@ -199,7 +199,7 @@ def test_failed_images_are_tried_again_and_the_list_goes_when_none_is_left(
     (photos / "empty.jpg").touch()
     assert run().exit_code == 1
     assert run(resume=True).exit_code == 1, "still failing"
-    make_pictures(photos, ["empty.jpg"])
+    make_images(photos, ["empty.jpg"])
     assert run(resume=True).exit_code == 0
     assert "failures.jsonl" not in tree(out)
 
@@ -210,13 +210,13 @@ def test_where_all_images_fail_nothing_could_be_read(fake: FakeDetector, tmp_pat
     assert annotate(AnnotateJob(images=str(tmp_path / "p"), out=tmp_path / "out")).exit_code == 4
 
 
-def test_fail_fast_stops_at_the_first_failure_and_resume_goes_on(run: Annotate, out: Path, photos: Path) -> None:
-    make_pictures(photos, [f"z{i}.png" for i in range(40)])
+def test_fail_fast_stops_at_the_first_failure_and_resume_continues(run: Annotate, out: Path, photos: Path) -> None:
+    make_images(photos, [f"z{i}.png" for i in range(40)])
     (photos / "img1.png").write_bytes(b"")
     report = run(fail_fast=True, formats=("jsonl",))
     assert (report.exit_code, report.failed) == (1, 1)
     assert report.waiting > 30
-    make_pictures(photos, ["img1.png"])
+    make_images(photos, ["img1.png"])
     assert run(resume=True, formats=("jsonl",)).exit_code == 0
     assert len(sources(out)) == 45
 
@@ -248,9 +248,9 @@ def test_names_that_no_format_is_made_for_go_through_all_of_them(
     fake: FakeDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ['it\'s "a"\n<b>&.png', "\udcff\udcfe.png", "sub dir/%41#?.png", "-.png", "ü/日本.png", " .png"]
-    photos = make_pictures(tmp_path / "photos", names)
+    photos = make_images(tmp_path / "photos", names)
     options: dict[str, Any] = {"images": str(photos), "formats": tuple(FORMATS), "review": True}
-    report = annotate(AnnotateJob(**options, out=tmp_path / "out", **with_pictures(tmp_path)))
+    report = annotate(AnnotateJob(**options, out=tmp_path / "out", **with_images(tmp_path)))
     assert (report.exit_code, report.done, fake.seen) == (0, len(names), len(names))
     assert len(tree(tmp_path / "drawn")) == len(names)
     before = tree(tmp_path / "out")
@@ -280,15 +280,15 @@ def test_a_folder_that_cannot_be_entered_is_part_of_the_work_not_done_and_drops_
 
 
 def test_copies_and_crops_mirror_the_tree_and_never_share_a_file(run: Annotate, photos: Path, tmp_path: Path) -> None:
-    make_pictures(photos, ["same.png", "same.jpg", "anim.gif", "anim.gif.png"])
-    run(**with_pictures(tmp_path))
+    make_images(photos, ["same.png", "same.jpg", "anim.gif", "anim.gif.png"])
+    run(**with_images(tmp_path))
     names = {p.relative_to(photos).as_posix() for p in photos.rglob("*") if p.is_file()} - {"anim.gif"}
     assert set(tree(tmp_path / "drawn")) == names | {"anim.gif.png.png"}
     crops = tree(tmp_path / "crops")
     assert len(crops) == len(json.loads((tmp_path / "out" / "results.json").read_text())) > 5
 
 
-def test_blur_acts_on_every_picture_that_is_written(fake: FakeDetector, tmp_path: Path) -> None:
+def test_blur_acts_on_every_image_that_is_written(fake: FakeDetector, tmp_path: Path) -> None:
     photos = tmp_path / "p"
     photos.mkdir()
     rng = np.random.default_rng(1)
@@ -312,7 +312,7 @@ def test_blur_acts_on_every_picture_that_is_written(fake: FakeDetector, tmp_path
 
 @pytest.mark.parametrize("where", ["photos", "."])
 @pytest.mark.parametrize("kind", ["draw", "crops"])
-def test_pictures_are_never_written_over_the_inputs(run: Annotate, tmp_path: Path, kind: str, where: str) -> None:
+def test_images_are_never_written_over_the_inputs(run: Annotate, tmp_path: Path, kind: str, where: str) -> None:
     with pytest.raises(UsageError, match="holds the input folder"):
         run(**{kind: tmp_path / where})
 
@@ -342,7 +342,7 @@ def test_review_later_makes_the_thumbnails_that_are_missing(run: Annotate, out: 
 def test_the_number_of_workers_and_the_batch_do_not_change_the_files(
     run: Annotate, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_pictures(photos, [f"n{i}.png" for i in range(30)])
+    make_images(photos, [f"n{i}.png" for i in range(30)])
     trees = []
     for workers, batch in ((1, 1), (3, 1), (2, 4)):
         install(monkeypatch, [FakeDetector(0.001 * (i % 2)) for i in range(workers)])
@@ -355,7 +355,7 @@ def test_the_number_of_workers_and_the_batch_do_not_change_the_files(
 def test_after_a_signal_the_files_hold_what_was_done_and_resume_does_the_rest(
     run: Annotate, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, code: int
 ) -> None:
-    make_pictures(photos, [f"n{i}.png" for i in range(60)])
+    make_images(photos, [f"n{i}.png" for i in range(60)])
     slow = FakeDetector(0.01)
     install(monkeypatch, [slow])
 
@@ -377,7 +377,7 @@ def test_after_a_signal_the_files_hold_what_was_done_and_resume_does_the_rest(
     assert tree(out) == tree(tmp_path / "undisturbed")
 
 
-def test_a_disk_that_fills_while_a_copy_is_written_is_told_and_resume_goes_on(
+def test_a_disk_that_fills_while_a_copy_is_written_is_reported_and_resume_continues(
     run: Annotate, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_bytes = Path.write_bytes
@@ -390,13 +390,13 @@ def test_a_disk_that_fills_while_a_copy_is_written_is_told_and_resume_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
         with pytest.raises(SinkError, match="No space left"):
-            run(**with_pictures(tmp_path))
-    assert run(**with_pictures(tmp_path), resume=True).done == 5
+            run(**with_images(tmp_path))
+    assert run(**with_images(tmp_path), resume=True).done == 5
     run(out=tmp_path / "o2", draw=tmp_path / "d2", crops=tmp_path / "c2")
     assert tree(out) == tree(tmp_path / "o2") and tree(tmp_path / "drawn") == tree(tmp_path / "d2")
 
 
-def test_an_out_that_is_a_file_or_below_one_is_told(run: Annotate, tmp_path: Path) -> None:
+def test_an_out_that_is_a_file_or_below_one_is_reported(run: Annotate, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(UsageError if out.name == "file" else SinkError, match="file"):

@@ -23,7 +23,7 @@ from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage import remote
 from tests.conftest import ROOT
-from tests.jobs.annotate.conftest import FakeDetector, Tree, make_pictures, tree
+from tests.jobs.annotate.conftest import FakeDetector, Tree, make_images, tree
 from tests.jobs.annotate.killed import job
 from tests.storage.s3 import KEYS, s3_server
 
@@ -68,7 +68,7 @@ def stored(system: Any, folder: str) -> Tree:
 def test_kills_and_a_resume_in_s3_give_the_tree_of_an_undisturbed_run_on_disk(
     fake: FakeDetector, store: Any, tmp_path: Path
 ) -> None:
-    photos = make_pictures(tmp_path / "photos", NAMES)
+    photos = make_images(tmp_path / "photos", NAMES)
     (photos / "broken.jpg").write_bytes(b"")
     annotate(job(photos, tmp_path / "undisturbed"))
     whole = tree(tmp_path / "undisturbed")
@@ -113,7 +113,7 @@ def test_a_changed_object_is_redone_and_one_that_is_gone_is_dropped(store: Any, 
 
 
 @pytest.mark.usefixtures("fake")
-def test_an_empty_object_of_the_folders_own_name_is_no_picture(store: Any, photos: Path) -> None:
+def test_an_empty_object_of_the_folders_own_name_is_no_image(store: Any, photos: Path) -> None:
     put(store, photos, "bucket/photos")
     store.pipe_file("bucket/photos/sub/", b"")
     store.pipe_file("bucket/photos/", b"")
@@ -124,7 +124,7 @@ def test_an_empty_object_of_the_folders_own_name_is_no_picture(store: Any, photo
 
 @pytest.mark.usefixtures("fake")
 def test_a_name_that_the_store_does_not_take_fails_its_image_alone(store: Any, photos: Path) -> None:
-    make_pictures(photos, ["\udcff.png"])
+    make_images(photos, ["\udcff.png"])
     report = annotate(AnnotateJob(images=str(photos), out="s3://bucket/out", draw="s3://bucket/drawn"))
     assert (report.exit_code, report.done, report.failed) == (1, 5, 1)
     assert json.loads(store.cat_file("bucket/out/failures.jsonl")) == {
@@ -134,7 +134,7 @@ def test_a_name_that_the_store_does_not_take_fails_its_image_alone(store: Any, p
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
-    ("changes", "kind", "told"),
+    ("changes", "kind", "reported"),
     [
         ({"images": "s3://no-such-bucket/photos"}, SourceNotFound, "s3://no-such-bucket/photos: no such"),
         ({"images": "s3://bucket/nowhere"}, SourceNotFound, "s3://bucket/nowhere: no such folder, picture or pattern"),
@@ -142,18 +142,18 @@ def test_a_name_that_the_store_does_not_take_fails_its_image_alone(store: Any, p
         ({"draw": "s3://no-such-bucket/out"}, SinkError, "cannot be written: no such bucket"),
     ],
 )
-def test_a_bucket_or_folder_that_is_not_there_is_told_before_anything_is_done(
-    store: Any, photos: Path, changes: dict[str, Any], kind: type[Exception], told: str
+def test_a_bucket_or_folder_that_is_not_there_is_reported_before_anything_is_done(
+    store: Any, photos: Path, changes: dict[str, Any], kind: type[Exception], reported: str
 ) -> None:
     put(store, photos, "bucket/photos")
     before = store.find("bucket")
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=reported):
         annotate(AnnotateJob(**{"images": "s3://bucket/photos", "out": "s3://bucket/out", **changes}))
     assert store.find("bucket") == before
 
 
 @pytest.mark.parametrize(("where", "kind"), [("images", SourceError), ("out", SinkError)])
-def test_a_store_that_cannot_be_reached_is_told_within_seconds(
+def test_a_store_that_cannot_be_reached_is_reported_within_seconds(
     fake: FakeDetector, photos: Path, monkeypatch: pytest.MonkeyPatch, where: str, kind: type[Exception]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -165,7 +165,7 @@ def test_a_store_that_cannot_be_reached_is_told_within_seconds(
     assert time.monotonic() - begin < 20
 
 
-def test_a_store_that_never_answers_is_told_too(
+def test_a_store_that_never_answers_is_reported_too(
     fake: FakeDetector, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "_PATIENCE", 1.0)
@@ -178,7 +178,7 @@ def test_a_store_that_never_answers_is_told_too(
     assert time.monotonic() - begin < 20
 
 
-def test_absent_credentials_are_told(fake: FakeDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_credentials_are_reported(fake: FakeDetector, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in KEYS:
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -11,7 +11,7 @@ import pytest
 from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
 from cvdetect.jobs.annotate.run import annotate
-from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_pictures, tree
+from tests.jobs.annotate.conftest import Annotate, FakeDetector, install, make_images, tree
 
 LONG = "x" * 249 + ".png"  # 253 bytes: itself a name, but .jpg or _1.jpg behind it is too much
 LONG_GIF = "y" * 249 + ".gif"
@@ -25,7 +25,7 @@ def failures(out: Path) -> dict[str, str]:
 
 @pytest.fixture
 def long_names(photos: Path) -> Path:
-    return make_pictures(photos, [LONG, LONG_GIF])
+    return make_images(photos, [LONG, LONG_GIF])
 
 
 def run_of(tmp_path: Path, photos: Path, **changes: Any) -> AnnotateReport:
@@ -34,26 +34,26 @@ def run_of(tmp_path: Path, photos: Path, **changes: Any) -> AnnotateReport:
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
-    ("kind", "told", "unfit"),
+    ("kind", "reported", "unfit"),
     [
         ("draw", "annotated copy", [LONG_GIF]),
         ("crops", "crop", [LONG, LONG_GIF]),
         ("review", "thumbnail", [LONG, LONG_GIF]),
     ],
 )
-def test_an_image_whose_pictures_name_is_too_long_fails_and_the_rest_is_done(
-    tmp_path: Path, long_names: Path, kind: str, told: str, unfit: list[str]
+def test_an_image_whose_images_name_is_too_long_fails_and_the_rest_is_done(
+    tmp_path: Path, long_names: Path, kind: str, reported: str, unfit: list[str]
 ) -> None:
     wanted = {kind: True if kind == "review" else tmp_path / kind}
     report = run_of(tmp_path, long_names, formats=("jsonl",), **wanted)
     assert (report.exit_code, report.done, report.failed) == (1, 7 - len(unfit), len(unfit))
-    assert failures(tmp_path / "out") == dict.fromkeys(unfit, f"its {told} cannot be written: {TOO_LONG}")
+    assert failures(tmp_path / "out") == dict.fromkeys(unfit, f"its {reported} cannot be written: {TOO_LONG}")
     again = run_of(tmp_path, long_names, formats=("jsonl",), **wanted, resume=True)
     assert (again.exit_code, again.detected, again.failed) == (1, len(unfit), len(unfit)), "tried again"
 
 
 @pytest.mark.usefixtures("fake")
-def test_no_picture_of_an_image_stays_when_one_of_them_fails(tmp_path: Path, long_names: Path) -> None:
+def test_no_image_of_an_image_stays_when_one_of_them_fails(tmp_path: Path, long_names: Path) -> None:
     run_of(tmp_path, long_names, draw=tmp_path / "drawn", crops=tmp_path / "crops")
     assert LONG not in tree(tmp_path / "drawn") and len(tree(tmp_path / "drawn")) == 5
 
@@ -68,7 +68,7 @@ def test_thumbnails_that_are_made_later_fail_alike(tmp_path: Path, long_names: P
 
 
 def test_fail_fast_stops_there_too(tmp_path: Path, long_names: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_pictures(long_names, [f"z{i:02d}.png" for i in range(40)])
+    make_images(long_names, [f"z{i:02d}.png" for i in range(40)])
     install(monkeypatch, [FakeDetector(0.01)])
     report = run_of(tmp_path, long_names, crops=tmp_path / "crops", fail_fast=True)
     assert (report.exit_code, report.failed) == (1, 2), "the second was on its way"
@@ -77,8 +77,8 @@ def test_fail_fast_stops_there_too(tmp_path: Path, long_names: Path, monkeypatch
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("first", ["a.gif", "z.gif"])
-def test_a_folder_named_like_a_picture_that_is_written_fails_one_image(tmp_path: Path, first: str) -> None:
-    photos = make_pictures(tmp_path / "photos", [first, f"{first}.png/b.png", "c.png"])
+def test_a_folder_named_like_a_image_that_is_written_fails_one_image(tmp_path: Path, first: str) -> None:
+    photos = make_images(tmp_path / "photos", [first, f"{first}.png/b.png", "c.png"])
     report = run_of(tmp_path, photos, draw=tmp_path / "drawn")
     assert (report.exit_code, report.done, report.failed) == (1, 2, 1)
     ((_, reason),) = failures(tmp_path / "out").items()
@@ -87,7 +87,7 @@ def test_a_folder_named_like_a_picture_that_is_written_fails_one_image(tmp_path:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_persons_folder_in_a_copys_place_or_file_in_its_folders_ends_the_run_before_any_work(
+def test_a_users_folder_in_a_copys_place_or_file_in_its_folders_ends_the_run_before_any_work(
     run: Annotate, fake: FakeDetector, tmp_path: Path, overwrite: bool
 ) -> None:
     (tmp_path / "drawn" / "img1.png" / "mine").mkdir(parents=True)
@@ -106,13 +106,13 @@ def test_label_files_that_cannot_be_have_a_row_among_the_failures_and_the_others
     # v.xml/w.jpg → v.xml/w.xml, so v.jpg → v.xml cannot be; likewise v.txt for YOLO. x…x.x.png → x…x.x.xml is too long.
     suffix = {"voc": ".xml", "yolo": ".txt"}[name]
     long = "x" * 252 + ".sr"  # 255 bytes, 256 with another suffix
-    photos = make_pictures(tmp_path / "photos", ["a.png", "v.jpg", f"v{suffix}/w.jpg"])
+    photos = make_images(tmp_path / "photos", ["a.png", "v.jpg", f"v{suffix}/w.jpg"])
     (photos / long).write_bytes((photos / "a.png").read_bytes())
     report = run_of(tmp_path, photos, formats=(name, "jsonl"))
     assert (report.exit_code, report.done, report.failed) == (1, 4, 2)
-    told = failures(tmp_path / "out")
-    assert told[long] == f"its label file cannot be written: {TOO_LONG}"
-    assert len(told) == 2 and set(told) < {long, "v.jpg", f"v{suffix}/w.jpg"}
+    reported = failures(tmp_path / "out")
+    assert reported[long] == f"its label file cannot be written: {TOO_LONG}"
+    assert len(reported) == 2 and set(reported) < {long, "v.jpg", f"v{suffix}/w.jpg"}
     labels = [file for file in tree(tmp_path / "out") if file.startswith(name) and file.endswith(suffix)]
     assert len([file for file in labels if "classes" not in file]) == 2
     assert len((tmp_path / "out" / "jsonl" / "detections.jsonl").read_text().splitlines()) == 4
@@ -126,13 +126,13 @@ def test_a_file_of_an_earlier_export_that_is_in_the_way_of_a_folder_goes(
 ) -> None:
     run(formats=("voc",))
     (photos / "img1.png").unlink()
-    make_pictures(photos, ["img1.xml/b.png"])
+    make_images(photos, ["img1.xml/b.png"])
     assert run(formats=("voc",), resume=True).exit_code == 0
     assert "img1.xml/b.xml" in tree(tmp_path / "out")
 
 
 @pytest.mark.parametrize(("formats", "name"), [(("voc",), "img1.xml"), (("coco",), "instances.json")])
-def test_a_persons_own_folder_in_a_files_place_ends_the_run_before_any_work(
+def test_a_users_own_folder_in_a_files_place_ends_the_run_before_any_work(
     run: Annotate, fake: FakeDetector, tmp_path: Path, formats: tuple[str, ...], name: str
 ) -> None:
     (tmp_path / "out" / name / "mine").mkdir(parents=True)

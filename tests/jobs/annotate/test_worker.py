@@ -16,12 +16,12 @@ from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.ray.worker import Assignment, ChunkContext, Worker, absolute, mark_outputs, taken_copy_names
 from cvdetect.jobs.annotate.resume import result_options
 from cvdetect.storage import LocalFolder, open_folder
-from tests.jobs.annotate.conftest import make_pictures
+from tests.jobs.annotate.conftest import make_images
 from tests.jobs.annotate.tiny_model import tiny_model
 
 
 def order_of(tmp_path: Path, **changes: object) -> Assignment:
-    photos = make_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
+    photos = make_images(tmp_path / "photos", ["a.png", "b.png", "c.png"])
     values = {"images": str(photos), "out": tmp_path / "out", "model": tiny_model(tmp_path / "model"), **changes}
     return Assignment(AnnotateJob(**values), LocalFolder(photos))  # type: ignore[arg-type]
 
@@ -36,10 +36,10 @@ def test_a_job_made_absolute_means_the_same_elsewhere(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     tiny_model(Path("model"))
     job = AnnotateJob(images="photos", out=Path("out"), draw=Path("drawn"), model=tiny_model(Path("model")))
-    told = result_options(job)
+    reported = result_options(job)
     made = absolute(job)
     monkeypatch.chdir("/")
-    assert result_options(made) == told
+    assert result_options(made) == reported
     assert made.model.weights == tmp_path / "model" / "tiny.weights" and made.crops is None
     assert absolute(AnnotateJob(images="-", out=Path("out"))).images == "-"
 
@@ -77,13 +77,13 @@ def test_a_worker_gives_an_outcome_for_every_name(tmp_path: Path) -> None:
     assert {name.split()[0] for name in worker.loaded.digests} == {"cfg", "weights", "names"}
 
 
-def test_what_loading_the_model_tells_is_kept_for_the_driver(tmp_path: Path) -> None:
+def test_what_loading_the_model_reports_is_kept_for_the_driver(tmp_path: Path) -> None:
     model = replace(tiny_model(tmp_path / "model"), weights=None, names=None)
     order = order_of(tmp_path, model=model)
     (tmp_path / "model" / "tiny.names").unlink()  # else they are taken
-    told = Worker(order).loaded.messages
-    assert ("note", f"taking {tmp_path}/model/tiny.weights (weights was not given)") in told
-    assert any(kind == "warn" and "class_0" in message for kind, message in told)
+    reported = Worker(order).loaded.messages
+    assert ("note", f"taking {tmp_path}/model/tiny.weights (weights was not given)") in reported
+    assert any(kind == "warn" and "class_0" in message for kind, message in reported)
 
 
 def test_a_worker_stops_at_the_first_failure_where_that_is_wished(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_worker_writes_copies_only_into_the_folder_that_the_driver_sees(tmp_pa
     assert np.array_equal(cv2.imread(str(tmp_path / "drawn" / "a.png")).shape, (20, 30, 3))
 
 
-def test_a_worker_that_sees_no_or_another_folder_of_images_says_so(tmp_path: Path) -> None:
+def test_a_worker_that_sees_no_or_another_folder_of_images_reports_it(tmp_path: Path) -> None:
     job = order_of(tmp_path).job
     with pytest.raises(SourceError, match=r"does not see the folder of images .*nowhere: with engine='ray'"):
         Worker(Assignment(job, LocalFolder(tmp_path / "nowhere")))

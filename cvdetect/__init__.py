@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
     from cvdetect.inference.detector import Detector
     from cvdetect.inference.frames import detect_frames
-    from cvdetect.jobs.annotate.job import AnnotateJob
+    from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
     from cvdetect.jobs.annotate.run import annotate
     from cvdetect.jobs.bench import BenchJob, BenchReport, bench
     from cvdetect.jobs.doctor import DoctorJob, DoctorReport, diagnose
@@ -77,7 +77,7 @@ _MODULES = {
     "core.progress": "Controls LoggingProgress NullProgress Progress",
     "inference.detector": "Detector",
     "inference.frames": "detect_frames",
-    "jobs.annotate.job": "AnnotateJob",
+    "jobs.annotate.job": "AnnotateJob AnnotateReport",
     "jobs.annotate.run": "annotate",
     "jobs.bench": "BenchJob BenchReport bench",
     "jobs.doctor": "DoctorJob DoctorReport diagnose",
@@ -101,6 +101,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names.s
 
 __all__ = [
     "AnnotateJob",
+    "AnnotateReport",
     "BackendError",
     "BenchJob",
     "BenchReport",

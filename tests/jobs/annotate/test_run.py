@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError, SourceError, UsageError
 from cvdetect.core.options import Conf, DetectOptions, ModelChoice
+from cvdetect.core.progress import Controls, NullProgress
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.sinks.draw import DrawStyle
@@ -401,3 +403,21 @@ def test_an_out_that_is_a_file_or_below_one_is_reported(run: Annotate, tmp_path:
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(UsageError if out.name == "file" else SinkError, match="file"):
             run(out=out)
+
+
+def test_a_run_that_is_asked_to_stop_writes_what_is_done_and_resume_does_the_others(
+    fake: FakeDetector, photos: Path, tmp_path: Path, out: Path
+) -> None:
+    controls = Controls()
+
+    class StopsAtTheFirst(NullProgress):
+        def advance(self, amount: int = 1) -> None:
+            controls.stop()
+
+    job = AnnotateJob(images=str(make_images(tmp_path / "many", [f"{i}.png" for i in range(60)])), out=out)
+    fake.seconds = 0.01
+    report = annotate(job, StopsAtTheFirst(), controls)
+    assert 0 < report.done < 60 and report.waiting == 60 - report.done
+    assert len(json.loads((out / "instances.json").read_text())["images"]) == report.done
+    report = annotate(replace(job, resume=True))
+    assert (report.done, report.waiting, report.exit_code) == (60, 0, 0)

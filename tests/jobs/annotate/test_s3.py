@@ -137,7 +137,7 @@ def test_a_name_that_the_store_does_not_take_fails_its_image_alone(store: Any, p
     ("changes", "kind", "reported"),
     [
         ({"images": "s3://no-such-bucket/photos"}, SourceNotFound, "s3://no-such-bucket/photos: no such"),
-        ({"images": "s3://bucket/nowhere"}, SourceNotFound, "s3://bucket/nowhere: no such folder, picture or pattern"),
+        ({"images": "s3://bucket/nowhere"}, SourceNotFound, "s3://bucket/nowhere: no such folder, image or pattern"),
         ({"out": "s3://no-such-bucket/out"}, SinkError, "cannot be written: no such bucket"),
         ({"draw": "s3://no-such-bucket/out"}, SinkError, "cannot be written: no such bucket"),
     ],

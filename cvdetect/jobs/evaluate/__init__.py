@@ -22,11 +22,10 @@ from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.core.targets import check_regular
 from cvdetect.jobs.evaluate.coco import require_pycocotools
+from cvdetect.jobs.evaluate.images import PLOTS, Gallery, check_plots, check_worst, write_plots, write_worst
 from cvdetect.jobs.evaluate.pairing import ImageFolder, pair_images
-from cvdetect.jobs.evaluate.plots import PLOTS, check_plots, write_plots
 from cvdetect.jobs.evaluate.predict import Predictions, from_results, predict
 from cvdetect.jobs.evaluate.report import EvalReport, ImageCounts, make_report
-from cvdetect.jobs.evaluate.worst import Gallery, check_worst, write_worst
 from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sources.images import is_image_file

@@ -48,7 +48,7 @@ class MadeTextGraph:
     facts: tuple[str, ...]
 
 
-def make_text_graph(graph: Graph, options: TextGraphOptions = TextGraphOptions()) -> MadeTextGraph:  # noqa: B008
+def make_text_graph(graph: Graph, options: TextGraphOptions = TextGraphOptions()) -> MadeTextGraph:
     """The text graph of a frozen detection graph.
 
     Raises:

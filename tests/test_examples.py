@@ -87,7 +87,7 @@ def test_every_example_has_a_test_and_stands_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize("name", examples())
-def test_an_example_is_short_and_says_how_it_is_run(name: str) -> None:
+def test_an_example_is_short_and_shows_how_it_is_run(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     assert 15 <= len(text.splitlines()) <= 40
     assert f"python examples/{name}.py" in (ast.get_docstring(ast.parse(text)) or "")

@@ -74,7 +74,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert not heavy & {name.partition(".")[0] for name in ast.literal_eval(done.stdout)}
 
 
-def test_every_error_says_its_exit_code_and_fits_pythons_own() -> None:
+def test_every_error_has_its_exit_code_and_pythons_own_base() -> None:
     assert issubclass(cvdetect.UsageError, ValueError) and cvdetect.UsageError.exit_code == 2
     assert issubclass(cvdetect.MissingPackage, ImportError) and cvdetect.MissingPackage.exit_code == 3
     assert issubclass(cvdetect.SourceError, OSError) and cvdetect.SourceError.exit_code == 4

@@ -49,7 +49,7 @@ class Detection:
 class Detections:
     """N detections of one image, in that image's pixels (x right, y down, origin at the top left corner).
 
-    In a picture 768 wide and 576 high, a dog from 124.4 to 382.3 across and 218.9 to 518.5 down is
+    In an image 768 wide and 576 high, a dog from 124.4 to 382.3 across and 218.9 to 518.5 down is
     ``xyxy = [[124.4, 218.9, 382.3, 518.5]]``: 257.9 pixels wide (382.3 - 124.4).
 
     >>> for d in found:

@@ -109,7 +109,7 @@ _MODEL_FILES = {
     ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
     ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
 }  # fmt: skip
-# Files of another suffix are looked into as this: the check of their content says what they are.
+# Files with another suffix are opened as this; the check of their content reports what they are.
 _OTHER_FILE = "onnx"
 
 

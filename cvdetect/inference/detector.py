@@ -91,6 +91,18 @@ class Detector:
             parse_tile(detect.tile)  # reported before anything is pulled
         return cls(load_model(model, detect, runtime, progress), detect.tile)
 
+    def with_low_scores(self, low: Callable[[float], float]) -> Detector:
+        """The same network with the threshold that `low` makes of its own, for a tracker.
+
+        Itself where classes have thresholds of their own, or images are cut into tiles, whose pieces are joined. Graphs
+        that apply their threshold themselves give no lower scores.
+        """
+        thresholds = self.model.options.thresholds
+        if self._tiled or any(math.isfinite(value) for value in thresholds.per_class.values()):
+            return self
+        lower = replace(thresholds, default=low(thresholds.default))
+        return Detector(replace(self.model, options=replace(self.model.options, thresholds=lower)))
+
     @property
     def name(self) -> str:
         """The model's name."""

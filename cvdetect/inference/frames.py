@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,14 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame
+from cvdetect.core.progress import Controls
 from cvdetect.inference.detector import Detector
-from cvdetect.inference.pipeline import Filter
 from cvdetect.sources import Source
 from cvdetect.sources.open import open_source
 
 __all__ = ["detect_frames"]
+
+_RATE = 25.0  # frames a second of still images
 
 
 def detect_frames(
@@ -40,8 +42,7 @@ def detect_frames(
     Args:
         source: as `open_source` takes it, or what that has opened, which stays open.
         detector: a loaded model.
-        track: give objects numbers that stay with them (`Detection.track_id`; the extra ``[track]``). ``cvdetect video
-            --track`` also continues tracks by detections just under the threshold, which this detector does not give.
+        track: give objects numbers that stay with them (`Detection.track_id`; the extra ``[track]``).
         every: detect in each nth frame; those between carry the last detections, and their `Frame.skipped` is true.
         start, end: seconds of a video; None for all.
 
@@ -66,21 +67,31 @@ def _detected(
 ) -> Iterator[tuple[Frame, Detections]]:
     last = Detections.empty()
     with nullcontext() if is_open else source:
-        filters = _filters(source, track, every)
+        detect = _tracking(source, detector, every) if track else _detecting(detector)
         for place, frame in enumerate(source):
             if place % every:
                 yield replace(frame, skipped=True), last
                 continue
-            last = detector.detect(frame.image)
-            for change in filters:
-                last = change(frame, last)
+            last = detect(frame)
             yield frame, last
 
 
-def _filters(source: Source, track: bool, every: int) -> list[Filter]:
-    if not track:
-        return []
-    from cvdetect.inference.tracking import Tracker
+def _detecting(detector: Detector) -> Callable[[Frame], Detections]:
+    return lambda frame: detector.detect(frame.image)
 
-    rate = float(source.info.rate) if source.info else 25.0
-    return [Tracker(rate / every)]
+
+def _tracking(source: Source, detector: Detector, every: int) -> Callable[[Frame], Detections]:
+    """Detects and tracks; low scores continue tracks, and are not in the results."""
+    from cvdetect.inference.tracking import Tracker, low_score
+
+    conf = detector.model.options.thresholds.default
+    lower = detector.with_low_scores(low_score)
+    controls = Controls()
+    controls.min_score = conf if lower is not detector else 0.0
+    tracker = Tracker(float(source.info.rate if source.info else _RATE) / every, controls)
+
+    def detect(frame: Frame) -> Detections:
+        found = tracker(frame, lower.detect(frame.image))
+        return found[found.score >= controls.min_score]
+
+    return detect

@@ -25,7 +25,7 @@ from cvdetect.core.options import Conf, DetectOptions
 from cvdetect.core.progress import Controls
 from cvdetect.models.resolve import ModelLookup
 
-__all__ = ["Tracker", "available", "require_tracking", "with_low_scores"]
+__all__ = ["Tracker", "available", "low_score", "require_tracking", "with_low_scores"]
 
 Floats = NDArray[np.float64]
 Boxes = NDArray[np.float64]  # (N, 4): centre x, centre y, width, height, in pixels
@@ -62,7 +62,12 @@ def with_low_scores(model: ModelLookup, detect: DetectOptions, controls: Control
         return detect
     conf = model.resolved.spec.conf if asked.default is None else asked.default
     controls.min_score = max(controls.min_score, conf)
-    return replace(detect, conf=Conf(min(conf, max(_LEAST_LOW, _LOW_SHARE * conf))))
+    return replace(detect, conf=Conf(low_score(conf)))
+
+
+def low_score(conf: float) -> float:
+    """The score from which detections continue tracks, where the results have those from `conf` on."""
+    return min(conf, max(_LEAST_LOW, _LOW_SHARE * conf))
 
 
 class Tracker:

@@ -67,7 +67,7 @@ def test_a_class_that_no_label_names_is_called_by_its_number() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(80, 80), (20, 20), (90, 91), (91, 91)])
-def test_the_number_of_classes_tells_the_usual_label_set(count: int, size: int) -> None:
+def test_the_usual_label_set_follows_from_the_number_of_classes(count: int, size: int) -> None:
     labels = for_class_count(count)
     assert labels is not None and len(labels) == size
 

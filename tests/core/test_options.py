@@ -36,7 +36,7 @@ def test_the_typed_keywords_are_the_fields_of_the_three() -> None:
         (ModelChoice(name="a"), ModelChoice(name="a")),
     ],
 )
-def test_a_name_and_a_path_are_told_apart(model: Any, choice: ModelChoice) -> None:
+def test_names_and_paths_are_distinguished(model: Any, choice: ModelChoice) -> None:
     assert ModelChoice.of(model) == choice
 
 

@@ -8,7 +8,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cvdetect import Detector, Frame, SourceError, SourceNotFound, UsageError, detect_frames, open_sink, open_source
+from cvdetect import (
+    DetectOptions,
+    Detector,
+    Frame,
+    ModelChoice,
+    SourceError,
+    SourceNotFound,
+    UsageError,
+    VideoJob,
+    detect_frames,
+    detect_video,
+    open_sink,
+    open_source,
+)
 from cvdetect.core.frame import StreamInfo
 from cvdetect.sources import Source
 from cvdetect.sources.video import Video
@@ -18,8 +31,13 @@ STREET = Path(__file__).parents[2] / "samples" / "street.mp4"
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    return Detector.load(tiny_model(tmp_path_factory.mktemp("model")), conf=0.5)
+def choice(tmp_path_factory: pytest.TempPathFactory) -> ModelChoice:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def detector(choice: ModelChoice) -> Detector:
+    return Detector.load(choice, conf=0.5)
 
 
 @pytest.fixture
@@ -81,6 +99,21 @@ def test_objects_keep_their_numbers(detector: Detector) -> None:
     assert numbers[-1] and numbers[-1] & numbers[-2]
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_objects_have_the_numbers_that_the_video_job_gives_them(
+    every: int, choice: ModelChoice, detector: Detector, tmp_path: Path
+) -> None:
+    pytest.importorskip("scipy")
+    job = VideoJob(
+        input=str(STREET), end=0.7, model=choice, detect=DetectOptions(conf=0.5), track=True, every=every,
+        json=tmp_path / "v.jsonl",
+    )  # fmt: skip
+    detect_video(job)
+    lines = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    ours = [found.to_dicts() for _, found in detect_frames(STREET, detector, track=True, every=every, end=0.7)]
+    assert ours == [line["detections"] for line in lines] and any("track_id" in d for found in ours for d in found)
+
+
 def test_wrong_arguments_are_refused_by_the_call_itself(detector: Detector) -> None:
     with pytest.raises(UsageError, match="every 0: at least 1 is needed"):
         detect_frames(STREET, detector, every=0)
@@ -120,7 +153,7 @@ def test_still_images_are_frames_too(detector: Detector) -> None:
     np.testing.assert_array_equal(seen[0][1].xyxy, detector.detect(photo).xyxy)
 
 
-def test_a_sink_writes_what_its_suffix_says(detector: Detector, tmp_path: Path) -> None:
+def test_the_suffix_decides_what_a_sink_writes(detector: Detector, tmp_path: Path) -> None:
     with (
         open_source(STREET, end=0.4) as source,
         open_sink(tmp_path / "out.avi", detector, source) as video,

@@ -112,7 +112,7 @@ def test_at_most_a_bounded_number_of_frames_is_on_its_way() -> None:
     assert most <= 2 + 2 + 3 + 1
 
 
-def test_failed_inputs_are_told_and_counted() -> None:
+def test_failed_inputs_are_reported_and_counted() -> None:
     told: list[str] = []
 
     class Tells(NullProgress):

@@ -50,7 +50,7 @@ def check_images(job: AnnotateJob, root: Folder) -> None:
             if pictures.within(out.folder(folder)) or out.folder(folder).within(pictures):
                 raise UsageError(f"{arg(kind)} {pictures}: goes with {option} only outside of {out.folder(folder)}")
     if job.link_images and not (isinstance(root, LocalFolder) and isinstance(job.out_folder, LocalFolder)):
-        raise UsageError(f"{arg('link_images')}: there are no links in a store; give {arg('copy_images')}")
+        raise UsageError(f"{arg('link_images')}: there are no links in a store; give {arg('copy_images', True)}")
 
 
 def _same(one: Folder, other: Folder) -> bool:

@@ -257,7 +257,7 @@ def check_same(out: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -
             f"{out}: cannot be resumed, it was made with other options ({listed}).\n"
             "Options that are not given are taken from the first run; for others "
             f"(also for a further {arg('formats')}) "
-            f"give another {arg('out')}, or start again with {arg('overwrite')}"
+            f"give another {arg('out')}, or start again with {arg('overwrite', True)}"
         )
 
 

@@ -60,7 +60,7 @@ def test_one_format_lies_in_out_itself_and_several_in_folders_of_their_names(run
 def test_a_used_out_is_refused_without_resume_or_overwrite(run: Annotate, out: Path) -> None:
     run()
     before = tree(out)
-    with pytest.raises(UsageError, match="give resume to continue, overwrite to start again"):
+    with pytest.raises(UsageError, match="give resume=True to continue, overwrite=True to start again"):
         run()
     with pytest.raises(UsageError, match="contradict"):
         run(resume=True, overwrite=True)

@@ -36,7 +36,7 @@ def open_manifest(job: AnnotateJob) -> Iterator[Manifest]:
 
 def in_use_error(job: AnnotateJob) -> UsageError:
     """The error about an `out` that is in use."""
-    hint = f"give {arg('resume')} to continue, {arg('overwrite')} to start again"
+    hint = f"give {arg('resume', True)} to continue, {arg('overwrite', True)} to start again"
     return UsageError(f"{job.out}: holds an earlier run's results: {hint}")
 
 

@@ -29,7 +29,7 @@ class OtherManifest(DamagedManifest):
     def __init__(self, place: object) -> None:
         super().__init__(
             f"{place}: is of another version of cvdetect and cannot prove which files are the earlier run's own: "
-            f"give another {arg('out')}, or start again with {arg('overwrite')}, which replaces them"
+            f"give another {arg('out')}, or start again with {arg('overwrite', True)}, which replaces them"
         )
 
 
@@ -88,7 +88,7 @@ class Database:
                 why = "another cvdetect annotate is running here" if busy else f"cannot be used: {error}"
                 raise SinkError(f"{self.path}: {why}") from error
             except sqlite3.DatabaseError as error:
-                raise DamagedManifest(f"{self.path}: {error}: start again with {arg('overwrite')}") from error
+                raise DamagedManifest(f"{self.path}: {error}: start again with {arg('overwrite', True)}") from error
             except OSError as error:
                 raise SinkError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 

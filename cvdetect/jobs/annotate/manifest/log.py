@@ -84,7 +84,7 @@ class LogSegments:
             self._last = _number(name)
             yield events
         if missing:
-            hint = f"start again with {arg('overwrite')}"
+            hint = f"start again with {arg('overwrite', True)}"
             raise DamagedManifest(f"{self._folder}: segments of the manifest are missing: {hint}")
 
     def _read(self, name: str) -> list[Event]:
@@ -101,7 +101,7 @@ class LogSegments:
             raise SinkError(str(error)) from error
         except (ValueError, KeyError, TypeError):
             why = "is damaged"
-        raise DamagedManifest(f"{self._folder.shown(name)}: {why}: start again with {arg('overwrite')}")
+        raise DamagedManifest(f"{self._folder.shown(name)}: {why}: start again with {arg('overwrite', True)}")
 
     def add(self, event: Event, now: bool = False) -> None:
         """Log an event; it is written with the next segment, which is written at once if `now`."""

@@ -157,7 +157,7 @@ class RayPool:
         if now - self._head_at > _HEADLESS_S:
             raise BackendError(
                 f"{arg('engine', 'ray')}: the head of the Ray cluster, {self._head}, has not answered for "
-                f"{_HEADLESS_S:g} s; what is done is kept, continue with {arg('resume')}"
+                f"{_HEADLESS_S:g} s; what is done is kept, continue with {arg('resume', True)}"
             )
         return False
 
@@ -171,7 +171,7 @@ class RayPool:
         return (
             f"{arg('engine', 'ray')}: no worker for {self._patience:g} s: {counted(len(nodes), 'node')} alive, "
             f"with room for {counted(self._room(), 'worker')} of {what} beside other work; "
-            f"what is done is kept, continue with {arg('resume')}"
+            f"what is done is kept, continue with {arg('resume', True)}"
         )
 
     def _start(self) -> None:

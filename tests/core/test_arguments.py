@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "cvdetect"
 # Options of other programs, in what a person is to run, and the notes that annotate leaves in a data.yaml.
 FOREIGN = {"--gpus", "--arch", "--force-reinstall", "--grid", "--link-images", "--copy-images"}
 # Keys of the manifest, a line's style, what parts the images of a stream, and an option of pip.
-OTHER_DASHES = {"jobs/annotate/settle.py", "jobs/evaluate/images.py", "models/index.py", "sinks/page_server.py"}
+OTHER_DASHES = {"jobs/annotate/resume.py", "jobs/evaluate/images.py", "models/index.py", "sinks/page_server.py"}
 
 
 def library() -> Iterator[tuple[str, ast.Module]]:

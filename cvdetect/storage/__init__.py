@@ -15,7 +15,7 @@ __all__ = ["ABSENT", "Entry", "Folder", "Found", "LocalFolder", "State", "is_url
 
 
 def open_folder(place: str | Path) -> Folder:
-    """The folder at a path or URL; whether it is there is not asked.
+    """The folder at a path or URL; whether it exists is not checked.
 
     Raises:
         MissingPackage: fsspec or the store's own package is not installed.
@@ -36,7 +36,7 @@ def open_stream(url: str) -> Iterator[IO[bytes]]:
         MissingPackage, UsageError: as `open_folder`.
         SourceError, SourceNotFound: it cannot be read.
     """
-    from cvdetect.storage.opened import open_url, reading
+    from cvdetect.storage.filesystem import open_url, reading
 
     _, system, path = open_url(url)
     with reading(url), system.open(path, "rb") as stream:

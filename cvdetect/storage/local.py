@@ -25,7 +25,7 @@ _PIECE = 1 << 20  # bytes of a file read at once
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """The folder at `path`. As `Folder` says."""
+    """A `Folder`: that at `path`."""
 
     path: Path
 
@@ -36,7 +36,7 @@ class LocalFolder:
 
     @property
     def scratch(self) -> Path:
-        """Where files lie until they are whole: what a killed run leaves there is swept away by the next."""
+        """Where files are until they are whole; what a killed run leaves there is deleted by the next one."""
         return self.path / ".cvdetect-unfinished"
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class LocalFolder:
         return isinstance(other, LocalFolder) and self.path.resolve().is_relative_to(other.path.resolve())
 
     def relative(self, text: str) -> str | None:
-        """Links are not followed: names stay as they were typed."""
+        """Links are not followed: names stay as typed."""
         if is_url(text):
             return None
         try:
@@ -76,7 +76,7 @@ class LocalFolder:
             return None
 
     def kind(self, name: str = "") -> Literal["file", "folder"] | None:
-        """A pipe and the like are files."""
+        """Pipes and the like count as files."""
         path = self.path / name
         try:
             return "folder" if path.is_dir() else "file" if path.exists() else None
@@ -84,7 +84,7 @@ class LocalFolder:
             return None
 
     def entries(self, name: str = "") -> Iterator[Entry]:
-        """What is right in the folder."""
+        """What is directly in the folder."""
         try:
             with os.scandir(self.path / name) as entries:
                 for entry in entries:
@@ -109,7 +109,7 @@ class LocalFolder:
         return data, len(data)
 
     def beginning(self, name: str, size: int) -> bytes:
-        """A pipe is not opened: that would wait for ever."""
+        """A pipe is not opened, as that could wait for ever."""
         path = self.path / name
         try:
             if not stat.S_ISREG(path.stat().st_mode):
@@ -132,7 +132,7 @@ class LocalFolder:
             raise self._unread(name, error) from error
 
     def find(self, names: Iterable[str]) -> Iterator[Found]:
-        """One look a name."""
+        """One system call a name."""
         yield from (_found(self.path / name) for name in names)
 
     def finder(self) -> Callable[[Iterable[str]], Iterator[Found]]:
@@ -168,7 +168,7 @@ class LocalFolder:
         return State(status.st_size, status.st_mtime_ns)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write whole, unless there is such a file."""
+        """Write the whole file, unless it exists."""
         if (self.path / name).exists():
             return False
         self.write(name, data)
@@ -176,17 +176,17 @@ class LocalFolder:
 
     def move_in(self, source: Path, names: Mapping[str, Found]) -> dict[str, UnwritableName]:
         """Rename files of a folder on the same disk."""
-        unfit = {}
+        refused = {}
         for name, over in names.items():
             target = safe_join(self.path, name)
             try:
                 _rename(source / name, target, over)
             except OSError as error:
-                told = _not_written(target, error)
-                if not isinstance(told, UnwritableName):
-                    raise told from error
-                unfit[name] = told
-        return unfit
+                failure = _not_written(target, error)
+                if not isinstance(failure, UnwritableName):
+                    raise failure from error
+                refused[name] = failure
+        return refused
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files, and the folders up to this one that are empty then."""
@@ -196,7 +196,7 @@ class LocalFolder:
     def _remove(self, path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
-        except NotADirectoryError:  # nor is it there when its folder is a file
+        except NotADirectoryError:  # its folder is a file, so it does not exist
             return
         except OSError as error:
             raise SinkError(f"{path}: cannot be deleted: {error.strerror or error}") from error
@@ -205,7 +205,7 @@ class LocalFolder:
                 break
 
     def prepare(self) -> None:
-        """Find out whether it can be written to."""
+        """Check that it can be written to."""
         self.sweep()
         check_writable(self.scratch / "x")
 
@@ -220,7 +220,7 @@ class LocalFolder:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in circles: reading it will say so
+    except OSError:  # a link that leads in circles: reading it raises the reason
         return False
 
 
@@ -249,7 +249,7 @@ def _found(path: Path) -> Found:
 
 
 def _rename(temporary: Path, target: Path, over: Found | None) -> None:
-    """Give a finished file its place, in which nothing but `over` may lie; it takes after the file that it replaces."""
+    """Give a finished file its place, where only `over` may be, with the permissions of the file it replaces."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if over is not None and _found(target) != over:
         raise Occupied(f"{target}: cannot be written: a file that is not this run's own lies there")

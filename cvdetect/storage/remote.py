@@ -1,8 +1,7 @@
-"""A folder in an object store or on another machine: the one door to fsspec."""
+"""A folder in an object store or on another machine, through fsspec."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import posixpath
 import secrets
@@ -10,31 +9,29 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from cvdetect.core.errors import Occupied, SinkError, SourceError, SourceNotFound, UnwritableName
 from cvdetect.core.files import safe_join
-from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, State
-from cvdetect.storage.opened import open_url, reading, taken, wait_for, writing
-from cvdetect.storage.urls import Listings, is_url, join
+from cvdetect.storage.filesystem import found_of, open_url, reading, state_of, taken, wait_for, writing
+from cvdetect.storage.folder import ABSENT, Entry, Folder, Found, Listings, State
+from cvdetect.storage.urls import is_url, join
 
-__all__ = ["RemoteFolder", "found_of", "open_remote", "state_of"]
+__all__ = ["RemoteFolder", "open_remote"]
 
-
-_AT_ONCE = 16  # requests on their way
-_PATIENCE = 60.0  # seconds that sending a small file may take
+_AT_ONCE = 16  # requests in flight
+_SEND_S = 60.0  # how long sending a small file may take
 _SLOWEST = 100_000  # bytes a second beyond that
 _CHUNK = 256  # names looked at or moved together
-_START = 8 << 20  # bytes of a file that are fetched without asking for its size: nearly all pictures are smaller
-# Stores where a name is a name: folders need not be made, and a put is whole or not there.
+_START = 8 << 20  # bytes of a file that are fetched without asking for its size: nearly all images are smaller
+# Stores in which folders are only a part of names: they need not be made, and a put appears whole or not at all.
 _FLAT = frozenset("s3 s3a gs gcs az abfs abfss adl oss oci tos memory".split())
 
 
 def open_remote(url: str) -> RemoteFolder:
-    """The folder at `url`; nothing is asked of the store.
+    """The folder at `url`; no request is made yet.
 
     Raises:
         MissingPackage: fsspec or the store's own package is not installed.
@@ -45,7 +42,7 @@ def open_remote(url: str) -> RemoteFolder:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFolder:
-    """The folder at `path` of the fsspec file system `system`; `url` as it was given. As `Folder` says."""
+    """A `Folder`: that at `path` of the fsspec file system `system`; `url` as it was given."""
 
     url: str
     system: Any
@@ -99,7 +96,7 @@ class RemoteFolder:
         return None
 
     def entries(self, name: str = "") -> Iterator[Entry]:
-        """What is right in the folder: as many requests as the store makes pages of it."""
+        """What is directly in the folder: one request for each page of the store's listing."""
         at = self._at(name)
         with reading(self.shown(name)):
             self.system.invalidate_cache()
@@ -130,11 +127,11 @@ class RemoteFolder:
             except OSError:
                 if self.system.info(at)["size"] != 0:
                     raise
-                return b"", 0  # of nothing, no store has a first byte
+                return b"", 0  # no store has a first byte of an empty file
             return data, len(data) if len(data) != _START else int(self.system.info(at)["size"])
 
     def beginning(self, name: str, size: int) -> bytes:
-        """One request; what cannot be read gives none."""
+        """One request; a file that cannot be read gives no bytes."""
         try:
             with reading(self.shown(name)):
                 return bytes(self.system.cat_file(self._at(name), start=0, end=size))
@@ -155,7 +152,7 @@ class RemoteFolder:
         return Listings(self._listing).find
 
     def _listing(self, folder: str) -> dict[str, Found]:
-        """What is right in a folder, by its name there."""
+        """What is directly in a folder, by its name there."""
         at = self._at(folder)
         if not _is_text(folder):
             return {}
@@ -181,7 +178,7 @@ class RemoteFolder:
         return digest.hexdigest()
 
     def write(self, name: str, data: bytes, over: Found | None = None) -> State:
-        """One put, which is whole or not there; where nothing may lie, on that condition."""
+        """One put, which appears whole or not at all; a conditional one where nothing may exist there."""
         if over == ABSENT:
             safe_join(Path(), name)
             if not self.create(name, data):
@@ -192,7 +189,7 @@ class RemoteFolder:
         return State(len(data), -1)
 
     def _check(self, name: str, over: Found | None) -> None:
-        """Raise Occupied unless `over` is what lies there."""
+        """Raise Occupied unless `over` is what exists there."""
         if over is not None and self._found(name) != over:
             raise self._occupied(name)
 
@@ -208,7 +205,7 @@ class RemoteFolder:
         return Occupied(f"{self.shown(name)}: cannot be written: a file that is not this run's own lies there")
 
     def create(self, name: str, data: bytes) -> bool:
-        """One put on the condition that there is no such file; in stores that know none, a look and a put."""
+        """One put on the condition that there is no such file; without such conditions, a look and a put."""
         at = self._at(name)
         with writing(self.shown(name)):
             try:
@@ -216,15 +213,15 @@ class RemoteFolder:
             except Exception as error:
                 if not taken(error):
                     raise
-                # A request that was repeated after a lost answer meets what it has written itself.
+                # A request that was repeated after a lost answer finds what it has written itself.
                 with suppress(FileNotFoundError):
                     return bool(self.system.cat_file(at) == data)
-                raise  # not this name is in the way, but one of its folders'
+                raise  # a file is in place of one of its folders
             return True
 
     def _create(self, name: str, at: str, data: bytes) -> None:
         if self._protocol in _FLAT:
-            with suppress(TypeError):  # a package that has not heard of it
+            with suppress(TypeError):  # a package without this mode
                 self._send("pipe_file", len(data), at, data, mode="create")
                 return
         if self.system.exists(at):
@@ -262,10 +259,10 @@ class RemoteFolder:
             self.system.rm_file(self._at(name))
 
     def prepare(self) -> None:
-        """Write a file and delete it, to find out whether the store takes any."""
+        """Write a file and delete it, to find out whether the store allows it."""
         probe = f".cvdetect-unfinished-{secrets.token_hex(8)}"
-        self.write(probe, b"cvdetect finds out whether it may write here")
-        with suppress(SinkError):  # who may write may not always delete
+        self.write(probe, b"cvdetect tests whether it may write here")
+        with suppress(SinkError):  # not everyone who may write may delete
             self.remove([probe])
 
     def sweep(self) -> None:
@@ -297,13 +294,15 @@ class RemoteFolder:
                 raise
 
     def _send(self, method: str, size: int, *args: Any, **options: Any) -> None:
-        """Call a method that sends `size` bytes. Stores' packages have time limits on answers alone: one that sends
-        after the store has agreed (as S3's do) would wait for that for ever.
+        """Call a method that sends `size` bytes.
+
+        Stores' packages limit the wait for answers alone: one that sends after the store has agreed (as S3's do) could
+        wait for ever.
         """
         if self.system.async_impl:
-            patience = _PATIENCE + size / _SLOWEST
+            timeout = _SEND_S + size / _SLOWEST
             act = getattr(self.system, f"_{method}")
-            wait_for(self.system.loop, act, *args, timeout=patience, **options)
+            wait_for(self.system.loop, act, *args, timeout=timeout, **options)
         else:
             getattr(self.system, method)(*args, **options)
 
@@ -312,7 +311,7 @@ class RemoteFolder:
             self.system.makedirs(posixpath.dirname(at), exist_ok=True)
 
     def _each(self, act: Callable[[str], Any], names: Iterable[str]) -> Iterator[Any]:
-        """What `act` gives for each name, in their order; several at once where the store's package can do that."""
+        """The results of `act` for each name, in order; several at once where the store's package can do that."""
         if not self.system.async_impl:
             yield from map(act, names)
             return
@@ -329,39 +328,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-# What tells that a file in a store has changed: each store has its own words for it.
-
-# The surest first.
-_STAMPS = "ETag etag e_tag md5Hash contentHash mtime LastModified last_modified updated modified created".split()
-
-
-def state_of(info: Mapping[str, Any]) -> State:
-    """The state of a file by what fsspec's ``info`` or ``ls`` tells of it."""
-    size = info.get("size")
-    known = next((info[key] for key in _STAMPS if info.get(key) is not None), "")
-    told = str(known.timestamp() if isinstance(known, datetime) else known)
-    stamp = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 1
-    return State(-1 if size is None else int(size), stamp)
-
-
-def found_of(info: Mapping[str, Any]) -> Found:
-    """The same with the kind, and the content's MD5 where the store states it."""
-    if info["type"] == "directory":
-        return Found("folder")
-    state = state_of(info)
-    return Found("file", state.size, state.stamp, _md5(info))
-
-
-def _md5(info: Mapping[str, Any]) -> str:
-    """S3's ETag is the content's MD5 unless the object came in parts (then it has a dash) or is encrypted by a key of
-    its own (then it has the same shape, and matches nothing); Google states ``md5Hash`` in base64.
-    """
-    tag = str(info.get("ETag") or info.get("etag") or "").strip('"').lower()
-    if len(tag) == 32 and all(c in "0123456789abcdef" for c in tag):
-        return tag
-    try:
-        return base64.b64decode(str(info.get("md5Hash") or ""), validate=True).hex()
-    except ValueError:
-        return ""

@@ -1,28 +1,25 @@
-"""Addresses: what is one, and its parts."""
+"""Addresses of stores: how they are recognised, checked and taken apart."""
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from cvdetect.core.errors import UsageError
-from cvdetect.storage.folder import ABSENT, Found
 
-__all__ = ["Listings", "check_address", "is_url", "join", "parent_and_name", "protocol_of"]
+__all__ = ["check_address", "is_url", "join", "parent_and_name", "protocol_of"]
 
 
 _PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*)(?:://|::)", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` is an address (``s3://bucket/photos``), not a path."""
+    """Whether `text` is an address (``s3://bucket/photos``) rather than a path."""
     return protocol_of(text) != ""
 
 
 def protocol_of(text: str) -> str:
-    """``s3`` of ``s3://bucket``, "" of a path."""
+    """``s3`` for ``s3://bucket``, "" for a path."""
     found = _PROTOCOL.match(text)
     return found[1].lower() if found else ""
 
@@ -31,16 +28,16 @@ def check_address(url: str) -> str:
     """The address without a slash at its end.
 
     Raises:
-        UsageError: it has a password in it, which would be told, and written into what the run remembers.
+        UsageError: it contains a password, which would appear in messages and in the run's manifest.
     """
     try:
         password = urlsplit(url).password
     except ValueError as error:
-        raise UsageError(f"{url}: is no address: {error}") from None
+        raise UsageError(f"{url}: is not an address: {error}") from None
     if password is not None:
         name = protocol_of(url).upper()
         raise UsageError(
-            f"{url}: has a password in it; give it in the environment (FSSPEC_{name}_PASSWORD, FSSPEC_{name}_USERNAME)"
+            f"{url}: contains a password; give it in the environment (FSSPEC_{name}_PASSWORD, FSSPEC_{name}_USERNAME)"
         )
     return url if url.endswith("://") else url.rstrip("/")
 
@@ -58,33 +55,3 @@ def parent_and_name(url: str) -> tuple[str, str]:
     start, slashes, path = head.partition("://")
     parent, _, name = path.rpartition("/")
     return f"{start}{slashes}{parent}{chain}{rest}", name
-
-
-# Looking many names up in a store by the listings of their folders: a thousandth of the requests.
-
-_KEPT = 16  # listings at once: names come in natural order, so few folders take turns
-_MOST = 500_000  # names in all of them, if there is more than one
-
-Listing = Mapping[str, Found]
-
-
-class Listings:
-    """What `list_folder` gives for a folder's name: what is right in it, by name."""
-
-    def __init__(self, list_folder: Callable[[str], Listing]) -> None:
-        self._list = list_folder
-        self._kept: OrderedDict[str, Listing] = OrderedDict()
-
-    def find(self, names: Iterable[str]) -> Iterator[Found]:
-        """What lies at each name."""
-        for name in names:
-            folder, _, base = name.rpartition("/")
-            yield self._listing(folder).get(base, ABSENT)
-
-    def _listing(self, folder: str) -> Listing:
-        if folder not in self._kept:
-            self._kept[folder] = self._list(folder)
-        self._kept.move_to_end(folder)
-        while len(self._kept) > _KEPT or (len(self._kept) > 1 and sum(map(len, self._kept.values())) > _MOST):
-            self._kept.popitem(last=False)
-        return self._kept[folder]

@@ -161,7 +161,7 @@ def test_pictures_in_an_archive_in_a_store_are_read(tmp_path: Path) -> None:
     [
         ("s4://bucket/x", r"no such protocol s4://; did you mean s3://\?"),
         ("qqqqqq://x", "no such protocol qqqqqq://; s3://, gs://"),
-        ("ftp://me:secret@host/x", r"ftp://me:\*\*\*@host/x: has a password in it; .*FSSPEC_FTP_PASSWORD"),
+        ("ftp://me:secret@host/x", r"ftp://me:\*\*\*@host/x: contains a password; .*FSSPEC_FTP_PASSWORD"),
     ],
 )
 def test_an_address_that_cannot_be_meant_is_told(url: str, told: str) -> None:
@@ -221,7 +221,7 @@ def test_a_store_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     (tmp_path / "a.jpg").touch()
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", refuse)
-    with pytest.raises(SinkError, match=r"the store refuses it \(Access Denied\): look at the credentials"):
+    with pytest.raises(SinkError, match=r"the store refuses it \(Access Denied\): check the credentials"):
         annotate(AnnotateJob(images=str(tmp_path), out="memory://out"))
     monkeypatch.setattr(MemoryFileSystem, "info", refuse)
     with pytest.raises(SourceError, match=r"memory://photos: cannot be read: the store refuses it"):

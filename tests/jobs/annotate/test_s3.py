@@ -128,7 +128,7 @@ def test_a_name_that_the_store_does_not_take_fails_its_image_alone(store: Any, p
     report = annotate(AnnotateJob(images=str(photos), out="s3://bucket/out", draw="s3://bucket/drawn"))
     assert (report.exit_code, report.done, report.failed) == (1, 5, 1)
     assert json.loads(store.cat_file("bucket/out/failures.jsonl")) == {
-        "source": "\udcff.png", "error": "its annotated copy cannot be written: the name is no UTF-8",
+        "source": "\udcff.png", "error": "its annotated copy cannot be written: the name is not UTF-8",
     }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_a_store_that_cannot_be_reached_is_reported_within_seconds(
 def test_a_store_that_never_answers_is_reported_too(
     fake: FakeDetector, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_PATIENCE", 1.0)
+    monkeypatch.setattr(remote, "_SEND_S", 1.0)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsoleProgress", "print_line", "print_path", "print_table"]
 
+# Of tables, in characters.
+_UNBOUNDED = 10_000  # the width where there is no terminal
+_BETWEEN = 3  # what separates two columns: a line with a space on both sides
+_FRAME = 4  # the frame's left and right side
+_WRAPPED = 16  # the least width of a column in which text wraps
+
 
 def print_line(message: str, style: str = "", label: str = "") -> None:
     """Print a line of results on standard output."""
@@ -39,6 +45,17 @@ def _say(console: Console, message: str, style: str = "", label: str = "") -> No
     """Print a message literally: markup, emoji codes and escape sequences in it have no effect."""
     text = Text.assemble((label, style), " ") if label else Text(style=style)
     console.print(text + Text(_shown(console, message, lines=True)), soft_wrap=True)
+
+
+def _stdout() -> Console:
+    """A console on standard output; lines may have any width unless it is a terminal or COLUMNS is set."""
+    free = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal()
+    return Console(file=sys.stdout, width=_UNBOUNDED if free else None, highlight=False, emoji=False)
+
+
+def _shown(console: Console, text: str, lines: bool = False) -> str:
+    """`text` as the console can show it, without control characters and passwords; `lines` keeps the ends of lines."""
+    return encodable(printable(redact(text), lines), console.encoding)
 
 
 class ConsoleProgress:
@@ -114,25 +131,6 @@ def _bar(unit: str, console: Console) -> Progress:
     )
 
 
-# Tables that fit the terminal: numbers and names stay whole, text wraps, and what is too wide goes below.
-
-_UNBOUNDED = 10_000  # characters
-_BETWEEN = 3  # what separates two columns: a line with a space on both sides
-_FRAME = 4  # what a frame takes besides
-_WRAPPED = 16  # text is wrapped to columns of at least this width
-
-
-def _stdout() -> Console:
-    """A console on standard output; where that is no terminal and COLUMNS is not set, lines may have any width."""
-    free = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal()
-    return Console(file=sys.stdout, width=_UNBOUNDED if free else None, highlight=False, emoji=False)
-
-
-def _shown(console: Console, text: str, lines: bool = False) -> str:
-    """`text` as it can be shown there, without control characters and passwords; `lines` keeps the ends of lines."""
-    return encodable(printable(redact(text), lines), console.encoding)
-
-
 def print_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -144,16 +142,18 @@ def print_table(
 ) -> None:
     """Print a table on standard output.
 
-    Where a table is too wide it loses its frame; then text wraps; then columns are left out, which is reported; then
-    the others go below each other in several tables, each with the first column again; at last each row becomes a list.
+    A table that is too wide loses its frame; then text wraps; then columns are left out, which is reported; then the
+    others go below each other in several tables, each with the first column again; at last each row becomes a list.
+    Numbers and names are never cut.
 
     Args:
-        headers: one a column; marks in front of it: ">" aligns to the right, in "~" text may wrap, "-" may be left out.
+        headers: one for each column, with marks in front: ">" aligns to the right, "~" lets text wrap, "-" lets the
+            column be left out.
         rows: cells as plain text.
         title: a line above it.
         console: None for standard output.
         sections: draw a line before each row that has a first cell.
-        styles: one a row, or none.
+        styles: one for each row, or none.
     """
     console = console or _stdout()
     columns = [
@@ -163,19 +163,19 @@ def print_table(
     styles = styles or [""] * len(rows)
     if title:
         console.print(Text(_shown(console, title), style="bold"), overflow="fold")
-    kept = _without_least(columns, console.width)
+    kept = _without_optional(columns, console.width)
     for part in _parts(kept, console.width):
         console.print(_table(part, console.width, sections, styles))
     if not _parts(kept, console.width):
         _print_lists(columns, console, styles)
     elif len(kept) < len(columns):
-        lacking = ", ".join(column.name for column in columns if column not in kept)
-        console.print(Text(f"not shown at this width: {lacking}", style="dim"), overflow="fold")
+        missing = ", ".join(column.name for column in columns if column not in kept)
+        console.print(Text(f"not shown at this width: {missing}", style="dim"), overflow="fold")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Column:
-    """A header, its marks, and the cells below it."""
+    """A column: its header, its marks and its cells."""
 
     name: str
     marks: str
@@ -192,7 +192,7 @@ class _Column:
 
     @property
     def least(self) -> int:
-        """The width it cannot do without."""
+        """The least width that it needs."""
         return min(self.widest, _WRAPPED) if "~" in self.marks else self.widest
 
     @property
@@ -204,8 +204,8 @@ def _spread(widths: Sequence[int]) -> int:
     return sum(widths) + _BETWEEN * (len(widths) - 1)
 
 
-def _without_least(columns: list[_Column], width: int) -> list[_Column]:
-    """The columns without those, from the left, that may be left out and do not fit."""
+def _without_optional(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns, without those from the left that may be left out, until the others fit."""
     kept = list(columns)
     for column in columns:
         if _spread([one.least for one in kept]) > width and "-" in column.marks:
@@ -214,15 +214,15 @@ def _without_least(columns: list[_Column], width: int) -> list[_Column]:
 
 
 def _parts(columns: list[_Column], width: int) -> list[list[_Column]]:
-    """The tables that they are printed as; none where a first column and another do not fit, or text should wrap."""
+    """The columns of each table; no table where the first column and another do not fit, or text would be split up."""
     parts = [columns[:1]]
     for column in columns[1:]:
         if _spread([one.least for one in [*parts[-1], column]]) > width:
             parts.append(columns[:1])
         parts[-1].append(column)
     fit = all(_spread([one.least for one in part]) <= width for part in parts)
-    torn = len(parts) > 1 and any("~" in column.marks for column in columns)
-    return [part for part in parts if len(part) > 1 or len(columns) == 1] if fit and not torn else []
+    splits_text = len(parts) > 1 and any("~" in column.marks for column in columns)
+    return [part for part in parts if len(part) > 1 or len(columns) == 1] if fit and not splits_text else []
 
 
 def _table(columns: list[_Column], width: int, sections: bool, styles: Sequence[str]) -> Table:
@@ -239,7 +239,7 @@ def _table(columns: list[_Column], width: int, sections: bool, styles: Sequence[
 
 
 def _print_lists(columns: list[_Column], console: Console, styles: Sequence[str]) -> None:
-    """Every row as lines: its first cell, then the others with their headers."""
+    """Print each row as lines: its first cell, then the others with their headers."""
     for at, style in enumerate(styles):
         first, *others = [(one.name, one.cells[at]) for one in columns]
         if first[1]:

@@ -59,7 +59,7 @@ def command(settings: Settings, /, batch: tuple[int, ...], json: str | None, mar
         click.echo(printable(report.to_markdown(), lines=True), file=sys.stdout, nl=False)
     else:
         _print(report)
-    return 0
+    return report.exit_code
 
 
 def _print(report: BenchReport) -> None:

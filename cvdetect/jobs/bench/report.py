@@ -122,6 +122,7 @@ class BenchReport:
     """The figures of a benchmark, one `Result` a configuration."""
 
     results: tuple[Result, ...]
+    exit_code: int = 0
 
     def to_json(self) -> str:
         """A list, one object a configuration and a line."""

@@ -58,7 +58,7 @@ def test_an_animation_is_reported_and_its_first_frame_taken(cli: Cli, xl: list[s
     with Pil.open(samples / "dog.jpg") as dog:
         dog.save("a.gif", save_all=True, append_images=[dog.rotate(90), dog.rotate(180)])
     done = cli("image", "a.gif", *xl, "--no-save", "--json", "-")
-    assert done.code == 0 and "a.gif: holds 3 frames: only the first is taken" in done.err
+    assert done.code == 0 and "a.gif: holds 3 frames: only the first one is used" in done.err
     assert "dog" in {d["label"] for d in json.loads(done.out)["detections"]}
 
 

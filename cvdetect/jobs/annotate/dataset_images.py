@@ -46,9 +46,9 @@ def check_images(job: AnnotateJob, root: Folder) -> None:
             raise UsageError(
                 f"{option}: {out.folder(folder)} would lie among the images of {root}: give another {arg('out')}"
             )
-        for kind, pictures in job.folders().items():
-            if pictures.within(out.folder(folder)) or out.folder(folder).within(pictures):
-                raise UsageError(f"{arg(kind)} {pictures}: goes with {option} only outside of {out.folder(folder)}")
+        for kind, other in job.folders().items():
+            if other.within(out.folder(folder)) or out.folder(folder).within(other):
+                raise UsageError(f"{arg(kind)} {other}: goes with {option} only outside of {out.folder(folder)}")
     if job.link_images and not (isinstance(root, LocalFolder) and isinstance(job.out_folder, LocalFolder)):
         raise UsageError(f"{arg('link_images')}: there are no links in a store; give {arg('copy_images', True)}")
 

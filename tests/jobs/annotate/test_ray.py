@@ -346,13 +346,13 @@ def test_where_no_worker_has_room_that_is_reported_after_a_while(
 ) -> None:
     monkeypatch.setattr(engine_module, "_PATIENCE_S", 1.5)
     with pytest.raises(
-        BackendError, match=r"no worker for 1\.5 s: \d nodes are alive, with room for 0 workers of 64 CPU"
+        BackendError, match=r"no worker for 1\.5 s: \d nodes alive, with room for 0 workers of 64 CPU"
     ):
         annotate(replace(job, run=RunOptions(threads=64)))
 
 
 def test_cuda_without_a_gpu_in_the_cluster_is_reported(job: AnnotateJob) -> None:
-    with pytest.raises(BackendError, match="no node of the Ray cluster says that it has a GPU"):
+    with pytest.raises(BackendError, match="no node of the Ray cluster reports a GPU"):
         annotate(replace(job, run=RunOptions(backend="cuda")))
 
 

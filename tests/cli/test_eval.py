@@ -26,7 +26,7 @@ def write_json(path: Path, data: object) -> Path:
 
 
 def coco(path: Path, names: list[str], labels: list[str] | None = None, **annotation: Any) -> Path:
-    """A ground truth in which every image has one dog, or what `annotation` says."""
+    """A ground truth in which every image has one dog, or what `annotation` holds."""
     labels = labels or ["dog", "car"]
     return write_json(path, {
         "images": [{"id": i, "file_name": name, "width": 768, "height": 576} for i, name in enumerate(names, 1)],
@@ -97,7 +97,7 @@ def test_a_model_is_measured_and_plots_and_worst_images_are_written(
 ) -> None:
     from cvdetect.sources.images import read_image
 
-    truth = coco(tmp_path / "t.json", ["dog.jpg"], category_id=2)  # the dog is said to be a car
+    truth = coco(tmp_path / "t.json", ["dog.jpg"], category_id=2)  # the dog is labelled a car
     done = cli("eval", "--images", photos, "--truth", truth, *xl, "--at", 0.3, "--plots", "plots", "--worst", 3,
                "--blur", "dog", "--json", "o.json")  # fmt: skip
     assert done.code == 0, done
@@ -192,14 +192,14 @@ def test_truth_without_image_and_image_without_truth_are_reported_and_left_out(
     cli: Cli, photos: Path, samples: Path, xl: list[str], tmp_path: Path
 ) -> None:
     shutil.copy(samples / "person.jpg", photos)
-    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     truth = coco(tmp_path / "t.json", ["dog.jpg", "gone.jpg", "broken.jpg"])
     done = cli("eval", "--images", photos, "--truth", truth, *xl, "--json", "-")
     assert done.code == 1, done
-    for told in ("1 of 3 images of the ground truth have no file and are left out: gone.jpg",
+    for words in ("1 of 3 images of the ground truth have no file and are left out: gone.jpg",
                  "1 image file has no ground truth, left out",
                  "broken.jpg: is cut short", "1 of 2 images could not be read"):  # fmt: skip
-        assert told in done.err
+        assert words in done.err
     got = json.loads(done.out)
     assert got["AP50"] == pytest.approx(1)
     assert got["ran"]["images"] == {
@@ -235,7 +235,7 @@ def test_a_box_without_area_is_reported_and_left_out(cli: Cli, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "words"),
     [
         ('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "score": NaN}]', "score is not a finite number"),
         ('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, -5, 5], "score": 1}]', "negative size"),
@@ -246,16 +246,16 @@ def test_a_box_without_area_is_reported_and_left_out(cli: Cli, tmp_path: Path) -
         ("{}", "is no list"),
     ],
 )
-def test_results_that_are_wrong_are_refused(cli: Cli, tmp_path: Path, rows: str, told: str) -> None:
+def test_results_that_are_wrong_are_refused(cli: Cli, tmp_path: Path, rows: str, words: str) -> None:
     truth = coco(tmp_path / "t.json", ["a.jpg"])
     results = tmp_path / "r.json"
     results.write_text(rows)
     done = cli("eval", "--truth", truth, "--predictions", results)
-    assert done.code == 4 and told in done.err and "r.json" in done.err, done
+    assert done.code == 4 and words in done.err and "r.json" in done.err, done
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"images": []}, "not among the images"),
         ({"images": [], "annotations": []}, "holds no images"),
@@ -265,18 +265,18 @@ def test_results_that_are_wrong_are_refused(cli: Cli, tmp_path: Path, rows: str,
     ],
 )
 def test_a_truth_that_holds_nothing_to_measure_is_refused(
-    cli: Cli, tmp_path: Path, change: dict[str, Any], told: str
+    cli: Cli, tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
     data = json.loads(coco(tmp_path / "t.json", ["a.jpg"]).read_text())
     only = ["--classes", change["classes"]] if "classes" in change else []
     truth = write_json(tmp_path / "t.json", {**data, **change})
     done = cli("eval", "--truth", truth, "--predictions", write_json(tmp_path / "r.json", [row()]), *only)
-    assert done.code == 4 and told in done.err, done
+    assert done.code == 4 and words in done.err, done
 
 
 def test_images_that_all_fail_end_with_exit_4(cli: Cli, tmp_path: Path, xl: list[str]) -> None:
     (tmp_path / "p").mkdir()
-    (tmp_path / "p/a.jpg").write_bytes(b"no picture")
+    (tmp_path / "p/a.jpg").write_bytes(b"no image")
     done = cli("eval", "--images", tmp_path / "p", "--truth", coco(tmp_path / "t.json", ["a.jpg"]), *xl)
     assert done.code == 4 and "none of the images could be read" in done.err
 
@@ -288,7 +288,7 @@ def test_a_model_of_other_classes_is_refused(cli: Cli, photos: Path, xl: list[st
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "words"),
     [
         ([], "give --images"),
         (["--predictions", "r.json", "--at", "2"], "--at 2"),
@@ -300,10 +300,10 @@ def test_a_model_of_other_classes_is_refused(cli: Cli, photos: Path, xl: list[st
     ],
 )
 def test_options_that_do_not_go_together_are_usage_errors(
-    cli: Cli, tmp_path: Path, options: list[str], told: str
+    cli: Cli, tmp_path: Path, options: list[str], words: str
 ) -> None:
     done = cli("eval", "--truth", coco(tmp_path / "t.json", ["a.jpg"]), *options)
-    assert done.code == 2 and told in done.err, done
+    assert done.code == 2 and words in done.err, done
 
 
 def test_a_truth_that_is_not_there_and_one_that_is_not_given(cli: Cli) -> None:

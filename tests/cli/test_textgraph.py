@@ -222,11 +222,11 @@ def test_a_detector_finds_what_tensorflow_finds(
     choice = ModelChoice(graph=graph, config=config, size=wh)
     detector = Detector.load(choice, DetectOptions(conf=parse_conf(str(conf))))
     found = {}
-    for picture in real.truth:
-        image = real.image(picture)
+    for image_name in real.truth:
+        image = real.image(image_name)
         sides = np.array([image.shape[1], image.shape[0]] * 2)
         rows = detector.detect(image)
-        found[picture] = [
+        found[image_name] = [
             (int(c), float(s), (b / sides).clip(0, 1))
             for b, c, s in zip(rows.xyxy, rows.class_id, rows.score, strict=True)
         ]

@@ -49,7 +49,7 @@ def zoo_cfg(shared: Path, name: str) -> Cfg:
     return parse_cfg((shared / "data" / "models" / name).read_text(), name)
 
 
-# --- what a good cfg says ---------------------------------------------------------------------------------------------
+# --- what a good cfg holds --------------------------------------------------------------------------------------------
 
 
 def test_sections_and_options_carry_their_lines() -> None:

@@ -1,4 +1,4 @@
-"""What OpenCV computes of a cfg is what Darknet means by it, however little or oddly the cfg says."""
+"""What OpenCV computes of a cfg equals what Darknet computes, however terse or odd the cfg."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def assert_equal(ours: list[Floats], right: list[Floats]) -> None:
 
 # --- missing keys -----------------------------------------------------------------------------------------------------
 
-# The line that may be missing, as Darknet reads it then, in a cfg that says everything else.
+# The line that may be missing, as Darknet reads it then, in a cfg that has everything else.
 DEFAULTS = [
     ("[convolutional]\nbatch_normalize=0\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=leaky\n", "batch_normalize=0"),
     ("[convolutional]\nfilters=1\nsize=3\nstride=2\npad=1\nactivation=leaky\n", "filters=1"),
@@ -374,12 +374,14 @@ def test_the_networks_of_the_zoo_and_of_debian_give_no_notes(shared: Path) -> No
 # --- weights that are not whole ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, 1), (2, 2)])
-def test_pretrained_first_layers_are_named(count: int, said: int) -> None:
+@pytest.mark.parametrize(("count", "stated"), [(1, 1), (2, 2)])
+def test_pretrained_first_layers_are_named(count: int, stated: int) -> None:
     cfg = parse_cfg(NET + CONV + SAME + HEAD, "a.cfg")
     values = sum(layer.parameters for layer in layers(cfg)[:count])
     for header in (HEADER, struct.pack("<iiii", 0, 1, 0, 0)):
-        with pytest.raises(ModelFileError, match=rf"holds only the first {said} layers \(of 4 in a.cfg\): pretrained"):
+        with pytest.raises(
+            ModelFileError, match=rf"holds only the first {stated} layers \(of 4 in a.cfg\): pretrained"
+        ):
             check_weights(cfg, header, len(header) + 4 * values, "a.weights")
 
 

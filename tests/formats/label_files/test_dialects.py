@@ -89,7 +89,7 @@ NO_NAMES = {
     "HTML": ("<!DOCTYPE html><html><body>404</body></html>", "is an HTML page"),
     "XML": ('<?xml version="1.0"?>\n<annotation><object/></annotation>', "is an XML document"),
     "LFS": ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "Git LFS pointer"),
-    "picture": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "is a JPEG image"),
+    "image": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "is a JPEG image"),
     "zip": (b"PK\x03\x04" + bytes(30), "is a zip archive"),
     "binary": (bytes(range(256)), "is a binary file"),
     "empty": ("", "is empty"),

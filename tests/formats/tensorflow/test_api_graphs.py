@@ -44,8 +44,8 @@ def test_all_that_tensorflow_finds_is_found_and_nothing_else(name: str, samples:
     detector = Detector.load(ModelChoice(graph=graph, resize="tensorflow"), DetectOptions(conf=CONF))
     truth = json.loads((FOLDER / f"{name}.json").read_text())
     assert len(truth) == 2
-    for picture, rows in truth.items():
-        image = read_image(samples / picture)
+    for image_name, rows in truth.items():
+        image = read_image(samples / image_name)
         found, expected = detector.detect(image), tensorflows(rows, image)
         assert len(found) == len(expected) == 100
         same = (iou(expected.xyxy, found.xyxy) >= 0.99) & (expected.class_id[:, None] == found.class_id)

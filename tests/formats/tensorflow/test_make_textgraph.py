@@ -115,7 +115,7 @@ def parsed(detector: Detector) -> Graph:
     return read_graph_def(detector.writer.bytes(), "small.pb")
 
 
-def picture(wh: tuple[int, int]) -> np.ndarray:
+def image_of_size(wh: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (wh[1], wh[0], 3), np.uint8)
 
 
@@ -129,7 +129,7 @@ def opencv_rows(graph: bytes, text: str, image: np.ndarray, wh: tuple[int, int],
 
 def assert_finds_what_numpy_finds(detector: Detector, options: TextGraphOptions = TextGraphOptions()) -> None:  # noqa: B008
     text = make_text_graph(parsed(detector), options).text
-    image = picture(detector.wh)
+    image = image_of_size(detector.wh)
     found = opencv_rows(detector.writer.bytes(), text, image, detector.wh, "detection_out")
     expected = detector.detect(image[None, ..., ::-1])
     assert len(expected) > 20
@@ -159,7 +159,7 @@ def test_batches_of_two_are_two_batches_of_one() -> None:
     detector = ssd()
     text = make_text_graph(parsed(detector)).text
     graph = detector.writer.bytes()
-    images = [picture((64, 48)), picture((64, 48))[::-1].copy()]
+    images = [image_of_size((64, 48)), image_of_size((64, 48))[::-1].copy()]
     net = cv2.dnn.readNetFromTensorflow(np.frombuffer(graph, np.uint8), np.frombuffer(text.encode(), np.uint8))
     net.setInput(cv2.dnn.blobFromImages(images, 1.0, (64, 48), swapRB=True))
     both = net.forward("detection_out").reshape(-1, 7)
@@ -365,7 +365,7 @@ class Real:
 
     def __init__(self, shared: Path, name: str, truth: str, wh: tuple[int, int], conf: float, offset: int) -> None:
         self.folder = shared / "data" / "reference"
-        self.pictures = (self.folder / "images", shared / "data" / "coco-mini" / "images")
+        self.image_folders = (self.folder / "images", shared / "data" / "coco-mini" / "images")
         self.name, self.wh, self.conf, self.offset = name, wh, conf, offset
         self.graph = (self.folder / f"{name}.pb").read_bytes()
         self.truth = json.loads((self.folder / f"{truth}.json").read_text())["images"]
@@ -375,7 +375,7 @@ class Real:
         return make_text_graph(read_graph_def(self.graph, self.name), TextGraphOptions(pipeline=config)).text
 
     def image(self, name: str) -> np.ndarray:
-        path = next(folder / name for folder in self.pictures if (folder / name).is_file())
+        path = next(folder / name for folder in self.image_folders if (folder / name).is_file())
         return np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR))
 
     def found(self, text: str) -> dict[str, Rows]:

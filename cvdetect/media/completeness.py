@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from cvdetect.core.arguments import arg
+from cvdetect.core.printable import counted
 
 __all__ = ["cut_short", "index_at_end", "missing_bytes", "missing_frames", "missing_seconds", "no_frames"]
 
@@ -29,7 +30,7 @@ _TIMED = (*_SIZED, "flv", "ivf", "rm", "mxf", "hls", "dash")
 
 def cut_short(missing: str, frames_read: int) -> str:
     """The sentence for a video whose end is missing, to follow its name and a colon."""
-    return f"is cut short: {missing}, {frames_read} frames could be read"
+    return f"is cut short: {missing}, {counted(frames_read, 'frame')} could be read"
 
 
 def no_frames(start: float | Fraction, end: float | Fraction | None) -> str:

@@ -291,7 +291,7 @@ class AvReader:
         if self._end is None and (missing := self._missing()):
             self.cut = cut_short(missing, self._index)
         elif self.cut is None and self._damaged:
-            self.cut = f"is damaged at {counted(self._damaged, 'place')}, {self._index} frames could be read"
+            self.cut = f"is damaged at {counted(self._damaged, 'place')}, {counted(self._index, 'frame')} could be read"
 
     def _missing(self) -> str:
         """What a whole file would have beyond what was read: bytes by its structure, else seconds that it states."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import closest, counted
 
-__all__ = ["BUILT_IN", "BY_CLASS_COUNT", "LabelSet", "canonical", "coco_ids", "for_class_count"]
+__all__ = ["BUILT_IN", "BY_CLASS_COUNT", "TITLES", "LabelSet", "canonical", "coco_ids", "for_class_count"]
 
 _COCO_91 = (
     "person", "bicycle", "car", "motorbike", "aeroplane", "bus", "train", "truck", "boat", "traffic light",
@@ -172,6 +172,10 @@ def _voc_20(offset: int) -> LabelSet:
 BUILT_IN = {"coco80": _coco_80, "coco91": _coco_91, "voc20": _voc_20}
 
 BY_CLASS_COUNT = {80: "coco80", 20: "voc20", 90: "coco91", 91: "coco91"}
+"""The number of a model's classes, background not counted → the name of the label set that it is taken to have."""
+
+TITLES = {"coco80": "COCO's", "voc20": "VOC's", "coco91": "TensorFlow's COCO"}
+"""What messages call the classes of each built-in label set."""
 
 
 def for_class_count(classes: int, offset: int = 0) -> LabelSet | None:

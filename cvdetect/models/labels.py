@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
-from cvdetect.core.labels import BUILT_IN, BY_CLASS_COUNT, LabelSet, coco_ids, for_class_count
+from cvdetect.core.labels import BUILT_IN, BY_CLASS_COUNT, TITLES, LabelSet, coco_ids, for_class_count
 from cvdetect.core.options import DetectOptions
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec
@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # its readers are loaded where there is a label file
     from cvdetect.formats.label_files import LabelFile
 
 __all__ = ["check_stated", "find_labels", "report_hidden", "stated_labels", "thresholds"]
-
-_USUAL = {80: "COCO's", 20: "VOC's", 90: "TensorFlow's COCO", 91: "TensorFlow's COCO"}
 
 
 def stated_labels(spec: ModelSpec) -> LabelSet | None:
@@ -95,7 +93,7 @@ def _by_count(layout: HeadLayout, model: str, progress: Progress) -> LabelSet:
         )
         return LabelSet({i: f"class_{i}" for i in range(first, first + layout.classes)}, {}, 0)
     progress.note(
-        f"{model}: no label file, taking its {layout.classes} classes for {_USUAL[layout.classes]}; "
+        f"{model}: no label file, taking its {layout.classes} classes for {TITLES[BY_CLASS_COUNT[layout.classes]]}; "
         f"{arg('names')} sets others"
     )
     return LabelSet(known.names, known.category_ids, min(known.names) - first)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -57,27 +56,50 @@ class ResolvedModel:
             yield from (path.with_suffix(".data") for path in paths)
 
 
+class _Recorder(NullProgress):
+    """Keeps what is reported until it is to be read."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[bool, str]] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append((False, message))
+
+    def warn(self, message: str) -> None:
+        self.lines.append((True, message))
+
+    def flush(self, progress: Progress) -> None:
+        for warns, message in self.lines:
+            (progress.warn if warns else progress.note)(message)
+        self.lines.clear()
+
+
 class ModelLookup:
     """The choice of a model, which a run looks up once, when it first needs it.
 
     Args:
-        progress: gets a note on which companions of the model's files are taken.
+        progress: gets a note on which companions of the model's files are taken, when the model is used.
     """
 
     def __init__(self, choice: ModelChoice, progress: Progress = NullProgress()) -> None:
         self._choice, self._progress = choice, progress
-        self._error: CvdetectError | None = None
+        self._recorder = _Recorder()
 
-    @cached_property
+    @property
     def resolved(self) -> ResolvedModel:
         """As `resolve`; a choice that cannot be met raises the same error each time."""
-        if self._error is not None:
-            raise self._error
+        found = self._found
+        self._recorder.flush(self._progress)
+        if isinstance(found, CvdetectError):
+            raise found
+        return found
+
+    @cached_property
+    def _found(self) -> ResolvedModel | CvdetectError:
         try:
-            return resolve(self._choice, self._progress)
+            return resolve(self._choice, self._recorder)
         except CvdetectError as error:
-            self._error = error
-            raise
+            return error
 
     def inputs(self) -> Iterator[Path]:
         """The files that were named, the models.yaml files, and the files that the model has, here or later.
@@ -89,8 +111,8 @@ class ModelLookup:
         yield from (value for value in values if isinstance(value, Path))
         if self._choice.name:
             yield Path(self._choice.name)
-        with suppress(CvdetectError):
-            yield from self.resolved.inputs()
+        if isinstance(self._found, ResolvedModel):
+            yield from self._found.inputs()
         yield from (shipped_models(), user_models())
 
 

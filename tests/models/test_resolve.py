@@ -25,6 +25,7 @@ def test_a_model_is_looked_up_once_and_its_companions_are_noted_once(model: Mode
     heard = Told()
     lookup = ModelLookup(model, heard)
     assert {tmp_path / "m.cfg", tmp_path / "m.weights", shipped_models()} <= set(lookup.inputs())
+    assert not heard.notes, "it is not used yet"
     assert lookup.resolved is lookup.resolved
     assert [note.split()[0] for note in heard.notes] == ["taking"]
 

@@ -35,11 +35,12 @@ Digest = tuple[int, int, str]  # size, mtime_ns, SHA-256
 MODEL_KEY = "--model"
 _KEYS = {"formats": "--format", "name": MODEL_KEY, "registry": "--models"}
 _ARGUMENTS = {"--format": "formats", "--models": "registry"}
-# What may differ between two runs into one OUT. DIR is compared by itself; the others do not decide about outputs.
+# What may differ between two runs into one OUT. DIR is compared by itself, the runtime by what ran; the others do not
+# decide about outputs.
 _FREE = {
     "": {"images", "out", "resume", "overwrite", "fail_fast", "workers", "engine", "ray_address", "given"},
     "model": {"cache", "offline"},
-    "run": {"device_id", "threads", "winograd"},
+    "run": {"runtime", "device_id", "threads", "winograd"},
 }
 _GROUPS = ("model", "detect", "run", "style")
 # Where a model comes from: its files' content is compared, and its name by itself.

@@ -34,7 +34,7 @@ from cvdetect.sources.images import (
     read_pipes,
     several_possible,
 )
-from cvdetect.sources.kinds import is_list_file
+from cvdetect.sources.lists import is_list_file
 
 __all__ = ["ImageJob", "ImageReport", "ImageResult", "detect_images"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from cvdetect.core.printable import counted
 from cvdetect.media.completeness import cut_short, missing_bytes, missing_seconds, no_frames
 from cvdetect.media.conversion import FrameConverter
 from cvdetect.media.inputs import TIMEOUTS, Pipe, is_pipe, open_input
-from cvdetect.media.packets import Tail, counts_by_packets, skip_packets
 from cvdetect.media.sound import Sound
 from cvdetect.media.timing import NEAR, FrameTimes, Timeline, file_rate, steady_rate
 
@@ -25,6 +25,12 @@ __all__ = ["AvReader"]
 
 _LONGEST_FLV = Fraction(1 << 32, 1000)  # seconds: a timestamp has 32 bits of milliseconds
 _OVERRUN_S = 5  # how far beyond the wanted part sound is looked for: tracks are interleaved more closely
+# Where each packet is one frame. Elsewhere (AVI with packed B-frames, fields in a transport stream, VP8 with frames
+# that are not shown) only decoding shows how many frames there are.
+_COUNTED_FORMATS = {"mov", "matroska", "flv"}
+_COUNTED_CODECS = {"h264", "hevc", "av1", "vp9", "mjpeg"}
+_LEAST = 64  # packets: more than a decoder's threads and its reordering hold back
+_MOST = 4096  # packets from one key frame to the next; with more the tail is given up
 
 
 class AvReader:
@@ -246,7 +252,7 @@ class AvReader:
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames; a packet that cannot be decoded is counted and passed over."""
-        tail = Tail(self._stream)
+        tail = _Tail(self._stream)
         for packet in self._from_start():
             tail.keep(packet)
             self._frame_times.feed(packet)
@@ -260,13 +266,13 @@ class AvReader:
         yield from self._flush(tail)
 
     def _from_start(self) -> Iterator[Any]:
-        if not self._start or not counts_by_packets(self._container, self._stream):
+        if not self._start or not _counts_by_packets(self._container, self._stream):
             return self._packets
-        self._index, packets = skip_packets(self._packets, self._time, self._start, self._near)
+        self._index, packets = _skip_packets(self._packets, self._time, self._start, self._near)
         self._counted = True
         return packets
 
-    def _flush(self, tail: Tail) -> Iterator[Any]:
+    def _flush(self, tail: _Tail) -> Iterator[Any]:
         """The frames that the decoder has held back."""
         try:
             frames = self._stream.codec_context.decode(None)
@@ -299,3 +305,91 @@ class AvReader:
             return f"{missing:,} bytes are missing at its end"
         stated = Fraction(0) if self._timeline.joined else self._length_s()
         return missing_seconds(self._format, self._reached, stated, sized=self._pipe is None)
+
+
+def _counts_by_packets(container: Any, stream: Any) -> bool:
+    """Whether the frames of a track can be counted without decoding them."""
+    codec = stream.codec_context.codec.canonical_name
+    return container.format.name.split(",")[0] in _COUNTED_FORMATS and codec in _COUNTED_CODECS
+
+
+def _skip_packets(
+    packets: Iterator[Any], time: Callable[[int | None], Fraction | None], start: Fraction, near: Fraction
+) -> tuple[int, Iterator[Any]]:
+    """Read up to `start` (seconds).
+
+    Args:
+        time: a packet's timestamp → seconds.
+        near: seconds before `start` that still count as there.
+
+    Returns:
+        How many frames are shown before `start` (not all of them need come when the packets are decoded), and the
+        packets from a key frame at or before it on. That is the last but one, as frames just behind an open group's key
+        frame want the group before it.
+    """
+    held: list[Any] = []
+    last_key, before = 0, 0
+    for packet in packets:
+        shown, decoded = time(packet.pts), time(packet.dts)
+        if shown is not None and shown <= start and packet.is_keyframe:
+            held = held[last_key:]
+            last_key = len(held)
+        held.append(packet)
+        before += shown is not None and shown < start - near and not packet.is_discard
+        if decoded is not None and decoded >= start:
+            break
+    return before, chain(held, packets)
+
+
+class _Tail:
+    """The last packets of a video from a key frame on, kept to be decoded once more with one thread.
+
+    A decoder with several threads loses the last frames of a damaged video: PyAV's ``decode(None)`` ends at the first
+    error, in silence where frames came before it, and FFmpeg's decoder then gives nothing more. With one thread an
+    error comes with its own packet.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._old: list[Any] = []
+        self._new: list[Any] = []
+        self._owed = 0  # packets without a frame so far
+        self._last_pts: int | None = None
+
+    def keep(self, packet: Any) -> None:
+        """Remember a packet before it is decoded."""
+        self._owed += not packet.is_discard
+        if packet.is_keyframe and len(self._new) >= _LEAST:
+            self._old, self._new = self._new, []
+        elif len(self._new) >= _MOST:
+            self._old, self._new = [], []
+        self._new.append(packet)
+
+    def note(self, frames: list[Any]) -> None:
+        """Remember which frames came."""
+        self._owed -= len(frames)
+        if frames and frames[-1].pts is not None:
+            self._last_pts = frames[-1].pts
+
+    def lost(self) -> Iterator[Any]:
+        """The frames behind the last one that came."""
+        if self._owed <= 0 or self._last_pts is None or not self._old + self._new or not self._begins_whole():
+            return
+        for frame in self._decode():
+            if frame.pts is not None and frame.pts > self._last_pts:
+                yield frame
+
+    def _begins_whole(self) -> bool:
+        return bool((self._old or self._new)[0].is_keyframe)
+
+    def _decode(self) -> Iterator[Any]:
+        source = self._stream.codec_context
+        decoder: Any = av.CodecContext.create(source.name, "r")
+        decoder.extradata, decoder.codec_tag = source.extradata, source.codec_tag
+        decoder.width, decoder.height = source.width, source.height
+        decoder.thread_type = "NONE"
+        for packet in [*self._old, *self._new, None]:
+            try:
+                yield from decoder.decode(packet)
+            except (av.error.FFmpegError, EOFError):
+                continue

@@ -17,7 +17,8 @@ from cvdetect.core.printable import natural_key
 from cvdetect.core.targets import check_regular, own_descriptor
 from cvdetect.sources import Failed, Source
 from cvdetect.sources.decode import DecodedImage, decode
-from cvdetect.sources.kinds import HEAD, is_list_file, kind_of, names_of, reading_list, suffix_says
+from cvdetect.sources.kinds import HEAD, kind_of, suffix_says
+from cvdetect.sources.lists import is_list_file, names_of, reading_list
 
 __all__ = [
     "Images",

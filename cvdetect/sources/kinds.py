@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Literal
-
-from cvdetect.core.errors import SourceError, SourceNotFound
+from typing import Literal
 
 __all__ = [
     "HEAD",
     "IMAGE_SUFFIXES",
+    "RAW_SUFFIXES",
     "VIDEO_SUFFIXES",
-    "is_list_file",
     "kind_of",
-    "names_of",
-    "reading_list",
     "suffix_says",
     "unreadable",
 ]
@@ -42,7 +36,7 @@ _VIDEO = (
     ".mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m"
 )
 VIDEO_SUFFIXES = frozenset(_VIDEO.split())
-# What is passed over without a look. Every other suffix, and none, is decided by the first bytes.
+# Files that are certainly not images. Every other suffix, and none, is decided by the first bytes.
 _OTHER = """
     .7z .a .aac .aux .bat .bz2 .c .caffemodel .cc .cfg .class .conf .cpp .crc .cs .css .csv .db .dcm .dll .doc .docx
     .dylib .exe .feather .flac .gitignore .go .gz .h .h5 .hdf5 .hpp .htm .html .ini .ipynb .jar .java .js .json .jsonl
@@ -53,14 +47,6 @@ _OTHER = """
 """
 _OTHER_SUFFIXES = frozenset(_OTHER.split()) | VIDEO_SUFFIXES
 Says = Literal["image", "other", "unknown"]
-
-
-def suffix_says(name: str) -> Says:
-    """What a file is by the suffix of its name; "unknown" asks for its first bytes."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file would cost more than the look
-    if suffix in IMAGE_SUFFIXES:
-        return "image"
-    return "other" if suffix in _OTHER_SUFFIXES else "unknown"
 
 
 _MAGICS: tuple[tuple[bytes, str], ...] = (
@@ -109,12 +95,21 @@ _UNREADABLE = {
     "djvu": "is a DjVu document, which is not supported; convert its pages to PNG",
     "raw": "is a camera's raw file, which is not supported; export it as JPEG or TIFF",
 }
+_BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124))
+
+
+def suffix_says(name: str) -> Says:
+    """What a file is by the suffix of its name; where that is "unknown" its first bytes decide."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each file would cost more than all the rest
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return "other" if suffix in _OTHER_SUFFIXES else "unknown"
 
 
 def kind_of(head: bytes) -> str | None:
-    """The kind of image that begins with `head`; None where it is none that is known by its first bytes.
+    """The kind of image that begins with `head`; None where its first bytes show none.
 
-    Targa has no magic number and is therefore known by its suffix alone.
+    Targa has no magic number, so it is recognised by its suffix alone.
     """
     for magic, kind in _MAGICS:
         if head.startswith(magic):
@@ -123,7 +118,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def unreadable(kind: str | None) -> str | None:
-    """Why images of this kind are not read, to follow the name and a colon; None where they are."""
+    """Why images of this kind are not supported, to follow the name and a colon; None where they are."""
     return _UNREADABLE.get(kind or "")
 
 
@@ -162,60 +157,3 @@ def _loose(head: bytes) -> str | None:
     if head.startswith(b"#define ") and b"_width " in head[:200]:
         return "xbm"
     return "svg" if _SVG.match(head) else None
-
-
-_BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124))
-
-
-# Lists of paths: one a line, or parted by NUL bytes (``find -print0``).
-
-_PIECE = 1 << 16  # bytes of a list read at once
-
-
-def is_list_file(text: str) -> bool:
-    """Whether ``@FILE`` was typed, and no file is called so."""
-    return text.startswith("@") and len(text) > 1 and not os.path.exists(text)  # noqa: PTH110 - of any length
-
-
-@contextmanager
-def reading_list(shown: str) -> Iterator[None]:
-    """Turns what the system says of a list that cannot be read into one sentence; `shown` is its name there.
-
-    Raises:
-        SourceNotFound, SourceError: in place of an OSError.
-    """
-    try:
-        yield
-    except SourceError:  # some are an OSError, too
-        raise
-    except FileNotFoundError:
-        raise SourceNotFound(f"{shown}: no such list of images") from None
-    except OSError as error:
-        raise SourceError(f"{shown}: the list cannot be read: {error.strerror or error}") from error
-
-
-def names_of(stream: IO[bytes], shown: str) -> Iterator[bytes]:
-    """The names of a list, piece by piece, none of them empty; what parts them is decided by the first piece.
-
-    Args:
-        shown: what the list is called in messages.
-
-    Raises:
-        SourceError: it is an image.
-    """
-    return (name for name in _split(stream, shown) if name)
-
-
-def _split(stream: IO[bytes], shown: str) -> Iterator[bytes]:
-    rest = stream.read(_PIECE)
-    if kind_of(rest[:HEAD]) is not None:
-        raise SourceError(f"{shown}: is an image, expected a list of images, one a line")
-    separator = b"\0" if b"\0" in rest else b"\n"
-    while True:
-        *whole, rest = rest.split(separator)
-        yield from (name if separator == b"\0" else name.removesuffix(b"\r") for name in whole)
-        piece = stream.read(_PIECE)
-        if not piece:
-            break
-        rest += piece
-    yield rest if separator == b"\0" else rest.removesuffix(b"\r")

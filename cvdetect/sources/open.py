@@ -13,7 +13,9 @@ from cvdetect.core.progress import Controls, LoggingProgress, Progress
 from cvdetect.sources import Source
 from cvdetect.sources.addresses import is_address, is_live
 from cvdetect.sources.images import Images, check_inputs, expand, is_image_file, read_pipes
-from cvdetect.sources.kinds import VIDEO_SUFFIXES, is_list_file, suffix_says
+from cvdetect.sources.kinds import VIDEO_SUFFIXES, suffix_says
+from cvdetect.sources.lists import is_list_file
+from cvdetect.sources.sequence import is_numbered
 
 __all__ = ["open_source"]
 
@@ -78,4 +80,4 @@ def _are_images(name: str) -> bool:
         return is_image_file(path)
     if glob.has_magic(name):
         return path.suffix.lower() not in VIDEO_SUFFIXES
-    return "%" not in path.name and suffix_says(path.name) == "image"
+    return not is_numbered(name) and suffix_says(path.name) == "image"

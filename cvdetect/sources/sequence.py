@@ -16,7 +16,7 @@ from cvdetect.media.timing import RATE, first_frame
 from cvdetect.sources.images import read_image
 from cvdetect.sources.kinds import VIDEO_SUFFIXES
 
-__all__ = ["ImageSequence", "sequence_of", "without_placeholders"]
+__all__ = ["ImageSequence", "is_numbered", "sequence_of", "without_placeholders"]
 
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
@@ -33,7 +33,7 @@ def sequence_of(name: str) -> list[str] | None:
     """
     if "://" in name or Path(name).exists():
         return None
-    if _NUMBER.search(Path(name).name):
+    if is_numbered(name):
         found = _numbered(Path(name))
     elif glob.has_magic(name):
         found = sorted(glob.glob(name, recursive=True), key=natural_key)  # noqa: PTH207 - names stay as they were typed
@@ -45,6 +45,11 @@ def sequence_of(name: str) -> list[str] | None:
         matches = counted(len(videos), "video")
         raise UsageError(f"{name}: matches {matches}, not images; give one by its own name, e.g. '{videos[0]}'")
     return found
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a name is a pattern for numbered images (``frame%05d.jpg``), unless a file has it."""
+    return bool(_NUMBER.search(Path(name).name))
 
 
 def without_placeholders(stem: str) -> str:

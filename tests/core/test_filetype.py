@@ -102,6 +102,6 @@ def test_the_real_model_files_are_not_foreign(shared: Path) -> None:
         assert [describe_foreign(head[:size]) for size in (64, 512)] == [None, None], path
 
 
-def test_the_real_pictures_are_called_pictures(shared: Path) -> None:
+def test_the_real_images_are_called_images(shared: Path) -> None:
     for path in (shared / "data" / "pictures").glob("*.jpg"):
         assert describe_foreign(path.read_bytes()[:64]) == "a JPEG image"

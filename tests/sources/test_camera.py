@@ -30,7 +30,7 @@ IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
 class Fake:
-    """A stream that gives a picture every 1/rate seconds, up to `count`, then ends or hangs."""
+    """A stream that gives an image every 1/rate seconds, up to `count`, then ends or hangs."""
 
     def __init__(self, rate: float, count: int = 10**9, *, claims: int | None = None, hangs: float = 0.0) -> None:
         self.info = StreamInfo((6, 4), Fraction(rate).limit_denominator(1000), frames=claims)
@@ -120,7 +120,7 @@ def test_shown_frames_are_never_older_than_two_passes_of_a_slow_network() -> Non
     assert camera.dropped >= 25, "a 30 fps camera and a network of 6 fps"
 
 
-def test_late_pictures_are_dropped_and_counted_and_the_index_counts_them() -> None:
+def test_late_images_are_dropped_and_counted_and_the_index_counts_them() -> None:
     with Camera(opening(Fake(200)), "cam", Controls(), max_frames=5) as camera:
         time.sleep(0.05)  # before any are wanted, nothing counts
         frames = []
@@ -134,7 +134,7 @@ def test_late_pictures_are_dropped_and_counted_and_the_index_counts_them() -> No
     assert all(b.index - a.index >= 4 for a, b in pairwise(good))
 
 
-def test_after_a_break_index_and_time_go_on_and_each_try_is_told() -> None:
+def test_after_a_break_index_and_time_go_on_and_each_attempt_is_reported() -> None:
     streams = [Fake(100, 5), SourceError("cam: connection refused"), Fake(100, 5), Fake(100)]
     told = Tells()
     with Camera(opening(*streams), "cam", Controls(), told, max_frames=14, reconnect=3) as camera:
@@ -234,7 +234,7 @@ def test_a_pause_holds_a_file() -> None:
     assert len(rest) >= 20, "the file was held, not played on"
 
 
-def test_a_file_that_is_cut_short_is_told_after_what_could_be_read() -> None:
+def test_a_file_that_is_cut_short_is_reported_after_what_could_be_read() -> None:
     short = Fake(500, 10, claims=50)
     short.cut = "is cut short: 10 of 50 frames could be read"
     with Camera(opening(short), "clip", Controls()) as camera:
@@ -243,7 +243,7 @@ def test_a_file_that_is_cut_short_is_told_after_what_could_be_read() -> None:
     assert str(failed[0].error) == "clip: is cut short: 10 of 50 frames could be read"
 
 
-def test_a_stream_without_a_picture_is_an_error() -> None:
+def test_a_stream_without_an_image_is_an_error() -> None:
     for stream in (Fake(30, 0), Fake(30, 0, claims=5)):
         with pytest.raises(SourceError, match="clip: gives no frame"):
             Camera(opening(stream), "clip", Controls()).__enter__()
@@ -355,7 +355,7 @@ def test_a_file_that_is_no_video(content: bytes, why: str, tmp_path: Path) -> No
         url_opener(str(path), 1)()
 
 
-def test_a_real_file_says_its_rate_and_frames(samples: Path) -> None:
+def test_a_real_file_states_its_rate_and_frames(samples: Path) -> None:
     stream = url_opener(str(samples / "street.mp4"), 5)()
     assert (stream.info.wh, stream.info.rate, stream.info.frames) == ((640, 480), Fraction(30000, 1001), 120)
     times = [got[1] for got in (stream.read(), stream.read()) if got]

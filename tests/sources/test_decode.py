@@ -57,7 +57,7 @@ def test_lossy_formats_give_nearly_the_same(kind: str) -> None:
     assert np.abs(rgb(saved(kind, big, quality=95)).astype(int) - np.asarray(big)).mean() < 4
 
 
-def test_the_largest_picture_of_an_icon_is_taken() -> None:
+def test_the_largest_image_of_an_icon_is_taken() -> None:
     icon = Pil.fromarray(np.full((64, 64, 3), (10, 200, 30), np.uint8))
     np.testing.assert_array_equal(rgb(saved("ICO", icon, sizes=[(16, 16), (64, 64)])), np.asarray(icon))
 
@@ -187,7 +187,7 @@ def test_an_inked_jpeg_has_the_colours_that_others_show(samples: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "called"), [("GIF", "frames"), ("PNG", "frames"), ("WEBP", "frames"), ("TIFF", "pages")]
 )
-def test_of_several_images_the_first_is_taken_which_is_told(kind: str, called: str) -> None:
+def test_of_several_images_the_first_is_taken_which_is_reported(kind: str, called: str) -> None:
     more = [Pil.fromarray(np.roll(RGB, shift, 1)) for shift in (3, 9)]
     options = {"lossless": True} if kind == "WEBP" else {}
     picture = read(saved(kind, save_all=True, append_images=more, **options))
@@ -261,7 +261,7 @@ def png_with(data: bytes, kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_an_hdr_png_is_tone_mapped_and_told(transfer: int, name: str) -> None:
+def test_an_hdr_png_is_tone_mapped_and_reported(transfer: int, name: str) -> None:
     code = 0.5
     data = cv2.imencode(".png", np.full((4, 4, 3), round(code * 65535), np.uint16))[1].tobytes()
     picture = read(png_with(data, b"cICP", bytes([9, transfer, 0, 1])))
@@ -307,7 +307,7 @@ def test_a_dark_image_of_16_bits_that_were_8_stays_dark() -> None:
     assert np.array_equal(decode(data, "dark.png").image[:, :, 0], dark >> 8)
 
 
-def test_jpeg_ls_is_known_by_its_content_and_damage_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_jpeg_ls_is_known_by_its_content_and_damage_is_reported_once(capfd: pytest.CaptureFixture[str]) -> None:
     grey = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)
     encoder = av.CodecContext.create("jpegls", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "gray", Fraction(1, 25)

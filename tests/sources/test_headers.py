@@ -29,7 +29,7 @@ SUFFIXES = [".jpg", ".png", ".gif", ".bmp", ".webp", ".tiff", ".avif", ".ppm"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_size_in_the_header_is_the_pictures(suffix: str) -> None:
+def test_the_size_in_the_header_is_the_images(suffix: str) -> None:
     assert stated_wh(io.BytesIO(encoded(suffix))) == (53, 37)
 
 
@@ -65,14 +65,14 @@ def bomb(width: int, height: int) -> bytes:
     return png[:16] + struct.pack(">II", width, height) + png[24:]
 
 
-def test_a_picture_that_says_it_is_enormous_is_not_decoded_and_the_limit_is_told(tmp_path: Path) -> None:
+def test_an_image_that_states_an_enormous_size_is_not_decoded_and_the_limit_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(100_000, 100_000))
     with pytest.raises(SourceError, match=r"100000x100000 pixels, over the limit of 200,000,000 .*max_pixels"):
         read_image(LocalFolder(path.parent), path.name, 200_000_000)
 
 
-def test_a_picture_right_at_the_limit_is_read(tmp_path: Path) -> None:
+def test_an_image_right_at_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
     assert read_image(LocalFolder(path.parent), path.name, 37 * 53).image.shape == (37, 53, 3)
@@ -80,7 +80,7 @@ def test_a_picture_right_at_the_limit_is_read(tmp_path: Path) -> None:
         read_image(LocalFolder(path.parent), path.name, 37 * 53 - 1)
 
 
-def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_no_image_of_the_limit_could_fill_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     with path.open("wb") as stream:
         stream.write(b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 10, 10))
@@ -89,7 +89,7 @@ def test_a_file_that_no_picture_of_the_limit_could_fill_is_not_read(tmp_path: Pa
         read_image(LocalFolder(path.parent), path.name, 1_000_000)
 
 
-def test_a_picture_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_image_is_not_decoded_beyond_the_limit_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png"))
     assert read_image_file(path, 53 * 37).image.shape == (37, 53, 3)

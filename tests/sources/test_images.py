@@ -14,7 +14,7 @@ from cvdetect.sources import Failed
 from cvdetect.sources.images import Images, expand, read_image
 
 
-def test_a_picture_is_read_as_bgr_bytes(tmp_path: Path) -> None:
+def test_an_image_is_read_as_bgr_bytes(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     (tmp_path / "x.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     np.testing.assert_array_equal(read_image(tmp_path / "x.png"), picture)

@@ -95,7 +95,7 @@ def test_a_video_that_is_cut_short_raises_behind_its_last_frame(photos: Path) ->
             next(frames)
 
 
-def test_what_cannot_be_opened_is_said_before_anything_is_read(photos: Path) -> None:
+def test_what_cannot_be_opened_is_reported_before_anything_is_read(photos: Path) -> None:
     with pytest.raises(SourceNotFound, match="no such file"):
         open_source(photos / "none.mp4")
     with pytest.raises(SourceNotFound, match="no file matches"):

@@ -60,7 +60,7 @@ def test_a_folder_can_be_pickled(folder: Folder) -> None:
     assert same.read("a.txt") == b"x" and same.identity() == folder.identity() and str(same) == str(folder)
 
 
-def test_a_files_state_tells_a_change(folder: Folder) -> None:
+def test_a_files_state_shows_a_change(folder: Folder) -> None:
     folder.write("a.txt", b"x")
     (before, missing) = folder.look(["a.txt", "none.txt"])
     assert missing == State() and before.size == 1
@@ -112,7 +112,7 @@ def test_names_that_lead_out_are_refused(folder: Folder) -> None:
             act()
 
 
-def test_what_is_not_there_is_told(folder: Folder) -> None:
+def test_what_does_not_exist_is_reported(folder: Folder) -> None:
     with pytest.raises(SourceNotFound, match="no such"):
         folder.read("none.txt")
     with pytest.raises(SourceError, match=r"[nN]o such"):
@@ -146,7 +146,7 @@ def test_addresses_of_what_lies_in_a_folder() -> None:
     assert parent_and_name("s3://b/x/y.jpg") == ("s3://b/x", "y.jpg")
 
 
-def test_pictures_in_an_archive_in_a_store_are_read(tmp_path: Path) -> None:
+def test_images_in_an_archive_in_a_store_are_read(tmp_path: Path) -> None:
     import zipfile
 
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
@@ -164,7 +164,7 @@ def test_pictures_in_an_archive_in_a_store_are_read(tmp_path: Path) -> None:
         ("ftp://me:secret@host/x", r"ftp://me:\*\*\*@host/x: contains a password; .*FSSPEC_FTP_PASSWORD"),
     ],
 )
-def test_an_address_that_cannot_be_meant_is_told(url: str, told: str) -> None:
+def test_a_mistaken_address_is_reported(url: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         open_folder(url)
 
@@ -179,7 +179,7 @@ def test_an_address_that_cannot_be_meant_is_told(url: str, told: str) -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["images", "--out", "--draw"])
-def test_a_package_that_is_not_installed_is_told_with_its_cure_before_anything_is_loaded(
+def test_a_missing_package_is_reported_with_a_hint_before_anything_is_loaded(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, absent: str, url: str, cure: str, place: str
 ) -> None:
     without(absent, monkeypatch)
@@ -215,7 +215,7 @@ def test_paths_do_not_need_fsspec(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert open_folder(tmp_path).read("a.txt") == b"x"
 
 
-def test_a_store_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_store_that_refuses_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
 

@@ -22,16 +22,8 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.printable import counted
 from cvdetect.core.targets import check_regular, own_descriptor
-from cvdetect.sources.kinds import (
-    HEAD,
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    is_list_file,
-    kind_of,
-    names_of,
-    reading_list,
-    suffix_says,
-)
+from cvdetect.sources.kinds import HEAD, IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of, suffix_says
+from cvdetect.sources.lists import is_list_file, names_of, reading_list
 from cvdetect.storage import Entry, Folder, LocalFolder, is_url, open_folder, open_stream
 from cvdetect.storage.urls import parent_and_name
 

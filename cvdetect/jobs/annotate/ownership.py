@@ -20,7 +20,7 @@ from cvdetect.core.errors import UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob
 from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome, WrittenFile
-from cvdetect.sources.kinds import is_list_file
+from cvdetect.sources.lists import is_list_file
 from cvdetect.storage import Folder, Found, LocalFolder
 
 __all__ = [

@@ -18,7 +18,7 @@ from cvdetect import media
 from cvdetect.core.frame import Image
 from cvdetect.media.inputs import _transport
 from cvdetect.sources.live import url_opener
-from tests.jobs.test_video_looks import RGB, assert_colour, coded, make
+from tests.media.test_conversion import RGB, assert_colour, coded, make
 
 
 def first(url: str) -> tuple[Image, Fraction]:

@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[int, str | None]:
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_a_cut_file_gives_all_there_is_and_says_so(name: str, remux: Make, tmp_path: Path) -> None:
+def test_a_cut_file_gives_all_there_is_and_is_reported(name: str, remux: Make, tmp_path: Path) -> None:
     whole = remux(name, *PICTURE, *CUT[name])
     assert read(whole) == (75, None)
     data = whole.read_bytes()
@@ -87,7 +87,7 @@ def test_longer_sound_and_other_tracks_are_whole(suffix: str, remux: Make, tmp_p
     assert (len(passed.frames), passed.cut) == (25, None)
 
 
-def test_subtitles_are_whole_and_said_to_be_left_out(remux: Make, tmp_path: Path) -> None:
+def test_subtitles_are_whole_and_reported_as_left_out(remux: Make, tmp_path: Path) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:30,000\nlong\n")
     source = remux("s.mkv", *PICTURE, "-i", tmp_path / "s.srt", "-c:v", "libx264")
     with Video(str(source)) as video:
@@ -95,7 +95,7 @@ def test_subtitles_are_whole_and_said_to_be_left_out(remux: Make, tmp_path: Path
         assert sum(1 for _ in video) == 75 and video.cut is None
 
 
-def test_a_cover_picture_is_no_video(remux: Make, tmp_path: Path) -> None:
+def test_a_cover_image_is_no_video(remux: Make, tmp_path: Path) -> None:
     cover = remux("cover.png", "-f", "lavfi", "-i", "testsrc=s=64x64:d=1", "-frames:v", "1")
     source = remux("c.mp4", *PICTURE, "-i", cover, "-map", "0", "-map", "1", "-map", "2", "-c:v:0", "libx264",
                    "-c:v:1", "png", "-disposition:v:1", "attached_pic")  # fmt: skip
@@ -112,7 +112,7 @@ def test_live_and_growing_files_are_whole(remux: Make, tmp_path: Path) -> None:
     assert read(part)[1] is None
 
 
-def test_an_mp4_without_its_index_is_said_to_be_cut(remux: Make, tmp_path: Path) -> None:
+def test_an_mp4_without_its_index_is_reported_as_cut(remux: Make, tmp_path: Path) -> None:
     whole = remux("a.mp4", *PICTURE, "-c:v", "libx264").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match=r"is cut short \(.* bytes are missing at its end\)"):
@@ -169,7 +169,7 @@ def test_a_length_that_ffmpeg_estimates_by_the_bit_rate_is_no_claim(remux: Make,
         assert (sum(1 for _ in video), video.cut) == (75, None)
 
 
-def test_structure_of_unknown_files_says_nothing(tmp_path: Path) -> None:
+def test_structure_of_unknown_files_states_nothing(tmp_path: Path) -> None:
     for number, data in enumerate((b"", b"RIFF", b"\x1a\x45\xdf\xa3", b"\0\0\0\x08free", b"FLV\1", bytes(100))):
         (tmp_path / str(number)).write_bytes(data)
         assert missing_bytes(tmp_path / str(number)) == 0

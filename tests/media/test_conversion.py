@@ -96,7 +96,7 @@ def test_matrix_and_range_are_those_that_the_video_states(
     assert_colour(first(clip), RGB)
 
 
-def test_without_a_word_hd_is_bt709_and_sd_bt601_as_in_players(tmp_path: Path) -> None:
+def test_unstated_colours_are_bt709_for_hd_and_bt601_for_sd_as_in_players(tmp_path: Path) -> None:
     assert_colour(first(make(tmp_path / "hd.mp4", coded(RGB, 1, False), (1280, 720))), RGB)
     assert_colour(first(make(tmp_path / "sd.mp4", coded(RGB, 5, False), (640, 360))), RGB)
 

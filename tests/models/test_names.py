@@ -211,8 +211,8 @@ def test_cocos_names_find_their_places_in_a_model_of_90_classes(kind: str, tmp_p
     }
     (tmp_path / "x.names").write_text(texts[kind])
     labels = load(ModelChoice(cfg=darknet(tmp_path, 90), names=tmp_path / "x.names")).labels
-    dog = labels.find("dog")
-    assert (dog, labels.category_id(dog), labels.category_id(labels.find("toothbrush"))) == (17, 18, 90)
+    dog = labels.find_all("dog")[0]
+    assert (dog, labels.category_id(dog), labels.category_id(labels.find_all("toothbrush")[0])) == (17, 18, 90)
 
 
 def test_two_classes_of_one_name_are_both_chosen_and_keep_their_numbers(tmp_path: Path) -> None:

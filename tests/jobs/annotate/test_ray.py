@@ -345,9 +345,7 @@ def test_where_no_worker_has_room_that_is_reported_after_a_while(
     job: AnnotateJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "_PATIENCE_S", 1.5)
-    with pytest.raises(
-        BackendError, match=r"no worker for 1\.5 s: \d nodes alive, with room for 0 workers of 64 CPU"
-    ):
+    with pytest.raises(BackendError, match=r"no worker for 1\.5 s: \d nodes alive, with room for 0 workers of 64 CPU"):
         annotate(replace(job, run=RunOptions(threads=64)))
 
 

@@ -1,4 +1,7 @@
-"""TensorFlow Lite models: their input, and the post-processing that they end in. Slots are those of schema.fbs."""
+"""TensorFlow Lite models: their input, the post-processing that they end in, and FlatBuffers, the format they are in.
+
+Numbers of fields are those of TensorFlow's schema.fbs.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,8 @@ from cvdetect.core.progress import Progress
 from cvdetect.core.source import ModelSource, Priors
 from cvdetect.core.spec import ModelSpec, Role
 from cvdetect.formats.base import GraphThresholds, choose_size, read_bytes
-from cvdetect.formats.flatbuffer import content, elements, follow, integers, number, read_numbers, slot, tables
 
-__all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "open_tflite", "read_tflite_inputs"]
-
+__all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "open_tflite", "read_numbers", "read_tflite_inputs"]
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 _MODEL_SUBGRAPHS, _SUBGRAPH_TENSORS, _SUBGRAPH_INPUTS = 2, 0, 1
@@ -45,17 +46,17 @@ def read_tflite_inputs(data: NDArray[np.uint8], name: str) -> list[TFLiteInput]:
         raise ModelFileError(f"{name}: is {describe_foreign(head) or 'another file'}, expected a TensorFlow Lite model")
     buffer = data.data
     try:
-        (subgraph, *_) = tables(buffer, follow(buffer, 0), _MODEL_SUBGRAPHS)
-        tensors = tables(buffer, subgraph, _SUBGRAPH_TENSORS)
-        return [_input(buffer, tensors[index]) for index in integers(buffer, subgraph, _SUBGRAPH_INPUTS)]
+        (subgraph, *_) = _tables(buffer, _follow(buffer, 0), _MODEL_SUBGRAPHS)
+        tensors = _tables(buffer, subgraph, _SUBGRAPH_TENSORS)
+        return [_input(buffer, tensors[index]) for index in _integers(buffer, subgraph, _SUBGRAPH_INPUTS)]
     except (struct.error, IndexError, ValueError) as error:
         raise ModelFileError(f"{name}: is a damaged TensorFlow Lite model, or one cut short") from error
 
 
 def _input(buffer: memoryview, tensor: int) -> TFLiteInput:
-    at = slot(buffer, tensor, _TENSOR_TYPE)
-    kind = number(buffer, at, "<b") if at else 0
-    return TFLiteInput(tuple(integers(buffer, tensor, _TENSOR_SHAPE)), _TYPES.get(kind, f"type {kind}"))
+    at = _slot(buffer, tensor, _TENSOR_TYPE)
+    kind = _integer(buffer, at, "<b") if at else 0
+    return TFLiteInput(tuple(_integers(buffer, tensor, _TENSOR_SHAPE)), _TYPES.get(kind, f"type {kind}"))
 
 
 # Models that end in TFLite_Detection_PostProcess: what that operator takes, without the operator itself.
@@ -111,13 +112,13 @@ def cut_postprocess(data: NDArray[np.uint8], name: str) -> PostProcess | None:
 
 def _cut(data: NDArray[np.uint8]) -> PostProcess | None:
     buffer = data.data
-    root = follow(buffer, 0)
-    (graph, *_) = tables(buffer, root, _SUBGRAPHS)
-    operators = tables(buffer, graph, _GRAPH_OPERATORS)
+    root = _follow(buffer, 0)
+    (graph, *_) = _tables(buffer, root, _SUBGRAPHS)
+    operators = _tables(buffer, graph, _GRAPH_OPERATORS)
     if not operators or _custom(buffer, root, operators[-1]) != _OPERATOR:
         return None
-    inputs = integers(buffer, operators[-1], _OPERATOR_INPUTS)
-    options = read_numbers(bytes(content(buffer, operators[-1], _OPERATOR_OPTIONS)))
+    inputs = _integers(buffer, operators[-1], _OPERATOR_INPUTS)
+    options = read_numbers(bytes(_content(buffer, operators[-1], _OPERATOR_OPTIONS)))
     sources = _sources(buffer, root, graph, inputs[0])
     scales = [options[f"{axis}_scale"] for axis in "yxhw"]
     return PostProcess(
@@ -135,11 +136,11 @@ def _sources(buffer: memoryview, root: int, graph: int, tensor: int) -> list[int
     """The tensors that `tensor` was joined of, past reshapes, in order."""
     makers = {
         output: operator
-        for operator in tables(buffer, graph, _GRAPH_OPERATORS)
-        for output in integers(buffer, operator, _OPERATOR_OUTPUTS)
+        for operator in _tables(buffer, graph, _GRAPH_OPERATORS)
+        for output in _integers(buffer, operator, _OPERATOR_OUTPUTS)
     }
     waiting, found = [tensor], []
-    for _ in tables(buffer, graph, _GRAPH_TENSORS):
+    for _ in _tables(buffer, graph, _GRAPH_TENSORS):
         if not waiting:
             break
         index = waiting.pop(0)
@@ -147,47 +148,48 @@ def _sources(buffer: memoryview, root: int, graph: int, tensor: int) -> list[int
         if kind not in (_CONCATENATION, *_RESHAPES):
             found.append(index)
             continue
-        inputs = integers(buffer, makers[index], _OPERATOR_INPUTS)
+        inputs = _integers(buffer, makers[index], _OPERATOR_INPUTS)
         waiting = [*(inputs if kind == _CONCATENATION else inputs[:1]), *waiting]
     return found
 
 
 def _code(buffer: memoryview, root: int, operator: int) -> int:
-    at = slot(buffer, operator, _OPERATOR_CODE)
-    return tables(buffer, root, _MODEL_CODES)[number(buffer, at, "<I") if at else 0]
+    at = _slot(buffer, operator, _OPERATOR_CODE)
+    return _tables(buffer, root, _MODEL_CODES)[_integer(buffer, at, "<I") if at else 0]
 
 
 def _builtin(buffer: memoryview, root: int, operator: int) -> int:
     """The number of an operator: the newer, wider field, else the older."""
     code = _code(buffer, root, operator)
-    wide, narrow = slot(buffer, code, _CODE_BUILTIN), slot(buffer, code, _CODE_OLD)
-    return max(number(buffer, wide, "<i") if wide else 0, number(buffer, narrow, "<b") if narrow else 0)
+    wide, narrow = _slot(buffer, code, _CODE_BUILTIN), _slot(buffer, code, _CODE_OLD)
+    return max(_integer(buffer, wide, "<i") if wide else 0, _integer(buffer, narrow, "<b") if narrow else 0)
 
 
 def _custom(buffer: memoryview, root: int, operator: int) -> bytes:
     """The name of a custom operator; empty for others."""
-    return bytes(content(buffer, _code(buffer, root, operator), _CODE_CUSTOM))
+    return bytes(_content(buffer, _code(buffer, root, operator), _CODE_CUSTOM))
 
 
 def _name(buffer: memoryview, graph: int, index: int) -> str:
-    return bytes(content(buffer, tables(buffer, graph, _GRAPH_TENSORS)[index], _TENSOR_NAME)).decode("utf-8", "replace")
+    tensor = _tables(buffer, graph, _GRAPH_TENSORS)[index]
+    return bytes(_content(buffer, tensor, _TENSOR_NAME)).decode("utf-8", "replace")
 
 
 def _anchors(buffer: memoryview, root: int, graph: int, index: int) -> NDArray[np.float32]:
-    at = slot(buffer, tables(buffer, graph, _GRAPH_TENSORS)[index], _TENSOR_BUFFER)
-    table = tables(buffer, root, _MODEL_BUFFERS)[number(buffer, at, "<I")]
-    return np.frombuffer(bytes(content(buffer, table, 0)), "<f4").astype(np.float32).reshape(-1, 4)
+    at = _slot(buffer, _tables(buffer, graph, _GRAPH_TENSORS)[index], _TENSOR_BUFFER)
+    table = _tables(buffer, root, _MODEL_BUFFERS)[_integer(buffer, at, "<I")]
+    return np.frombuffer(bytes(_content(buffer, table, 0)), "<f4").astype(np.float32).reshape(-1, 4)
 
 
 def _without_last(data: NDArray[np.uint8], graph: int, outputs: list[int], operators: int) -> NDArray[np.uint8]:
     """A copy that has one operator less and these outputs: two vectors become shorter, and nothing moves."""
     changed: NDArray[np.uint8] = data.copy()
     buffer = changed.data
-    places = elements(buffer, graph, _GRAPH_OUTPUTS)
+    places = _elements(buffer, graph, _GRAPH_OUTPUTS)
     for place, index in zip(places[: len(outputs)], outputs, strict=True):
         struct.pack_into("<i", buffer, place, index)
     struct.pack_into("<I", buffer, places[0] - 4, len(outputs))
-    struct.pack_into("<I", buffer, elements(buffer, graph, _GRAPH_OPERATORS)[0] - 4, operators - 1)
+    struct.pack_into("<I", buffer, _elements(buffer, graph, _GRAPH_OPERATORS)[0] - 4, operators - 1)
     return changed
 
 
@@ -231,3 +233,109 @@ def _image_wh(inputs: list[TFLiteInput], path: Path) -> tuple[int, int]:
         got = "x".join(map(str, image.shape))
         raise ModelFileError(f"{path}: its input is {got}, expected 1xHEIGHTxWIDTHx3")
     return image.shape[2], image.shape[1]
+
+
+# FlatBuffers: tables, their fields and vectors (https://flatbuffers.dev/internals/). All functions raise struct.error,
+# IndexError or ValueError where a damaged file points outside itself.
+
+
+def _integer(buffer: memoryview, at: int, kind: str) -> int:
+    """The integer at byte `at`; `kind` is its format for struct. Raises ValueError for an offset below 0."""
+    if at < 0:
+        raise ValueError(f"an offset of {at}")
+    return int(struct.unpack_from(kind, buffer, at)[0])
+
+
+def _follow(buffer: memoryview, at: int) -> int:
+    """The position that the offset at `at` points to."""
+    return at + _integer(buffer, at, "<I")
+
+
+def _slot(buffer: memoryview, table: int, field: int) -> int:
+    """The position of a table's `field`; 0 where the table leaves it out."""
+    layout = table - _integer(buffer, table, "<i")
+    if 4 + 2 * field >= _integer(buffer, layout, "<H"):
+        return 0
+    inside = _integer(buffer, layout + 4 + 2 * field, "<H")
+    return table + inside if inside else 0
+
+
+def _elements(buffer: memoryview, table: int, field: int) -> range:
+    """The positions of the 4-byte elements of a vector field."""
+    at = _slot(buffer, table, field)
+    if not at:
+        return range(0)
+    start = _follow(buffer, at)
+    count = _integer(buffer, start, "<I")
+    if start + 4 + 4 * count > len(buffer):
+        raise ValueError(f"a list of {count} at byte {start}")
+    return range(start + 4, start + 4 + 4 * count, 4)
+
+
+def _tables(buffer: memoryview, table: int, field: int) -> list[int]:
+    """The positions of the tables of a vector field."""
+    return [_follow(buffer, at) for at in _elements(buffer, table, field)]
+
+
+def _integers(buffer: memoryview, table: int, field: int) -> list[int]:
+    """The 4-byte integers of a vector field."""
+    return [_integer(buffer, at, "<i") for at in _elements(buffer, table, field)]
+
+
+def _content(buffer: memoryview, table: int, field: int) -> memoryview:
+    """The bytes of a vector field; empty where the table leaves it out."""
+    at = _slot(buffer, table, field)
+    if not at:
+        return buffer[:0]
+    start = _follow(buffer, at)
+    count = _integer(buffer, start, "<I")
+    if start + 4 + count > len(buffer):
+        raise ValueError(f"{count} bytes at byte {start}")
+    return buffer[start + 4 : start + 4 + count]
+
+
+# FlexBuffers, of which maps of numbers are read (https://flatbuffers.dev/internals/#flexbuffers).
+
+_MAP, _INT, _UINT, _FLOAT, _BOOL = 9, 1, 2, 3, 26
+_KINDS = {_INT: " bhiq", _UINT: " BHIQ", _BOOL: " BHIQ", _FLOAT: "  efd"}
+
+
+def read_numbers(data: bytes) -> dict[str, float]:
+    """The map's numbers by their keys; values of other kinds are left out.
+
+    Raises:
+        ValueError, struct.error, IndexError: it is not a map, or is damaged.
+    """
+    root_width, root_type = data[-1], data[-2]
+    if root_type >> 2 != _MAP or root_width not in (1, 2, 4, 8):
+        raise ValueError("it is not a map")
+    width = 1 << (root_type & 3)
+    at = _back(data, len(data) - 2 - root_width, root_width)
+    count = _unsigned(data, at - width, width)
+    keys, keys_width = _back(data, at - 3 * width, width), _unsigned(data, at - 2 * width, width)
+    found = {}
+    for i in range(count):
+        value = _number(data, at + i * width, data[at + count * width + i], width)
+        if value is not None:
+            found[_text(data, _back(data, keys + i * keys_width, keys_width))] = value
+    return found
+
+
+def _number(data: bytes, at: int, kind: int, width: int) -> float | None:
+    codes = _KINDS.get(kind >> 2)
+    return None if codes is None else float(struct.unpack_from("<" + codes[width.bit_length()], data, at)[0])
+
+
+def _unsigned(data: bytes, at: int, width: int) -> int:
+    if at < 0:
+        raise ValueError(f"an offset of {at}")
+    return int.from_bytes(data[at : at + width], "little")
+
+
+def _back(data: bytes, at: int, width: int) -> int:
+    """The position that an offset points to; in FlexBuffers they point backwards."""
+    return at - _unsigned(data, at, width)
+
+
+def _text(data: bytes, at: int) -> str:
+    return data[at : data.index(b"\0", at)].decode("ascii", "replace")

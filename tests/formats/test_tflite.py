@@ -1,4 +1,4 @@
-"""Maps of numbers in FlexBuffers, as the library flatbuffers 25.12 wrote them."""
+"""Options of TensorFlow Lite operators: maps of numbers in FlexBuffers, as the library flatbuffers 25.12 wrote them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvdetect.formats.flatbuffer import read_numbers
+from cvdetect.formats.tflite import read_numbers
 
 # {"y_scale": 10.0, "n": 3, "b": True, "s": "x"} and {"a": 1, "b": -300, "c": 0.5}
 WRITTEN = bytes.fromhex(

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import LazyHelp, detecting, drawing, max_pixels, split
+from cvdetect.cli.options import LazyHelp, detecting, drawing, given_arguments, max_pixels, split
 from cvdetect.storage.urls import is_url
 
 __all__ = ["command"]
@@ -28,12 +27,8 @@ FOLDER = _Folder(path_type=Path)
 
 
 def _given(settings: Settings) -> frozenset[str]:
-    """The arguments whose options come from the command line or the environment."""
-    context = click.get_current_context()
-    typed = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    names = (parameter.name or "" for parameter in context.command.params)
-    given = {name for name in names if context.get_parameter_source(name) in typed}
-    return frozenset(given | ({"registry"} if settings.models else set()))
+    """The arguments that a person set, of the group too."""
+    return given_arguments() | ({"registry"} if settings.models else set())
 
 
 def _formats_help() -> str:
@@ -74,7 +69,9 @@ def _link_images_help() -> str:
 )  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
 @click.option("--workers", type=int, metavar="N", help="Networks side by side.  [default: what is usually fastest]")
-@click.option("--batch", type=int, default=1, show_default=True, metavar="N", help="Images through a network at once.")
+@click.option(
+    "--batch", type=int, default=1, show_default=True, metavar="N", help="Images in one pass through a network."
+)
 @max_pixels
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -100,12 +97,11 @@ def command(settings: Settings, /, formats: tuple[str, ...], **job: Any) -> int:
     cvdetect annotate 'photos/**/*.jpg' --out labels/ --resume
     cvdetect annotate s3://bucket/photos --out s3://bucket/labels --draw drawn/
     """
-    from cvdetect.cli.console import ConsoleProgress
     from cvdetect.core.printable import counted
     from cvdetect.jobs.annotate.job import AnnotateJob
     from cvdetect.jobs.annotate.run import annotate
 
-    progress = ConsoleProgress(settings.quiet, settings.verbose)
+    progress = settings.progress()
     names = tuple(dict.fromkeys(name for text in formats for name in split(text)))
     report = annotate(AnnotateJob(formats=names, given=_given(settings), **job), progress)
     parts = [f"{counted(report.done, 'image')} annotated"]

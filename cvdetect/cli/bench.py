@@ -23,7 +23,7 @@ _LEAST_1 = click.IntRange(min=1)
 @click.command("bench", short_help="Time models stage by stage.")
 @click.option(
     "--batch", type=_LEAST_1, multiple=True, default=[1], show_default=True, metavar="N",
-    help="Images through the network at once.",
+    help="Images in one pass through the network.",
 )  # fmt: skip
 @click.option("--rounds", type=_LEAST_1, default=10, show_default=True, help="Fresh processes for each configuration.")
 @click.option("--passes", type=_LEAST_1, default=5, show_default=True, help="Timed passes in each process.")

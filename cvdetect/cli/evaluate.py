@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from cvdetect.cli.main import Settings
-from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, LazyHelp, detecting, drawing, max_pixels
+from cvdetect.cli.options import OUT_FILE, OUT_FOLDER, PATH, LazyHelp, detecting, drawing, given_arguments, max_pixels
 from cvdetect.core.errors import UsageError
 from cvdetect.core.printable import json_text
 
@@ -62,7 +62,7 @@ def command(context: click.Context, /, **job: Any) -> int:
     """
     from cvdetect.jobs.evaluate import EvalJob, evaluate
 
-    given = _typed(context)
+    given = given_arguments()
     if job["predictions"] is not None:
         _check_predictions(context, given)
     if not job["worst"] and given & _FOR_WORST:
@@ -83,13 +83,7 @@ def command(context: click.Context, /, **job: Any) -> int:
     return report.exit_code
 
 
-def _typed(context: click.Context) -> set[str]:
-    """The names of the options that a person set, on the command line or in the environment."""
-    theirs = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    return {name for name in context.params if context.get_parameter_source(name) in theirs}
-
-
-def _check_predictions(context: click.Context, given: set[str]) -> None:
+def _check_predictions(context: click.Context, given: frozenset[str]) -> None:
     """Refuse what would act on a model: there is none."""
     typed = [name for name in given - _WITH_PREDICTIONS
              if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]  # fmt: skip

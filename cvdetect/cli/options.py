@@ -26,6 +26,7 @@ __all__ = [
     "comparing",
     "detecting",
     "drawing",
+    "given_arguments",
     "max_pixels",
     "split",
 ]
@@ -300,6 +301,13 @@ def _models(given: dict[str, Any]) -> tuple[ModelChoice, ...]:
     for used in (*_OF_FILES, "resize"):
         del given[used]
     return tuple(replace(c, size=parse_size(s) if s else None) for c, s in product(choices, sizes))
+
+
+def given_arguments() -> frozenset[str]:
+    """The names of the arguments that a person set, on the command line or in the environment."""
+    context = click.get_current_context()
+    theirs = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return frozenset(name for name in context.params if context.get_parameter_source(name) in theirs)
 
 
 def _from_environment(parameter: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from cvdetect.annotations.types import (
 from cvdetect.annotations.writing import Classes, escape_xml, fixed, one_line, output_stems, placed_name
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 __all__ = ["VOC", "read_voc", "voc_pixels", "write_voc"]
 
@@ -152,6 +155,8 @@ def read_voc(folder: Path) -> GroundTruth:
 
 
 def _read(path: Path, notes: Notes) -> tuple[Wh | None, list[tuple[str, GroundTruthObject]]]:
+    from xml.etree import ElementTree  # not for writing
+
     try:
         root = ElementTree.fromstring(read_bytes(path))
     except ElementTree.ParseError as error:

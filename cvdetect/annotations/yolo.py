@@ -40,7 +40,6 @@ from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.errors import ModelFileError, SourceError
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
-from cvdetect.formats.label_files import parse_label_file
 
 __all__ = ["YOLO", "YOLO_DARKNET", "read_yolo", "write_yolo", "write_yolo_darknet"]
 
@@ -203,6 +202,8 @@ def _class_names(root: Path) -> list[str]:
 
 def _names_in(path: Path) -> list[str]:
     """The names of a label file by number; a number without a name has that as its name."""
+    from cvdetect.formats.label_files import parse_label_file  # not for writing: it knows many layouts
+
     try:
         file = parse_label_file(read_bytes(path), str(path))
     except ModelFileError as error:

@@ -62,7 +62,7 @@ class Frame:
         skipped: the network does not run on it; it carries the detections of the frame before.
         kept: the metadata of its file that a copy keeps.
         remarks: what to report about how it was read, to follow its name and a colon.
-        lasts_s: how long it is shown, in seconds, where the source states it.
+        duration_s: how long it is shown, in seconds, where the source states it.
     """
 
     image: Image
@@ -72,7 +72,7 @@ class Frame:
     skipped: bool = False
     kept: Kept = NOTHING_KEPT
     remarks: tuple[str, ...] = ()
-    lasts_s: float | None = None
+    duration_s: float | None = None
 
     def __post_init__(self) -> None:
         shape: tuple[Any, ...] = self.image.shape

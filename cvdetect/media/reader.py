@@ -121,9 +121,9 @@ class AvReader:
         """Frame after frame; `index` and `time_s` are those of the whole video."""
         following = self._pending
         while following is not None:
-            decoded, index, time, lasts = following
+            decoded, index, time, duration = following
             image = self._converter.image(decoded)
-            yield Frame(image, self._name, index, float(time), lasts_s=None if lasts is None else float(lasts))
+            yield Frame(image, self._name, index, float(time), duration_s=None if duration is None else float(duration))
             following = next(self._decoded, None)
         self._read_on_for_sound()
         self._check_whole()
@@ -238,7 +238,7 @@ class AvReader:
         return None if stamp is None else stamp * self._stream.time_base - self._zero
 
     def _in_range(self) -> Iterator[tuple[Any, int, Fraction, Fraction | None]]:
-        """(frame, number, time, how long it lasts) of the frames between start and end."""
+        """(frame, number, time, duration) of the frames between start and end."""
         for frame in self._frames():
             time = self._frame_times.time(frame)
             if self._counted and time < self._start - self._near:
@@ -248,7 +248,7 @@ class AvReader:
             if self._end is not None and time >= self._end - self._near:
                 return
             if not self._start or time >= self._start - self._near:
-                yield frame, index, time, self._frame_times.lasts(frame)
+                yield frame, index, time, self._frame_times.duration(frame)
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames; a packet that cannot be decoded is counted and passed over."""

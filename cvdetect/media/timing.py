@@ -121,10 +121,10 @@ class FrameTimes:
             near = self._last - time < 2 / self._rate
             time = self._last + (1 / (2 * self._rate) if near else 1 / self._rate)
         self._last = time
-        self._due = time + (self.lasts(frame) or 1 / self._rate)
+        self._due = time + (self.duration(frame) or 1 / self._rate)
         return time
 
-    def lasts(self, frame: Any) -> Fraction | None:
+    def duration(self, frame: Any) -> Fraction | None:
         """How long a frame is shown, in seconds, where that is stated."""
         return (frame.duration or 0) * self._time_base or None
 

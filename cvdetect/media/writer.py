@@ -73,7 +73,7 @@ class AvWriter:
         self._converter = VideoReformatter()
         self._written = 0
         self._last_pts = -1
-        self._lasts: dict[int, int] = {}  # pts → ticks, of frames in the encoder
+        self._durations: dict[int, int] = {}  # pts → ticks, of frames in the encoder
         self._open(sound)
 
     def _open(self, sound: Sound | None) -> None:
@@ -114,7 +114,7 @@ class AvWriter:
         """How many frames were encoded."""
         return self._written
 
-    def write(self, image: Image, time_s: float | None, lasts_s: float | None = None) -> None:
+    def write(self, image: Image, time_s: float | None, duration_s: float | None = None) -> None:
         """Encode one frame (H, W, 3) BGR in square pixels; `time_s` counts from the source's beginning."""
         image = to_stored_pixels(image, self._look)
         width, height = self._even(self._look.stored_wh)
@@ -124,8 +124,8 @@ class AvWriter:
         frame.pts = self._pts(time_s)
         if self._wanted_base:
             frame.time_base = self._time_base
-            if lasts_s:
-                self._lasts[frame.pts] = max(1, round(lasts_s / self._time_base))
+            if duration_s:
+                self._durations[frame.pts] = max(1, round(duration_s / self._time_base))
         self._mux(self._stream.encode(frame))
         self._written += 1
         if self._sound and time_s is not None:
@@ -140,9 +140,9 @@ class AvWriter:
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:
-            lasts = self._lasts.pop(packet.pts, None)
-            if lasts:
-                packet.duration = lasts
+            duration = self._durations.pop(packet.pts, None)
+            if duration:
+                packet.duration = duration
         try:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as error:

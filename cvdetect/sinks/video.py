@@ -113,8 +113,8 @@ class _Encoder(Protocol):
     def written(self) -> int:
         """How many frames were encoded."""
 
-    def write(self, image: Image, time_s: float | None, lasts_s: float | None = None) -> None:
-        """Encode one frame, shown at `time_s` of the source for `lasts_s` seconds."""
+    def write(self, image: Image, time_s: float | None, duration_s: float | None = None) -> None:
+        """Encode one frame, shown at `time_s` of the source for `duration_s` seconds."""
 
     def close(self, until_s: float | None) -> None:
         """Finish the file; its sound ends at `until_s` of the source; None: where it ends there."""
@@ -131,7 +131,7 @@ class _OpenCVEncoder:
             raise SinkError(f"{name}: OpenCV cannot open it as {fourcc} {wh[0]}x{wh[1]}")
         self.written = 0
 
-    def write(self, image: Image, _time_s: float | None, _lasts_s: float | None = None) -> None:
+    def write(self, image: Image, _time_s: float | None, _duration_s: float | None = None) -> None:
         self._writer.write(image)
         self.written += 1
 
@@ -173,7 +173,7 @@ class _Resampled:
             f"repeated and {self._left_out} left out (.mp4 and .mkv keep them as they are)"
         )
 
-    def write(self, image: Image, time_s: float | None, lasts_s: float | None = None) -> None:
+    def write(self, image: Image, time_s: float | None, duration_s: float | None = None) -> None:
         """Encode one frame when it is due."""
         if time_s is not None:
             off = (time_s - self._zero_s) * float(self._rate) - self._encoder.written
@@ -181,8 +181,8 @@ class _Resampled:
                 self._left_out += 1
                 return
             self._repeat(self._last[0] if self._last else image, off)
-            self._last = (image, time_s, lasts_s)
-        self._encoder.write(image, time_s, lasts_s)
+            self._last = (image, time_s, duration_s)
+        self._encoder.write(image, time_s, duration_s)
 
     def _repeat(self, image: Image, missing: float) -> None:
         for _ in range(round(missing) if missing >= _OFF else 0):
@@ -192,8 +192,8 @@ class _Resampled:
     def close(self, until_s: float | None) -> None:
         """Show the last frame as long as it lasts, and finish the file."""
         if self._last and self._last[2]:
-            image, time_s, lasts_s = self._last
-            ends = time_s + min(lasts_s or 0.0, (until_s or float("inf")) - time_s)
+            image, time_s, duration_s = self._last
+            ends = time_s + min(duration_s or 0.0, (until_s or float("inf")) - time_s)
             self._repeat(image, (ends - self._zero_s) * float(self._rate) - self._encoder.written)
         self._encoder.close(until_s)
 
@@ -265,7 +265,7 @@ class VideoFile:
         if frame.wh != self._wh:
             self._report_size(frame)
             drawn = cv2.resize(drawn, self._wh, interpolation=cv2.INTER_AREA)
-        self._encoder.write(drawn, frame.time_s, frame.lasts_s)
+        self._encoder.write(drawn, frame.time_s, frame.duration_s)
         self._last = frame
 
     def _report_size(self, frame: Frame) -> None:

@@ -37,15 +37,15 @@ def why_unreachable(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme.lower())
     except ValueError:  # its text may quote a part of the password
-        return "is not an address: a password's / ? # and @ are written as %2F %3F %23 and %40"
+        return "is not a valid address: in a password, write / ? # and @ as %2F %3F %23 and %40"
     if not parts.hostname:
-        return "is not an address that names a host"
+        return "is not a valid address: it names no host"
     if port is None:
         return _NO_VIDEO
     try:
         return _ask(parts, port)
     except socket.gaierror:
-        return f"no host is called {parts.hostname}"
+        return f"there is no host {parts.hostname}"
     except ConnectionRefusedError:
         return f"connection refused: nothing listens on {parts.hostname} port {port}"
     except TimeoutError:

@@ -316,9 +316,9 @@ def test_why_an_address_gives_no_video(answer: bytes | None, url: str, why: str)
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://127.0.0.1:99999/", "is not an address"),
-        ("http:///x", "names a host"),
-        ("http://nosuchhost.invalid/", "no host is called nosuchhost.invalid"),
+        ("http://127.0.0.1:99999/", "is not a valid address: in a password"),
+        ("http:///x", "names no host"),
+        ("http://nosuchhost.invalid/", "there is no host nosuchhost.invalid"),
         ("udp://127.0.0.1", "gives no video"),
     ],
 )

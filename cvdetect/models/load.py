@@ -76,7 +76,7 @@ def load_model(
     source = _open(spec, files, detect, progress)
     network = _load(spec, source, runtime)
     family, layout = _family(spec, source, network, files, progress)
-    check_options(spec.name, family, detect)
+    _check_options(spec.name, family, detect)
     if labels:
         check_stated(spec, labels, layout)
     names = spec.file("names")
@@ -111,7 +111,7 @@ def _check_early(spec: ModelSpec, detect: DetectOptions, labels: LabelSet | None
     if labels is not None:
         thresholds(detect, labels, spec.conf)
     if family:
-        check_options(spec.name, family, detect)
+        _check_options(spec.name, family, detect)
 
 
 def _check_readable(spec: ModelSpec, runtime: Runtime) -> None:
@@ -123,7 +123,7 @@ def _check_readable(spec: ModelSpec, runtime: Runtime) -> None:
         )
 
 
-def check_options(name: str, family: Family, detect: DetectOptions) -> None:
+def _check_options(name: str, family: Family, detect: DetectOptions) -> None:
     """Refuse options that cannot act on models of this family.
 
     Raises:

@@ -182,10 +182,6 @@ def _networks(backend: str, target: str) -> int:
     return 2 if backend == "cuda" else 8 if target == "CPU" else 1
 
 
-# A node in Net.dump(), a graph in the dot language: its first layer's type, and at its end backend and target.
-_PLACED = re.compile(r'label="\{?[^\\"]*\\n(\w+)\\n.*?\\l(\w+/\w+)\\n')
-
-
 class _ThreadCount:
     """OpenCV's number of threads, which is one for the whole process; each forward pass runs with its own.
 
@@ -268,14 +264,6 @@ class OpenCVNetwork:
             # The third number is by what the image was scaled. py-faster-rcnn multiplies the least side of a proposal
             # by it; OpenCV's Proposal has no least side, and takes proposals and boxes in pixels of the input.
             self._net.setInput(np.array([[height, width, 1]], np.float32), self._size_input)
-
-    def layers(self) -> list[tuple[str, str]]:
-        """Type and place ("OCV/CPU", "CUDA/CUDA_FP16", …) of each layer that runs by itself, after a first forward.
-
-        Another backend hands layers that it lacks to OpenCV's own code on the CPU, "OCV/…"; fused layers go with the
-        first of them.
-        """
-        return _PLACED.findall(self._net.dump())
 
 
 # One reader a format.

@@ -56,7 +56,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("decoder", [None, "corners"])
-def test_it_is_recognised_or_named_and_fed_as_its_authors_do(decoder: str | None, file: Path) -> None:
+def test_it_is_recognised_or_named_and_preprocessed_as_its_authors_do(decoder: str | None, file: Path) -> None:
     detector = Detector.load(ModelChoice(onnx=file, decoder=decoder))
     assert detector.detect(PICTURE).xyxy.tolist() == [[10, 20, 110, 220]]
     assert detector.model.input == InputSpec(scale=1 / 128, swap_rb=False, resize="stretch", wh=(416, 288))

@@ -377,12 +377,12 @@ def test_a_decoder_is_recognised_by_names_and_shapes(case: str) -> None:
 
 def test_a_segmentation_model_fits_no_decoder_and_all_are_listed() -> None:
     shapes = {"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)}
-    with pytest.raises(DecodeError) as told:
+    with pytest.raises(DecodeError) as caught:
         recognise(OutputSignature(shapes, (640, 640)))
-    assert all(name in str(told.value) for name in [*recognised(), "1x32x160x160", "640x640"])
+    assert all(name in str(caught.value) for name in [*recognised(), "1x32x160x160", "640x640"])
 
 
-def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_names_tell() -> None:
+def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_names_decide() -> None:
     shapes = {"logits": (1, 100, 12), "pred_boxes": (1, 100, 4)}
     with pytest.raises(DecodeError, match=r"fit the decoders detr and rt_detr: choose one with decoder"):
         recognise(OutputSignature(shapes, (640, 640)))
@@ -390,7 +390,7 @@ def test_shapes_that_fit_two_decoders_are_an_error_that_names_both_unless_class_
     assert recognise(OutputSignature({"o": (1, 3549, 35)}, (416, 416), True, names=30))[0].name == "yolox"
 
 
-def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
+def test_a_wrong_decoder_is_reported_with_the_right_one() -> None:
     with pytest.raises(DecodeError, match=r"1x84x8400 do not fit decoder yolox: they look like yolo_v8"):
         check_family(FAMILIES["yolox"], OutputSignature({"output0": (1, 84, 8400)}, (640, 640)))
     with pytest.raises(DecodeError, match=r"do not fit decoder yolox for an input of 320x320; there are yolo_v5"):
@@ -405,7 +405,9 @@ def test_a_wrong_decoder_is_told_with_the_right_one() -> None:
         {"a": (1, 18, 18, 26), "b": (1, 18, 9, 13)},  # a tiny one with one class
     ],
 )
-def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shapes: dict[str, tuple[int, ...]]) -> None:
+def test_heads_whose_boxes_are_not_decoded_are_reported_with_an_export_hint(
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
     for ask in (
         recognise,
         lambda model: check_family(FAMILIES["yolo_v7"], model),
@@ -417,7 +419,7 @@ def test_heads_whose_boxes_are_not_decoded_are_told_with_how_to_export_them(shap
         recognise(OutputSignature(shapes, (640, 640)))
 
 
-def test_the_grid_tells_a_yolox_that_decodes_in_its_graph_from_one_that_does_not() -> None:
+def test_the_grid_distinguishes_a_yolox_that_decodes_in_its_graph_from_one_that_does_not() -> None:
     shapes = {"output": (1, 3549, 85)}
     assert recognise(OutputSignature(shapes, (416, 416), raw=True))[0].name == "yolox"
     assert recognise(OutputSignature(shapes, (416, 416), raw=False))[0].name == "yolo_v5"

@@ -21,6 +21,7 @@ from cvdetect.sources.images import read_image
 from tests.conftest import ROOT, Cli
 from tests.gpu.agreement import FP16, FP32, Tolerance, share_found
 from tests.networks.test_full_networks import yolov2
+from tests.runtime.layers import layer_places
 
 CUDA32 = RunOptions(backend="cuda", precision="fp32")
 CUDA16 = RunOptions(backend="cuda", precision="fp16")
@@ -151,7 +152,7 @@ def test_no_convolution_falls_back_to_the_cpu(run: RunOptions, shared: Path, sam
     detector.detect(read_image(samples / "dog.jpg"))
     assert free_bytes() < before, "nothing came to lie on the GPU"
     assert isinstance(detector.model.network, OpenCVNetwork)
-    places = {place for kind, place in detector.model.network.layers() if kind == "Convolution"}
+    places = {place for kind, place in layer_places(detector.model.network) if kind == "Convolution"}
     assert places == {"CUDA/CUDA" if run.precision == "fp32" else "CUDA/CUDA_FP16"}
 
 

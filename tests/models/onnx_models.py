@@ -1,4 +1,4 @@
-"""Small ONNX models that give what a test wants, whatever picture they are fed."""
+"""Small ONNX models that give what a test wants, whatever their input."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_class_numbers_start_at_1_and_the_users_threshold_acts_below_and_above_t
     assert [detector.labels.label(c) for c in (1, 2)] == ["ant", "bee"]
 
 
-def test_boxes_are_the_priors_in_pixels_of_the_picture(tiny: Path) -> None:
+def test_boxes_are_the_priors_in_pixels_of_the_image(tiny: Path) -> None:
     found = Detector.load(ModelChoice(prototxt=tiny), DetectOptions(conf=0.5)).detect(BRIGHT)
     corners = sorted(map(tuple, found.xyxy.round().tolist()))
     # priors of 12 pixels at (12, 8), (36, 8), (12, 24), (36, 24); the picture is twice the input
@@ -131,18 +131,18 @@ def test_a_batch_of_two_equals_two_of_one(tiny: Path) -> None:
     assert both[1].xyxy[:, 3].max() <= 40
 
 
-def test_the_command_line_takes_it_and_says_how_it_is_fed(tiny: Path, cli: Cli, samples: Path) -> None:
+def test_the_command_line_takes_it_and_reports_its_preprocessing(tiny: Path, cli: Cli, samples: Path) -> None:
     done = cli("image", samples / "dog.jpg", "--prototxt", tiny, "--json", "-", "--no-save")
     assert done.code == 0
     assert {d["class_id"] for d in json.loads(done.out)["detections"]} == {1}
     assert "gets BGR from 0 to 255" in done.err
     assert "taking" in done.err  # the weights beside it
     stated = cli("image", samples / "dog.jpg", "--prototxt", tiny, "--no-save", "--scale", 0.5)
-    assert "fed BGR" not in stated.err
+    assert "gets BGR" not in stated.err
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda text: text.replace("DetectionOutput", "Softmax"), "has no DetectionOutput layer"),
         (lambda text: text.replace("num_classes: 3", ""), "does not state num_classes"),
@@ -154,15 +154,15 @@ def test_the_command_line_takes_it_and_says_how_it_is_fed(tiny: Path, cli: Cli, 
         (lambda text: "<html><body>", "is an HTML page"),
     ],
 )
-def test_a_wrong_prototxt_is_told(change, said: str, tiny: Path, cli: Cli, samples: Path) -> None:
+def test_a_wrong_prototxt_is_reported(change, message: str, tiny: Path, cli: Cli, samples: Path) -> None:
     tiny.write_text(change(PROTOTXT))
     done = cli("image", samples / "dog.jpg", "--prototxt", tiny)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (caffemodel()[:-100], "damaged or cut short"),
         (
@@ -173,11 +173,11 @@ def test_a_wrong_prototxt_is_told(change, said: str, tiny: Path, cli: Cli, sampl
         (b"", "is empty"),
     ],
 )
-def test_weights_that_do_not_fit_are_told(content: bytes, said: str, tiny: Path, cli: Cli, samples: Path) -> None:
+def test_foreign_weights_are_reported(content: bytes, message: str, tiny: Path, cli: Cli, samples: Path) -> None:
     tiny.with_suffix(".caffemodel").write_bytes(content)
     done = cli("image", samples / "dog.jpg", "--prototxt", tiny)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
 
 
 def test_options_that_cannot_act_are_refused(tiny: Path) -> None:

@@ -117,13 +117,13 @@ def choice(net: Path, **given: object) -> ModelChoice:
     return ModelChoice(**{"prototxt": net, "mean": MEAN, "size": WH} | given)  # type: ignore[arg-type]
 
 
-def rows_of_opencv(net: Path, picture: np.ndarray, wh: tuple[int, int] = WH) -> np.ndarray:
-    """OpenCV's own rows (N, 7), boxes in pixels of `picture`, by both inputs set by hand; the file's own thresholds."""
+def rows_of_opencv(net: Path, image: np.ndarray, wh: tuple[int, int] = WH) -> np.ndarray:
+    """OpenCV's own rows (N, 7), boxes in pixels of `image`, by both inputs set by hand; the file's own thresholds."""
     model = cv2.dnn.readNetFromCaffe(str(net), str(net.with_suffix(".caffemodel")))
-    model.setInput(cv2.dnn.blobFromImage(picture, 1, wh, MEAN), "data")
+    model.setInput(cv2.dnn.blobFromImage(image, 1, wh, MEAN), "data")
     model.setInput(np.array([[wh[1], wh[0], 1.6]], np.float32), "im_info")
     rows = model.forward()[0, 0]
-    rows[:, 3:] *= np.tile(np.array(picture.shape[1::-1]) / wh, 2)
+    rows[:, 3:] *= np.tile(np.array(image.shape[1::-1]) / wh, 2)
     return rows[rows[:, 2] > 0]
 
 
@@ -139,21 +139,21 @@ def check_equal(found: Detections, rows: np.ndarray) -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_detections_are_those_of_opencv_with_both_inputs_set(net: Path, dog: np.ndarray, turned: bool) -> None:
-    picture, wh = (np.ascontiguousarray(dog.transpose(1, 0, 2)), WH[::-1]) if turned else (dog, WH)
-    rows = rows_of_opencv(net, picture, wh)
-    found = Detector.load(choice(net, size=wh), DetectOptions(conf=0.1)).detect(picture)
+    image, wh = (np.ascontiguousarray(dog.transpose(1, 0, 2)), WH[::-1]) if turned else (dog, WH)
+    rows = rows_of_opencv(net, image, wh)
+    found = Detector.load(choice(net, size=wh), DetectOptions(conf=0.1)).detect(image)
     assert len(rows) >= 5 and len(set(rows[:, 1])) >= 2
     check_equal(found, rows)
     sides = found.xyxy[:, 2:] - found.xyxy[:, :2]
-    assert (found.xyxy >= 0).all() and (found.xyxy <= np.tile(picture.shape[1::-1], 2)).all()
-    assert sides.max() > 50, "boxes in pixels of the input, taken as shares of it, would be the picture's corner"
+    assert (found.xyxy >= 0).all() and (found.xyxy <= np.tile(image.shape[1::-1], 2)).all()
+    assert sides.max() > 50, "boxes in pixels of the input, taken as normalized, would be the image's corner"
 
 
-def test_a_batch_of_two_pictures_equals_two_of_one(net: Path, dog: np.ndarray) -> None:
+def test_a_batch_of_two_images_equals_two_of_one(net: Path, dog: np.ndarray) -> None:
     detector = Detector.load(choice(net), DetectOptions(conf=0.1))
-    pictures = [dog, np.ascontiguousarray(dog[: dog.shape[0] // 2, ::-1])]
-    for found, picture in zip(detector.detect_batch(pictures), pictures, strict=True):
-        check_equal(found, rows_of_opencv(net, picture))
+    images = [dog, np.ascontiguousarray(dog[: dog.shape[0] // 2, ::-1])]
+    for found, image in zip(detector.detect_batch(images), images, strict=True):
+        check_equal(found, rows_of_opencv(net, image))
 
 
 def test_the_users_threshold_acts_above_and_below_the_files_own(net: Path, dog: np.ndarray) -> None:
@@ -170,7 +170,7 @@ def test_the_users_suppression_acts(net: Path, dog: np.ndarray) -> None:
     assert counts[0] < counts[1]
 
 
-def test_without_a_size_each_picture_gets_its_own_as_in_py_faster_rcnn(net: Path, dog: np.ndarray) -> None:
+def test_without_a_size_each_image_gets_its_own_as_in_py_faster_rcnn(net: Path, dog: np.ndarray) -> None:
     detector = Detector.load(choice(net, size=None), DetectOptions(conf=0.02))
     wide = np.ascontiguousarray(dog[: dog.shape[1] // 4])  # 4 : 1, so that the longer side decides
     w, h = dog.shape[1], dog.shape[0]
@@ -186,17 +186,17 @@ def _from(found: Detections, conf: float) -> Detections:
     return Detections(found.xyxy[kept], found.class_id[kept], found.score[kept])
 
 
-def test_the_command_line_takes_it_and_says_the_size(net: Path, cli: Cli, samples: Path, tmp_path: Path) -> None:
+def test_the_command_line_takes_it_and_reports_the_size(net: Path, cli: Cli, samples: Path, tmp_path: Path) -> None:
     names = tmp_path / "voc.names"
     names.write_text("background\nant\nbee\ncat\n")
     command = ("image", samples / "dog.jpg", "--prototxt", net, "--names", names, "--json", "-", "--no-save")
-    fed = ("--mean", "102.98,115.95,122.77", "--conf", 0.1)
-    done = cli(*command, *fed, "--size", "160x96")
+    preprocessing = ("--mean", "102.98,115.95,122.77", "--conf", 0.1)
+    done = cli(*command, *preprocessing, "--size", "160x96")
     assert done.code == 0
     found = {(d["class_id"], d["label"]) for d in json.loads(done.out)["detections"]}
     assert found and found <= {(1, "ant"), (2, "bee"), (3, "cat")}
     assert "shorter side" not in done.err
-    assert "shorter side to 600 pixels, the longer one to at most 1000" in cli(*command, *fed).err
+    assert "shorter side to 600 pixels, the longer one to at most 1000" in cli(*command, *preprocessing).err
 
 
 def test_cuda_in_half_precision_is_refused_before_the_network_is_read(
@@ -227,14 +227,14 @@ def test_inputs_are_found_however_they_are_written(inputs: str) -> None:
     assert not read_prototxt(NETS["rfcn"].replace("normalized_bbox: false", ""), "x").in_pixels
 
 
-def test_the_picture_need_not_be_the_first_input(net: Path, dog: np.ndarray) -> None:
+def test_the_image_need_not_be_the_first_input(net: Path, dog: np.ndarray) -> None:
     rows = rows_of_opencv(net, dog)
     net.write_text(net.read_text().replace(INPUTS, LAYERED))
     check_equal(Detector.load(choice(net), DetectOptions(conf=0.1)).detect(dog), rows)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             'input: "im_info"',
@@ -248,12 +248,12 @@ def test_the_picture_need_not_be_the_first_input(net: Path, dog: np.ndarray) -> 
         ),
     ],
 )
-def test_inputs_of_unknown_use_are_told(old: str, new: str, said: str) -> None:
-    with pytest.raises(ModelFileError, match=said):
+def test_inputs_of_unknown_use_are_reported(old: str, new: str, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
         read_prototxt(NETS["rfcn"].replace(old, new), "x.prototxt")
 
 
-def test_a_prototxt_with_layers_in_python_is_told_which_one_to_take() -> None:
+def test_a_prototxt_with_layers_in_python_is_reported_with_the_one_to_take() -> None:
     original = INPUTS + REGIONS.replace('"Proposal"', '"Python"') + FASTER
     with pytest.raises(ModelFileError, match=r"as py-faster-rcnn's does \(take the prototxt of OpenCV's test data"):
         read_prototxt(original, "x.prototxt")

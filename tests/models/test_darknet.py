@@ -80,7 +80,7 @@ def test_a_grey_model_sees_grey_and_draws_on_the_colours(cli: Cli, tmp_path: Pat
     assert cv2.imread(str(out))[48, 48].tolist() == [0, 0, 255]
 
 
-def test_the_fourth_channel_is_an_opaque_alpha_and_that_is_said(cli: Cli, tmp_path: Path, photo: Path) -> None:
+def test_the_fourth_channel_is_an_opaque_alpha_and_that_is_reported(cli: Cli, tmp_path: Path, photo: Path) -> None:
     cfg, weights = write_model(tmp_path, NET.replace("channels=3", "channels=4"), channels=4)
     outcome = cli("image", photo, "--cfg", cfg, "--weights", weights, "--json", "-", "--no-save")
     assert outcome.code == 0
@@ -103,7 +103,7 @@ def test_a_misspelt_key_is_warned_of_first(cli: Cli, tmp_path: Path, photo: Path
     assert "did you mean filters=?" in first
 
 
-def test_a_size_that_does_not_fit_is_a_usage_error_that_size_cures(cli: Cli, tmp_path: Path, photo: Path) -> None:
+def test_a_size_that_does_not_fit_is_a_usage_error_that_size_resolves(cli: Cli, tmp_path: Path, photo: Path) -> None:
     body = BODY.replace("stride=32", "stride=4").replace(
         "\n[convolutional]\nfilters=7",
         "\n[route]\nlayers=0\n[maxpool]\nsize=8\nstride=8\n[upsample]\n[upsample]\n[upsample]\n[route]\nlayers=-1,0\n"
@@ -166,7 +166,7 @@ def test_a_case_that_darknet_does_not_run_is_refused(
     ("case", "like"),
     [("t-deadend", "t-base"), ("t-ups", "t-base"), ("t-reorgnostride", "t-base")],
 )
-def test_a_case_that_says_less_detects_the_same(cli: Cli, shared: Path, photo: Path, case: str, like: str) -> None:
+def test_a_case_that_states_less_detects_the_same(cli: Cli, shared: Path, photo: Path, case: str, like: str) -> None:
     folder = shared / "data" / "cases" / "darknet"
     one, other = (
         found(cli, photo, folder / f"{stem}.cfg", folder / f"{stem}.weights", "--conf", 0.2) for stem in (case, like)

@@ -96,23 +96,29 @@ def test_the_command_line_reads_an_onnx_model_and_overrides_its_preprocessing(
     changed = ModelChoice(
         onnx=file, scale=0.5, mean=(1, 2, 3), std=(4, 5, 6), rgb=False, pad_value=7, resize="stretch", decoder="yolo_v8"
     )
-    fed = Detector.load(changed).model.input
-    assert (fed.scale, fed.mean, fed.std, fed.swap_rb, fed.pad_value, fed.resize) == (
+    stated = Detector.load(changed).model.input
+    assert (stated.scale, stated.mean, stated.std, stated.swap_rb, stated.pad_value, stated.resize) == (
         0.5, (1, 2, 3), (4, 5, 6), False, 7, "stretch",
     )  # fmt: skip
     usual = Detector.load(ModelChoice(onnx=file)).model.input
     assert (usual.scale, usual.swap_rb, usual.resize, usual.pad_value) == (1 / 255, True, "letterbox", 114)
 
 
-def test_a_row_of_models_yaml_is_fed_as_the_row_says(tmp_path: Path) -> None:
+def test_a_row_of_models_yaml_is_preprocessed_as_the_row_states(tmp_path: Path) -> None:
     model_for("yolox", tmp_path)
     yaml = tmp_path / "models.yaml"
     yaml.write_text(
         "models:\n  mine: {family: yolox, onnx: yolox.onnx, input: {pad_value: 9}}\n"
         "  wrong: {family: yolo_v8, onnx: yolox.onnx}\n  few: {family: yolox, onnx: yolox.onnx, labels: [a, b]}\n"
     )
-    fed = Detector.load(ModelChoice(name="mine", registry=yaml)).model.input
-    assert (fed.scale, fed.swap_rb, fed.resize, fed.pad_value, fed.pad_align) == (1, False, "letterbox", 9, "top_left")
+    stated = Detector.load(ModelChoice(name="mine", registry=yaml)).model.input
+    assert (stated.scale, stated.swap_rb, stated.resize, stated.pad_value, stated.pad_align) == (
+        1,
+        False,
+        "letterbox",
+        9,
+        "top_left",
+    )
     with pytest.raises(Exception, match=r"wrong: outputs output 1x2457x11 do not fit decoder yolo_v8: .* yolox"):
         Detector.load(ModelChoice(name="wrong", registry=yaml))
 
@@ -163,7 +169,7 @@ def test_names_that_are_not_as_many_as_the_classes_are_an_error(tmp_path: Path, 
     assert cli("image", samples / "dog.jpg", "--onnx", file, "--names", few, "--no-save").code == 0
 
 
-def test_a_model_that_tells_neither_names_nor_classes_is_warned_of_and_takes_class_numbers(tmp_path: Path) -> None:
+def test_a_model_that_states_neither_names_nor_classes_is_warned_of_and_takes_class_numbers(tmp_path: Path) -> None:
     file = constant_model(tmp_path / "e.onnx", WRITERS["end2end"]([KNOWN]), raw=False)
     heard = Told()
     only = DetectOptions(conf=0.25, classes=("1",))
@@ -176,7 +182,7 @@ def test_a_model_that_tells_neither_names_nor_classes_is_warned_of_and_takes_cla
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"shape": (4, 3, 288, 416)}, "images is 4x3x288x416, expected 1x3xHEIGHTxWIDTH"),
         ({"shape": (1, 1, 288, 416)}, "expected 1x3xHEIGHTxWIDTH"),
@@ -185,19 +191,19 @@ def test_a_model_that_tells_neither_names_nor_classes_is_warned_of_and_takes_cla
         ({"outputs": {"a": np.zeros((1, 32, 160, 160))}}, "fit no decoder for an input of 416x288 (there are yolo_v5"),
     ],
 )
-def test_a_model_of_another_kind_is_told(
-    change: dict[str, object], said: str, tmp_path: Path, cli: Cli, samples: Path
+def test_a_model_of_another_kind_is_reported(
+    change: dict[str, object], message: str, tmp_path: Path, cli: Cli, samples: Path
 ) -> None:
     given = {"outputs": WRITERS["yolo_v8"]([KNOWN]), **change}
     file = constant_model(tmp_path / "m.onnx", **given)  # type: ignore[arg-type]
     done = cli("image", samples / "dog.jpg", "--onnx", file)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--size", "320"], 2, "--size 320x320: the input of yolo_v8 is fixed at 416x288"),
         (["--decoder", "yolox"], 3, "1x10x2457 do not fit decoder yolox: they look like yolo_v8"),
@@ -209,12 +215,12 @@ def test_a_model_of_another_kind_is_told(
         (["--classes", "dgo"], 2, "did you mean 'dog'?"),
     ],
 )
-def test_options_that_do_not_fit_are_told(
-    options: list[str], code: int, said: str, tmp_path: Path, cli: Cli, samples: Path
+def test_options_that_do_not_fit_are_reported(
+    options: list[str], code: int, message: str, tmp_path: Path, cli: Cli, samples: Path
 ) -> None:
     done = cli("image", samples / "dog.jpg", "--onnx", model_for("yolo_v8", tmp_path), *options)
     assert done.code == code
-    assert said in done.err
+    assert message in done.err
 
 
 def test_options_of_suppression_are_refused_where_there_is_nothing_to_suppress(tmp_path: Path) -> None:
@@ -229,8 +235,8 @@ def test_an_open_input_size_is_asked_for_read_from_the_metadata_or_taken_with_a_
     outputs, shape = WRITERS["yolo_v8"]([KNOWN]), ("batch", 3, "height", "width")
     plain = constant_model(tmp_path / "plain.onnx", outputs, shape)
     assert Detector.load(ModelChoice(onnx=plain, size=(416, 288))).model.input_wh == WH
-    said = constant_model(tmp_path / "said.onnx", outputs, shape, {"imgsz": "[288, 416]"})
-    assert Detector.load(ModelChoice(onnx=said)).model.input_wh == WH
+    message = constant_model(tmp_path / "said.onnx", outputs, shape, {"imgsz": "[288, 416]"})
+    assert Detector.load(ModelChoice(onnx=message)).model.input_wh == WH
     heard = Told()
     with pytest.raises(Exception, match="an input of 640x640"):
         Detector.load(ModelChoice(onnx=plain), progress=heard)
@@ -254,7 +260,7 @@ def test_an_operator_that_opencv_does_not_have_is_named(tmp_path: Path, cli: Cli
     assert done.err.count("\n") == 1
 
 
-def test_weights_in_another_file_are_told_with_the_cure(tmp_path: Path, cli: Cli, samples: Path) -> None:
+def test_weights_in_another_file_are_reported_with_a_hint(tmp_path: Path, cli: Cli, samples: Path) -> None:
     model = onnx.load(model_for("yolo_v8", tmp_path))
     onnx.save(model, tmp_path / "split.onnx", save_as_external_data=True, location="split.data", size_threshold=0)
     done = cli("image", samples / "dog.jpg", "--onnx", tmp_path / "split.onnx")
@@ -263,7 +269,7 @@ def test_weights_in_another_file_are_told_with_the_cure(tmp_path: Path, cli: Cli
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.onnx", b"", "is empty"),
         ("a.onnx", b"<!DOCTYPE html><html>", "is an HTML page"),
@@ -277,12 +283,12 @@ def test_weights_in_another_file_are_told_with_the_cure(tmp_path: Path, cli: Cli
     ],
 )
 def test_a_file_that_is_no_onnx_model_is_named_as_what_it_is(
-    name: str, content: bytes, said: str, tmp_path: Path, cli: Cli, samples: Path
+    name: str, content: bytes, message: str, tmp_path: Path, cli: Cli, samples: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
     done = cli("image", samples / "dog.jpg", "--onnx", tmp_path / name)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
 
 

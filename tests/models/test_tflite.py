@@ -146,7 +146,7 @@ def test_the_command_line_takes_it(tiny: Path, cli: Cli, samples: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"<!DOCTYPE html>", "is an HTML page"),
@@ -156,11 +156,11 @@ def test_the_command_line_takes_it(tiny: Path, cli: Cli, samples: Path) -> None:
         (tiny_model(yolo_v8_in_shares(), kind=3), "takes uint8 pixels: only models with a float input"),
     ],
 )
-def test_a_file_that_cannot_work_is_told(content: bytes, said: str, tiny: Path, cli: Cli, samples: Path) -> None:
+def test_a_file_that_cannot_work_is_reported(content: bytes, message: str, tiny: Path, cli: Cli, samples: Path) -> None:
     tiny.write_bytes(content)
     done = cli("image", samples / "dog.jpg", "--tflite", tiny)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
 
 
@@ -244,7 +244,7 @@ def test_its_decoder_is_known(ssd_file: Path, cli: Cli, samples: Path) -> None:
     assert "ends in TFLite_Detection_PostProcess, so its decoder is known: leave --decoder out" in done.err
 
 
-def test_what_the_operator_was_told_is_read(ssd: bytes) -> None:
+def test_the_settings_of_the_operator_are_read(ssd: bytes) -> None:
     post = cut_postprocess(np.frombuffer(ssd, np.uint8), "x")
     assert post is not None
     assert (post.scales, post.classes, post.iou) == ((10, 10, 5, 5), 5, pytest.approx(0.6))

@@ -16,6 +16,7 @@ from cvdetect.runtime import choose, cuda
 from cvdetect.runtime.cuda import Build, Device, Driver, ask, read_build
 from cvdetect.runtime.opencv import OpenCV, OpenCVNetwork
 from tests.conftest import Cli
+from tests.runtime.layers import layer_places
 
 H200 = Device(0, "NVIDIA H200", (9, 0), 140 << 30)
 A10 = Device(1, "NVIDIA A10", (8, 6), 22 << 30)
@@ -60,7 +61,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.parametrize(
-    ("driver", "build", "reason", "cure"),
+    ("driver", "build", "reason", "hint"),
     [
         (None, NO_CUDA, "there is no NVIDIA driver", "install NVIDIA's driver"),
         (None, FULL, "there is no NVIDIA driver", "install NVIDIA's driver"),
@@ -78,20 +79,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         (Driver((13, 0), (A10,)), FULL, "compute capability 9.0, NVIDIA A10 has 8.6", "--arch 8.6"),
     ],
 )
-def test_the_error_names_the_reason_and_the_cure(
-    driver: Driver | None, build: Build, reason: str, cure: str, machine: Machine
+def test_the_error_names_the_reason_and_a_hint(
+    driver: Driver | None, build: Build, reason: str, hint: str, machine: Machine
 ) -> None:
     machine(driver, build)
-    with pytest.raises(BackendError) as told:
+    with pytest.raises(BackendError) as caught:
         opencv("cuda")
-    text = str(told.value)
+    text = str(caught.value)
     assert reason in text
-    assert cure in text
+    assert hint in text
     assert "backend='cpu'" in text
     assert len(text.splitlines()) <= 2
 
 
-def test_both_reasons_are_told_where_driver_and_cuda_are_missing(machine: Machine) -> None:
+def test_both_reasons_are_reported_where_driver_and_cuda_are_missing(machine: Machine) -> None:
     machine(None, NO_CUDA)
     with pytest.raises(BackendError, match=r"no NVIDIA driver.*, and this OpenCV .* is built without CUDA"):
         opencv("cuda")
@@ -127,10 +128,10 @@ def test_a_device_that_cannot_run_it_is_refused(
     device_id: int, precision: str, words: list[str], machine: Machine
 ) -> None:
     machine(Driver((13, 0), (H200, A10)), FULL, offers=True)
-    with pytest.raises(BackendError) as told:
+    with pytest.raises(BackendError) as caught:
         opencv("cuda", precision, device_id)
     for word in words:
-        assert word in str(told.value)
+        assert word in str(caught.value)
 
 
 def test_a_device_without_half_precision_is_not_given_single_in_silence(machine: Machine) -> None:
@@ -247,7 +248,7 @@ def test_a_driver_without_a_device_is_no_failure() -> None:
     assert ask(FakeLibrary([], status=100)) == Driver((13, 1))
 
 
-def test_a_driver_that_does_not_answer_is_told_in_its_own_words() -> None:
+def test_a_driver_that_does_not_answer_is_reported_in_its_own_words() -> None:
     assert ask(FakeLibrary([], status=803)).failure == "error number 803 (CUDA error 803)"
 
 
@@ -269,7 +270,7 @@ def doctor(cli: Cli) -> tuple[int, str]:
     return done.code, " ".join(done.out.split())
 
 
-def test_doctor_tells_what_is_missing_and_what_to_run(machine: Machine, cli: Cli) -> None:
+def test_doctor_reports_what_is_missing_and_what_to_run(machine: Machine, cli: Cli) -> None:
     machine(Driver((13, 0), (H200,)), NO_CUDA)
     code, out = doctor(cli)
     assert code == 0
@@ -284,7 +285,7 @@ def test_doctor_calls_for_mending_where_opencv_has_cuda_for_another_gpu(machine:
     assert "this OpenCV is built for compute capability 9.0, NVIDIA A10 has 8.6" in out
 
 
-def test_doctor_says_where_nothing_is_missing(machine: Machine, cli: Cli) -> None:
+def test_doctor_reports_where_nothing_is_missing(machine: Machine, cli: Cli) -> None:
     machine(Driver((13, 0), (H200,)), FULL, offers=True)
     code, out = doctor(cli)
     assert code == 0
@@ -315,7 +316,7 @@ def test_the_place_of_every_layer_can_be_read(shared: Path) -> None:
     source = ModelSource(format="darknet", name="xl", content=weights, text=text, wh=(320, 320))
     network = opencv("cpu").load(source)
     network.forward(np.zeros((1, 3, 320, 320), np.float32))
-    layers = network.layers()
+    layers = layer_places(network)
     assert {place for _, place in layers} == {"OCV/CPU"}
     kinds = [kind for kind, _ in layers]
     assert kinds.count("Convolution") == text.count("[convolutional]")

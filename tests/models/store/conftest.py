@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as told, and what a person would have been shown meanwhile."""
+"""A web server on this machine that misbehaves on request, and what a person would have been shown meanwhile."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Recorder:
         self.details.append(message)
 
     @property
-    def said(self) -> str:
+    def log(self) -> str:
         return "\n".join([*self.notes, *self.warnings, *self.errors, *self.details])
 
 

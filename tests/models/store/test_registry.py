@@ -130,7 +130,7 @@ class TestShipped:
         assert len(urls) > 30
         assert all(url.startswith("https://") for url in urls)
 
-    def test_what_was_tested_is_told_and_what_was_not_is_left_empty(self, shipped: Registry) -> None:
+    def test_what_was_tested_is_reported_and_what_was_not_is_left_empty(self, shipped: Registry) -> None:
         real = {spec.name for spec in shipped if "real" in spec.tested}
         expected = {"yolov3-tiny", "yolo-fastest-1.1", "yolo-fastest-1.1-xl"}
         expected |= {"mobilenetv2-yolov3-nano", "opencv-face-detector-fp32", "nanodet-m"}
@@ -363,7 +363,7 @@ class TestYaml:
             load_models(write(tmp_path, text))
         assert "\n" not in str(caught.value)
 
-    def test_bytes_that_are_no_utf8_are_told(self, tmp_path: Path) -> None:
+    def test_bytes_that_are_no_utf8_are_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "models.yaml"
         path.write_bytes(b"default: caf\xe9")
         with pytest.raises(RegistryError, match="is not UTF-8 text"):

@@ -57,7 +57,7 @@ def test_formats_are_known_by_their_first_bytes(role: str, tmp_path: Path) -> No
         (b"\x89HDF\r\n\x1a\n" + bytes(20), "Keras"),
     ],
 )
-def test_formats_that_nothing_here_reads_are_told_whatever_their_name(
+def test_formats_that_nothing_here_reads_are_reported_whatever_their_name(
     content: bytes, words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
@@ -121,7 +121,7 @@ def test_the_command_line_names_the_right_option(
     assert f"give it as {belongs}" in done.err and len(done.err.strip().splitlines()) == 1
 
 
-def test_the_text_graph_of_another_model_is_told_in_one_sentence(
+def test_the_text_graph_of_another_model_is_reported_in_one_sentence(
     parts: dict[str, Path], shared: Path, samples: Path
 ) -> None:
     graph = shared / "data/reference/pedestrian_ssdlite.pb"
@@ -134,7 +134,7 @@ def test_the_text_graph_of_another_model_is_told_in_one_sentence(
 
 
 @pytest.mark.parametrize("decoder", ["nanodet", "yolo_v5"])
-def test_a_decoder_that_fits_but_is_hardly_meant_is_told_with_the_likelier(
+def test_a_decoder_that_fits_but_is_hardly_meant_is_reported_with_the_likelier(
     decoder: str, parts: dict[str, Path], cli: Cli, samples: Path
 ) -> None:
     done = cli("image", samples / "dog.jpg", "--no-save", "--onnx", parts["onnx"], "--decoder", decoder)

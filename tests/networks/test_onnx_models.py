@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cvdetect.core.boxes import iou
 from cvdetect.core.options import DetectOptions, ModelChoice
 from cvdetect.inference.detector import Detector
 from cvdetect.sources.images import read_image
@@ -36,16 +37,9 @@ def class_wise_nms(boxes: np.ndarray, scores: np.ndarray, limit: float) -> Found
         if len(kept) == MOST:
             break
         same = [rows[j] for j in kept if classes[j] == class_id]
-        if not (overlap(boxes[row], boxes[same]) > limit).any():
+        if not (iou(boxes[[row]], boxes[same]) > limit).any():
             kept.append(k)
     return boxes[rows[kept]], classes[kept], scores[rows[kept], classes[kept]]
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of one box (4,) with each of (N, 4)."""
-    sides = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None)
-    both = sides[:, 0] * sides[:, 1]
-    return both / np.maximum(np.prod(a[2:] - a[:2]) + np.prod(b[:, 2:] - b[:, :2], axis=1) - both, 1e-9)
 
 
 def yolox(session: Any, image: np.ndarray) -> Found:

@@ -169,8 +169,8 @@ class _Resampled:
             return ""
         rate = f"{float(self._rate):.4g}"
         return (
-            f"frames come unevenly and this container stores no times: at {rate} a second, {self._repeated} were "
-            f"repeated and {self._left_out} left out (.mp4 and .mkv keep them as they are)"
+            f"frames come unevenly and this container stores no times: at {rate} a second, "
+            f"{counted(self._repeated, 'frame')} repeated and {self._left_out} left out (.mp4, .mkv keep their times)"
         )
 
     def write(self, image: Image, time_s: float | None, duration_s: float | None = None) -> None:
@@ -209,7 +209,7 @@ class VideoFile:
         time_base: seconds a tick of the source's clock: frames keep their times where the container can; None writes
             at a constant rate.
         steady_rate: frames a second in a container that has no times (AVI); None: `rate`.
-        sound: the audio tracks to put beside the pictures; None for none.
+        sound: the audio tracks to add; None for none.
         start: the time in the source, in seconds, that becomes 0.
         end: where the sound ends; None for its end.
         look: how the source is stored and meant to be shown, which is kept; None where that is unknown.

@@ -14,9 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, Any
 
 from cvdetect.annotations.parsing import (
     Box,
@@ -40,10 +38,11 @@ from cvdetect.annotations.types import (
     Results,
 )
 from cvdetect.annotations.writing import Classes, spool
-from cvdetect.core.boxes import xyxy_to_xywh
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.masks import Region, encode_rle, regions
 from cvdetect.core.record import as_line
+
+if TYPE_CHECKING:
+    from cvdetect.core.masks import Region
 
 __all__ = ["COCO", "image_ids", "polygons", "read_coco", "read_results", "write_coco"]
 
@@ -56,6 +55,8 @@ def write_coco(out: Path, records: Records, labels: LabelSet, info: ExportInfo) 
     Raises:
         SinkError: the folder or disk does not take it.
     """
+    from cvdetect.core.masks import encode_rle, regions
+
     classes = Classes(labels)
     with (
         info.file(out / "instances.json") as instances,
@@ -115,6 +116,8 @@ def _image(image_id: int, record: ImageRecord) -> dict[str, Any]:
 
 
 def _results(image_id: int, record: ImageRecord, classes: Classes) -> Iterator[dict[str, Any]]:
+    from cvdetect.core.boxes import xyxy_to_xywh
+
     boxes = xyxy_to_xywh(record.found.xyxy.astype("float64"))  # (N, 4)
     for bbox, class_id, score in zip(boxes, record.found.class_id, record.found.score, strict=True):
         yield {
@@ -260,6 +263,8 @@ def read_results(path: Path) -> Results:
     Raises:
         SourceError: it is not such a file; the message names the entry and what is wrong with it.
     """
+    import numpy as np
+
     data = read_json(path)
     if not isinstance(data, list):
         what = "a COCO annotation file" if isinstance(data, dict) and "annotations" in data else "no list"
@@ -334,6 +339,8 @@ def _outlines(found: Region) -> Iterator[list[Corner]]:
 
 def _edges(found: Region) -> list[set[Corner]]:
     """For each direction of _STEPS the pixel edges to follow, by where they begin."""
+    import numpy as np
+
     around = np.pad(found.inside, 1)
     inside = around[1:-1, 1:-1]
     outside = ~around[:-2, 1:-1], ~around[1:-1, 2:], ~around[2:, 1:-1], ~around[1:-1, :-2]  # above, right, below, left

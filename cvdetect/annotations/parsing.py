@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cvdetect.annotations.types import TruthImage
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.printable import counted, natural_key
@@ -177,6 +175,8 @@ def parse_float(text: str | None) -> float | None:
 
 def truth_image(name: str, wh: Wh | None, objects: Sequence[GroundTruthObject], image_id: int) -> TruthImage:
     """The objects of one image as arrays; an area that is not given is the box's."""
+    import numpy as np
+
     xyxy = np.array([one.box for one in objects], np.float64).reshape(-1, 4)  # (N, 4)
     areas = [_box_area(one.box) if one.area is None else one.area for one in objects]
     return TruthImage(

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from io import StringIO
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cvdetect.core.detections import Detections
 from cvdetect.core.errors import UnwritableName
 from cvdetect.core.files import whole_file
 from cvdetect.core.labels import LabelSet
+
+if TYPE_CHECKING:  # help lists the formats: NumPy would make it twice as slow
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cvdetect.core.detections import Detections
 
 __all__ = [
     "AnnotationFormat",

@@ -11,9 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cvdetect.annotations.parsing import (
     Box,
     GroundTruthObject,
@@ -41,6 +38,9 @@ from cvdetect.core.labels import LabelSet
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["VOC", "read_voc", "voc_pixels", "write_voc"]
 

@@ -36,7 +36,6 @@ from cvdetect.annotations.types import (
     TruthImage,
 )
 from cvdetect.annotations.writing import Classes, fixed, one_line, output_stems, placed_name
-from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.errors import ModelFileError, SourceError
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
@@ -78,6 +77,8 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, info: ExportInfo) 
 
 def _lines(record: ImageRecord, classes: Classes, with_score: bool = False) -> Iterator[str]:
     """The lines of one image's label file, best first; with the score each has a sixth number."""
+    from cvdetect.core.boxes import xyxy_to_cxcywh
+
     width, height = record.wh
     boxes = xyxy_to_cxcywh(record.found.xyxy.astype("float64")) / (width, height, width, height)  # (N, 4)
     for box, class_id, score in zip(boxes, record.found.class_id, record.found.score, strict=True):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cvdetect.core.detections import Detections
 from cvdetect.core.labels import LabelSet
+
+if TYPE_CHECKING:
+    from cvdetect.core.detections import Detections
 
 __all__ = ["as_line", "image_record"]
 

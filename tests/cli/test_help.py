@@ -71,9 +71,10 @@ def test_every_option_comes_from_the_variable_of_its_name(monkeypatch: pytest.Mo
     assert few < set(seen)
 
 
-def test_help_imports_neither_opencv_nor_numpy_nor_rich() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["annotate", "--help"], ["eval", "--help"]], ids=" ".join)
+def test_help_imports_neither_opencv_nor_numpy_nor_rich(words: list[str]) -> None:
     code = (
-        "import sys; from cvdetect.cli.main import run; run(['--help']); "
+        f"import sys; from cvdetect.cli.main import run; run({words}); "
         "print([m for m in ('cv2', 'numpy', 'rich', 'yaml') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

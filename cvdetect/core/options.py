@@ -161,7 +161,8 @@ class RunOptions:
         backend: "auto", or a name that `cvdetect doctor` lists.
         precision: "fp32" or "fp16".
         device_id: which device, from 0 on, of a backend that numbers them ("cuda"); None takes the first that fits.
-        threads: threads for the network; None takes all cores.
+        threads: threads for the network; None takes all cores. OpenCV has one number for the whole process: it is set
+            for each pass of the network, and set back when no pass runs any more.
         winograd: OpenCV's Winograd convolutions: later forwards are faster, the first is slower, and the weights
             take twice the memory. Off is quicker for up to about four images.
     """

@@ -175,9 +175,10 @@ def _cpu_name() -> str:
 
 
 def _networks(backend: str, target: str) -> int:
-    """While a GPU runs one network, the other's images are made ready and its output is read; cores do not share one.
+    """How many networks run best side by side.
 
-    Beyond eight, memory and the cores' shared caches set the limit.
+    On a GPU two: while it runs one, the other's images are prepared and its output is decoded. On a CPU one a core, up
+    to eight: beyond, memory and the caches that cores share set the limit.
     """
     return 2 if backend == "cuda" else 8 if target == "CPU" else 1
 

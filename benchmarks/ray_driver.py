@@ -26,6 +26,7 @@ from cvdetect.jobs.annotate.inputs import ListedImage
 from cvdetect.jobs.annotate.local import Recorder
 from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
+from cvdetect.jobs.annotate.ownership import FileStats
 from cvdetect.jobs.annotate.ray.connection import check_cluster, connected
 from cvdetect.sinks.draw import DrawStyle
 from cvdetect.sinks.render import Renderer
@@ -35,7 +36,7 @@ PENDING = (64, 640, 6400)  # calls of two a worker: 1, 10 and 100 machines of 32
 
 
 @contextmanager
-def told(what: str, count: int) -> Iterator[None]:
+def timed(what: str, count: int) -> Iterator[None]:
     begin = time.process_time()
     yield
     print(f"{what}: {(time.process_time() - begin) / count * 1e6:.1f} µs each")
@@ -49,24 +50,24 @@ def outcome(number: int) -> Outcome:
 
 
 def book(count: int, folder: Path) -> None:
-    """List, hand out, receive and record `count` pictures."""
+    """List, hand out, receive and record `count` images."""
     outcomes = [outcome(number) for number in range(count)]
     chunks = [pickle.dumps(outcomes[i : i + CHUNK], 5) for i in range(0, count, CHUNK)]
     labels = BUILT_IN["coco80"](0)
     path = folder / "manifest.sqlite"
     with Manifest(path) as manifest:
-        with told("rows listed", count):
+        with timed("rows listed", count):
             manifest.list_anew(ListedImage(each.name, 1, 1) for each in outcomes)
-        with told("names handed out", count):
+        with timed("names handed out", count):
             assert sum(1 for _ in manifest.waiting()) == count
-        with told("outcomes received", count):
+        with timed("outcomes received", count):
             received = [pickle.loads(chunk) for chunk in chunks]
-        nothing = ImageOutputs({}, labels, Renderer(labels, DrawStyle(), frozenset()), manifest.holds)
-        recorder = Recorder(manifest, nothing, {})
-        with told(f"outcomes recorded, {CHUNK} together", count):
+        nothing = ImageOutputs({}, labels, Renderer(labels, DrawStyle(), frozenset()), manifest, manifest.holds)
+        recorder = Recorder(manifest, nothing, {}, FileStats())
+        with timed(f"outcomes recorded, {CHUNK} together", count):
             for chunk in received:
                 recorder.record(*chunk)
-    print(f"manifest: {path.stat().st_size / count:.0f} bytes a picture")
+    print(f"manifest: {path.stat().st_size / count:.0f} bytes an image")
 
 
 def _actor() -> type:
@@ -94,7 +95,7 @@ def chunks(ray: Any, pending: int, times: int) -> None:
         ray.get(ready)
 
     once()
-    with told(f"chunks through Ray, {pending} calls pending", times):
+    with timed(f"chunks through Ray, {pending} calls pending", times):
         _repeat(once, times)
     for member in (*busy, worker):
         ray.kill(member)

@@ -23,7 +23,7 @@ from cvdetect.inference.nms import nms
 from cvdetect.inference.preprocess import input_size, preprocess
 from cvdetect.inference.tiling import cut_by_seams, join_pieces, parse_tile, tiles
 from cvdetect.models.load import Model, load_model
-from cvdetect.models.resolve import ResolvedModel, resolve
+from cvdetect.models.resolve import ModelLookup, ResolvedModel, resolve
 from cvdetect.runtime import Ran, Runtime, choose
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _as_array(image: Any, color: ColorOrder) -> Image:
 
 
 def load_detectors(
-    model: ModelChoice | ResolvedModel,
+    model: ModelChoice | ModelLookup,
     detect: DetectOptions,
     run: RunOptions,
     progress: Progress,
@@ -242,8 +242,10 @@ def load_detectors(
         workers: so many detectors, whatever would be faster; they share the threads.
     """
     threads = run.threads or usable_cores()
-    found = resolve(model, progress) if isinstance(model, ModelChoice) else model
+    if detect.tile is not None:
+        parse_tile(detect.tile)
     runtime = choose(run)
+    found = resolve(model, progress) if isinstance(model, ModelChoice) else model.resolved
     useful = threads if most is None else most // _IMAGES_WORTH_A_NETWORK
     if workers is None:
         workers = max(1, min(threads, useful, runtime.networks))

@@ -115,7 +115,7 @@ def detect_images(
     guard = _check_outputs(job, names, paths, model)
     if not any(name in piped or Path(name).is_file() for name in names):  # nothing a network would be needed for
         return ImageReport(summary=_report_failures(names, progress))
-    detectors = load_detectors(model.resolved, job.detect, _quickest(job.run, names), progress, most=len(names))
+    detectors = load_detectors(model, job.detect, _quickest(job.run, names), progress, most=len(names))
     detector = detectors[0]
     progress.detail(f"{detector.name} runs on {detector.ran}")
     results = _Results(job, paths)

@@ -111,7 +111,7 @@ def detect_video(
             progress.note(f"{job.input}: {note}")
         controls = controls or Controls()
         detect = tracking_options(job.track, model, job.detect, controls)
-        detectors = load_detectors(model.resolved, detect, job.run, progress)
+        detectors = load_detectors(model, detect, job.run, progress)
         detector = detectors[0]
         networks = counted(len(detectors), "network")
         progress.detail(f"{detector.name} runs on {detector.ran}; {networks} side by side")

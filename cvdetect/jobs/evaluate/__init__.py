@@ -93,7 +93,7 @@ def evaluate(job: EvalJob, progress: Progress = LoggingProgress(), controls: Con
     _check_own_names(job, paths, model)
     if job.predictions is None:
         predictions = predict(
-            truth, paths, model.resolved, _detect_options(job), job.multi_label, job.run,
+            truth, paths, model, _detect_options(job), job.multi_label, job.run,
             progress, controls or Controls(), job.max_pixels,
         )  # fmt: skip
     else:

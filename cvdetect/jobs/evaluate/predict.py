@@ -23,7 +23,7 @@ from cvdetect.inference.detector import Detector, load_detectors
 from cvdetect.inference.pipeline import run
 from cvdetect.jobs.evaluate.arrays import DetectionArrays, Ints, concat_detections
 from cvdetect.jobs.evaluate.pairing import ClassMapping, examples, map_classes
-from cvdetect.models.resolve import ResolvedModel
+from cvdetect.models.resolve import ModelLookup
 from cvdetect.sinks import PlainSink
 from cvdetect.sources.images import Images
 
@@ -54,7 +54,7 @@ class Predictions:
 def predict(
     truth: GroundTruth,
     paths: Mapping[int, Path],
-    model: ModelChoice | ResolvedModel,
+    model: ModelChoice | ModelLookup,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,
@@ -96,7 +96,7 @@ def predict(
 
 
 def _load(
-    model: ModelChoice | ResolvedModel,
+    model: ModelChoice | ModelLookup,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,

@@ -18,9 +18,8 @@ from cvdetect.core.options import DetectOptions
 from cvdetect.core.progress import NullProgress, Progress
 from cvdetect.core.source import ModelSource
 from cvdetect.core.spec import InputSpec, ModelSpec, Role
-from cvdetect.families import FAMILIES, DecodeOptions, Family
+from cvdetect.families import FAMILIES, DecodeOptions, Family, check_family, recognise, with_head
 from cvdetect.families.base import HeadLayout, OutputSignature
-from cvdetect.families.recognise import check_family, recognise, with_head
 from cvdetect.formats import FORMATS, format_of
 from cvdetect.formats.base import GraphThresholds, WeightsError
 from cvdetect.models.check_file_type import check_formats

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from cvdetect.core.boxes import xyxy_to_cxcywh
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
-from cvdetect.families import FAMILIES, DecodeOptions, NetInput, Thresholds, recognised
+from cvdetect.families import FAMILIES, DecodeOptions, NetInput, Thresholds, check_family, recognise, recognised
 from cvdetect.families.base import OutputSignature, sigmoid
-from cvdetect.families.recognise import check_family, recognise
 from tests.conftest import make_detections
 
 WH = (416, 288)  # w ≠ h everywhere

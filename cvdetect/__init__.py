@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from cvdetect.core.labels import LabelSet
     from cvdetect.core.options import Conf, DetectOptions, ModelChoice, RunOptions
     from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
-    from cvdetect.inference.detector import Detector
-    from cvdetect.inference.frames import detect_frames
+    from cvdetect.inference.detector import Detector, detect_frames
     from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
     from cvdetect.jobs.annotate.run import annotate
     from cvdetect.jobs.bench import BenchJob, BenchReport, bench
@@ -75,8 +74,7 @@ _MODULES = {
     "core.labels": "LabelSet",
     "core.options": "Conf DetectOptions ModelChoice RunOptions",
     "core.progress": "Controls LoggingProgress NullProgress Progress",
-    "inference.detector": "Detector",
-    "inference.frames": "detect_frames",
+    "inference.detector": "Detector detect_frames",
     "jobs.annotate.job": "AnnotateJob AnnotateReport",
     "jobs.annotate.run": "annotate",
     "jobs.bench": "BenchJob BenchReport bench",

@@ -26,7 +26,7 @@ import numpy as np
 
 from cvdetect.core.detections import Detections
 from cvdetect.jobs.annotate.inputs import ListedImage
-from cvdetect.jobs.annotate.manifest.log import LoggedManifest, LogSegments
+from cvdetect.jobs.annotate.manifest import LoggedManifest, LogSegments
 from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.prefetch import AT_ONCE, prefetch

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from cvdetect.jobs.annotate import manifest as parts
 from cvdetect.jobs.annotate.job import AnnotateJob
-from cvdetect.jobs.annotate.manifest import log as parts
 from cvdetect.jobs.annotate.manifest.manifest import Manifest
 from cvdetect.jobs.annotate.manifest.outcome import Outcome
 from cvdetect.jobs.annotate.run import annotate

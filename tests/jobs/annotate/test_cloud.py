@@ -21,8 +21,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from cvdetect.annotations.formats import FORMATS
 from cvdetect.core.errors import SinkError, SourceError, SourceNotFound, UsageError
 from cvdetect.core.options import DetectOptions
+from cvdetect.jobs.annotate import manifest as parts_module
 from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
-from cvdetect.jobs.annotate.manifest import log as parts_module
 from cvdetect.jobs.annotate.run import annotate
 from tests.jobs.annotate.conftest import Annotate, FakeDetector, Tree, install, make_images, tree
 

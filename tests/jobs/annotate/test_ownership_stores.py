@@ -11,7 +11,7 @@ import pytest
 
 from cvdetect.core.errors import SinkError, UsageError
 from cvdetect.jobs.annotate.job import AnnotateJob, AnnotateReport
-from cvdetect.jobs.annotate.manifest.log import LoggedManifest
+from cvdetect.jobs.annotate.manifest import LoggedManifest
 from cvdetect.jobs.annotate.run import annotate
 from cvdetect.storage.remote import RemoteFolder
 from tests.jobs.annotate.conftest import Annotate, FakeDetector
@@ -194,7 +194,7 @@ def test_an_overwrite_of_an_earlier_versions_parts(
     run: Annotate, files: Files, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("cvdetect.jobs.annotate.manifest.log._VERSION", 1)
+        patched.setattr("cvdetect.jobs.annotate.manifest._VERSION", 1)
         run(formats=("voc",))
     with pytest.raises(SinkError, match=r"another version.*another out.*overwrite"):
         run(resume=True)

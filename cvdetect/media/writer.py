@@ -27,6 +27,8 @@ __all__ = ["AvWriter", "can_write", "count_frames"]
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings, and more, on standard error; 1: errors alone
 
+_X265_UNTIMED = 2  # frames
+
 
 class AvWriter:
     """Encodes frames into a file of any name; its container is that of `suffix`.
@@ -72,6 +74,7 @@ class AvWriter:
         self._start_s, self._shift_s = start_s, shift_s
         self._converter = VideoReformatter()
         self._written = 0
+        self._muxed = False
         self._last_pts = -1
         self._durations: dict[int, int] = {}  # pts → ticks, of frames in the encoder
         self._open(sound)
@@ -143,6 +146,7 @@ class AvWriter:
             duration = self._durations.pop(packet.pts, None)
             if duration:
                 packet.duration = duration
+        self._muxed |= bool(packets)
         try:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as error:
@@ -171,7 +175,8 @@ class AvWriter:
             until_s: where the sound ends, in seconds of the source; None for its own end.
         """
         try:
-            self._mux(self._stream.encode(None))
+            rest = self._stream.encode(None)
+            self._mux(rest if self._muxed else _with_decode_times(rest, self._codec))
             self._mux_sound(float("inf") if until_s is None else until_s - self._start_s, last=True)
         finally:
             try:
@@ -199,8 +204,7 @@ def can_write(suffix: str, fourcc: str) -> bool:
                 stream = _add_stream(container, codec, (128, 96), Fraction(25), None)
                 frame = av.VideoFrame(128, 96, codec.pix_fmt)
                 frame.pts = 0
-                container.mux(stream.encode(frame))
-                container.mux(stream.encode(None))
+                container.mux(_with_decode_times([*stream.encode(frame), *stream.encode(None)], codec))
             with av.open(path) as container:
                 return bool(container.streams.video)
         except (av.error.FFmpegError, ValueError, OSError):
@@ -214,6 +218,20 @@ def count_frames(path: Path, suffix: str) -> int:
     """
     with av.open(f"file:{path}", format=CONTAINERS[suffix].muxer) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)
+
+
+def _with_decode_times(packets: list[Any], codec: Codec) -> list[Any]:
+    """All packets of a stream, with decoding times where x265 leaves them undefined.
+
+    Seen in FFmpeg 8.1: decoding times of a stream of one or two frames are what lay in memory, which
+    muxers refuse ("pts/dts pair unsupported") now and then.
+    """
+    if codec.encoder == "libx265" and len(packets) <= _X265_UNTIMED:
+        shown = sorted(packet.pts for packet in packets)
+        delay = max((time - packet.pts for time, packet in zip(shown, packets, strict=True)), default=0)
+        for time, packet in zip(shown, packets, strict=True):
+            packet.dts = time - delay
+    return packets
 
 
 def _time_base(codec: Codec, wanted: Fraction | None) -> Fraction | None:

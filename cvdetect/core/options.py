@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -81,6 +81,12 @@ class ModelChoice:
     registry: Path | None = None
     cache: Path | None = None
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        _check_all("scale", [self.scale], lambda value: 0 < value < math.inf, "must be above 0")
+        _check_all("mean", self.mean, math.isfinite, "must be finite")
+        _check_all("std", self.std, lambda value: 0 < value < math.inf, "must be above 0: pixels are divided by it")
+        _check_all("pad_value", [self.pad_value], lambda value: 0 <= value <= 255, "must lie between 0 and 255")
 
     @classmethod
     def of(cls, model: str | Path | ModelChoice | None) -> ModelChoice:
@@ -184,6 +190,15 @@ class RunOptions:
 def usable_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_all(
+    argument: str, values: Sequence[float | None] | None, allowed: Callable[[float], bool], must: str
+) -> None:
+    """Raise UsageError unless all `values` that are given are allowed."""
+    given = [value for value in values or () if value is not None]
+    if not all(allowed(value) for value in given):
+        raise UsageError(f"{arg(argument)} {','.join(f'{value:g}' for value in given)}: {must}")
 
 
 def check_least(value: float, least: float, argument: str) -> None:

@@ -58,6 +58,7 @@ class ModelSource:
         anchors, priors, in_pixels: see `DecodeOptions`.
         nms: the IoU threshold that the file itself states; None for none.
         two_stage: it proposes regions and crops them.
+        one_image: OpenCV runs it on one image at a time only.
         diagnose: called where a runtime cannot load it: raises a ModelFileError that explains it better, where it can.
     """
 
@@ -83,4 +84,5 @@ class ModelSource:
     in_pixels: bool = False
     nms: float | None = None
     two_stage: bool = False
+    one_image: bool = False
     diagnose: Callable[[], None] = _nothing

@@ -115,7 +115,7 @@ class OpenCV(Runtime):
 
     def takes_one_image(self, source: ModelSource) -> bool:
         """As in `Runtime`: it proposes and crops regions of one image only, and keeps shapes that are for one image."""
-        return source.two_stage or source.format in ("onnx", "tflite")
+        return source.two_stage or source.one_image or source.format in ("onnx", "tflite")
 
     def check_two_stage(self, name: str) -> None:
         """Refuse CUDA in fp16, which OpenCV's own tests leave out for Faster and Mask R-CNN.

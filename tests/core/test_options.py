@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,18 @@ def test_an_unknown_keyword_is_a_type_error_with_the_nearest_one() -> None:
 def test_a_value_out_of_range_is_named_by_its_keyword() -> None:
     with pytest.raises(UsageError, match=r"^conf 3: it must lie between 0 and 1$"):
         given(conf=3)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"std": (0.0, 1.0, 1.0)}, "std 0,1,1: must be above 0: pixels are divided by it"),
+        ({"std": (1.0, float("nan"), 1.0)}, "std 1,nan,1: must be above 0: pixels are divided by it"),
+        ({"mean": (1.0, float("inf"), 2.0)}, "mean 1,inf,2: must be finite"),
+        ({"scale": 0.0}, "scale 0: must be above 0"),
+        ({"pad_value": 256.0}, "pad_value 256: must lie between 0 and 255"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        ModelChoice(**keywords)

@@ -118,3 +118,15 @@ def test_loading_reports_to_the_logger_where_nothing_else_is_given(
     caplog.clear()
     Detector.load(choice.cfg, progress=NullProgress())
     assert not caplog.messages
+
+
+def test_a_graph_that_opencv_runs_on_one_image_only_takes_batches_and_tiles(shared: Path, image: Image) -> None:
+    folder = shared / "data" / "models"
+    choice = ModelChoice(
+        graph=folder / "opencv_face_detector_uint8.pb", config=folder / "opencv_face_detector.pbtxt", size=(300, 300)
+    )
+    detector = Detector.load(choice, conf=0.05)
+    batch = detector.detect_batch([image, image[:300]])
+    for one, other in zip(batch, [image, image[:300]], strict=True):
+        np.testing.assert_array_equal(one.xyxy, detector.detect(other).xyxy)
+    assert len(Detector.load(choice, conf=0.05, tile="2x1").detect(image))

@@ -53,6 +53,7 @@ def open_tensorflow(
         classes=facts.classes,
         first_class_id=1 if facts.background_label_id == 0 else 0,
         two_stage=facts.two_stage,
+        one_image=facts.one_image,
         diagnose=partial(_check_belongs, source, files.get("config"), graph, path),
     )
 

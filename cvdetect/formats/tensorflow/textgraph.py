@@ -7,7 +7,7 @@ into it, so that what the user asks for is what the graph does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cvdetect.core.arguments import arg
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _SCRIPTS = "make the text graph from the .pb with: cvdetect textgraph"
+_WEIGHTED = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul")
 _INTEGER = re.compile(r"-?\d{1,9}")
 _NUMBER = re.compile(r"-?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,2})?")
 
@@ -50,6 +51,7 @@ class TextGraph:
         has_masks: whether a node is called "detection_masks", as in a Mask R-CNN.
         detections: the name of the node that makes detections, "" where none does.
         two_stage: whether it crops proposals, as Faster and Mask R-CNN do.
+        one_image: whether it runs on one image at a time only.
     """
 
     name: str
@@ -66,6 +68,7 @@ class TextGraph:
     has_masks: bool = False
     detections: str = ""
     two_stage: bool = False
+    one_image: bool = False
 
     @property
     def input_wh(self) -> tuple[int, int] | None:
@@ -90,9 +93,21 @@ def read_graph(text: str, name: str) -> TextGraph:
         input_shape=_shape(inputs[0]) if inputs else None,
         has_masks=any(node.string("name") == "detection_masks" for node in nodes),
         two_stage=any(node.string("op") == "CropAndResize" for node in nodes),
+        one_image=_has_lone_bias(nodes),
     )
     last = _last_detections(nodes)
     return _with_detection(facts, last[-1]) if last else facts
+
+
+def _has_lone_bias(nodes: Sequence[Message]) -> bool:
+    """Whether a bias is added to anything else than the output of weights.
+
+    OpenCV 4.14 makes a layer of such a bias that fails on a second image ("end <= dims"); others it fuses.
+    """
+    ops = {node.string("name"): node.string("op") for node in nodes}
+    biased = [next(node.all("input"), b"") for node in nodes if node.string("op") == "BiasAdd"]
+    names = [value.decode("utf-8", "replace").split(":")[0] for value in biased if isinstance(value, bytes)]
+    return any(ops.get(name) not in _WEIGHTED for name in names)
 
 
 def with_thresholds(text: str, name: str, conf: float | None, nms: float | None, clip: bool | None = None) -> str:

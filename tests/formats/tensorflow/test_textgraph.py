@@ -317,3 +317,8 @@ def test_what_is_not_a_label_map_is_refused(text: str, error: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         read_label_map(text, "l.pbtxt")
     assert error in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "one_image"), [("face", True), ("pedestrian", False)])
+def test_a_bias_without_weights_before_it_is_seen(graph: Callable[[str], str], name: str, one_image: bool) -> None:
+    assert read_graph(graph(name), name).one_image is one_image

@@ -1,9 +1,9 @@
-"""Measures what docs/accuracy.md says, and writes it.
+"""Measures the figures of docs/accuracy.md, and writes the page.
 
     python3 benchmarks/accuracy.py --data FOLDER [--files FOLDER] [--out docs/accuracy.md]
 
 FOLDER of --data holds images/ and instances.json (COCO's categories and file names); --files holds NAME.cfg and
-NAME.weights, or NAME.onnx, of models that models.yaml does not have, or whose weights are here already. Darknet itself
+NAME.weights, or NAME.onnx, of models that models.yaml does not list, or whose weights are already here. Darknet itself
 is run where a program `darknet` is on the PATH; it takes about a second an image for yolov3-tiny.
 """
 
@@ -47,9 +47,9 @@ Written by `benchmarks/accuracy.py`; do not edit. AP / AP50 in percent by COCO's
 
 {main_table}
 {onnx_table}
-- On {images} images a figure is worth a few points either way, and published figures are for the whole data set. The
-  columns of one row compare, because all saw the same images.
-{absent}- The usual script is that of the tutorials: `readNetFromDarknet`, `blobFromImage` stretched to the network's
+- On {images} images a figure may be off by a few points either way, and published figures are for the whole data set.
+  The columns of one row are comparable, because all are measured on the same images.
+{absent}- The usual script is the one in tutorials: `readNetFromDarknet`, `blobFromImage` stretched to the network's
   size, the best class of each row, `NMSBoxes` at 0.4 over all classes together.
 - Darknet itself is the program `darknet` of Debian's package: `detector valid`, which letterboxes.
 - cvdetect is `cvdetect eval` with its defaults (`--conf 0.001 --multi-label --max-det 100`) and `--resize stretch`.
@@ -60,16 +60,17 @@ Written by `benchmarks/accuracy.py`; do not edit. AP / AP50 in percent by COCO's
 
 ## Rules
 
-COCO's figures come from pycocotools, fed one class after another (classes do not influence each other there). VOC's
-average precision, by 11 points and by all, follows the devkit: IoU of at least 0.5, greedy by falling score, difficult
-objects ignored. The devkit counts inclusive pixels from 1 and adds 1 to widths; boxes here are edges, and widths, hence
-IoU, come out the same without. Precision, recall, F1 and the confusion matrix use VOC's matches.
+COCO's figures come from pycocotools, which gets one class after another (classes do not influence each other there).
+VOC's average precision, by 11 points and by all, follows the devkit: IoU of at least 0.5, greedy by falling score,
+difficult objects ignored. The devkit counts inclusive pixels from 1 and adds 1 to widths; boxes here are edges, and
+widths, hence IoU, come out the same without that. Precision, recall, F1 and the confusion matrix use VOC's matches.
 
-- COCO's crowds are no objects to be found. In COCO's figures they are treated as COCO does; in VOC's, which knows none,
-  a detection that would be wrong is ignored where half of its area lies in a crowd of its class.
-- VOC's difficult objects are neither to be found nor wrong when found. In COCO's figures, which know none, they are
-  ignored as COCO ignores objects outside a size range.
-- Classes of the truth that the model does not have count as missed, and are told; `--classes` leaves them out.
+- COCO's crowds are not objects to be found. COCO's figures treat them as COCO does. VOC's figures know no crowds:
+  there, a false positive is ignored where half of its area lies in a crowd of its class.
+- VOC's difficult objects count neither as missed nor as false positives. COCO's figures know no difficult objects:
+  there, they are ignored as COCO ignores objects outside a size range.
+- Classes of the ground truth that the model does not have count as missed, and are reported; `--classes` leaves
+  them out.
 
 ## Again
 
@@ -150,7 +151,7 @@ def darknet(case: Case) -> list[dict[str, Any]] | None:
 
 
 def find(name: str, data: Path, files: Path | None) -> Case | None:
-    """The model from --files, else from models.yaml; None where it cannot be had."""
+    """The model from --files, else from models.yaml; None where it is not available."""
     if files and (files / f"{name}.cfg").is_file() and (files / f"{name}.weights").is_file():
         return Case(name, files / f"{name}.cfg", files / f"{name}.weights", data)
     registry = load_models()
@@ -164,7 +165,7 @@ def find(name: str, data: Path, files: Path | None) -> Case | None:
 
 
 def published(name: str, metric: str = "COCO AP50") -> str:
-    """What models.yaml says that the model's authors say."""
+    """The accuracy that the model's authors publish, from models.yaml."""
     values = [a.value for a in load_models().get(name).accuracy if a.metric == metric]
     return f"{values[0]:.1f}" if values else "–"
 
@@ -218,8 +219,8 @@ def steps_table(case: Case) -> list[str]:
             "conf 0.001 asked for: OpenCV's importer still zeroes every score under 0.2",
             case.score(list(tutorial(case, 0.001))),
         ),
-        ("the cfg's threshold opened (`--agnostic-nms --no-multi-label`)", case.ours(blind, multi_label=False)),
-        ("suppression per class (`--no-multi-label`)", case.ours(multi_label=False)),
+        ("the cfg's threshold removed (`--agnostic-nms --no-multi-label`)", case.ours(blind, multi_label=False)),
+        ("non-maximum suppression per class (`--no-multi-label`)", case.ours(multi_label=False)),
         ("every class of a box counts: `cvdetect eval` as it is", case.ours()),
     ]
     return ["| step | AP / AP50 |", "| --- | ---: |", *(f"| {what} | {pair(report)} |" for what, report in steps)]
@@ -227,7 +228,7 @@ def steps_table(case: Case) -> list[str]:
 
 def page(cases: Sequence[Case], missing: Sequence[str], files: Path | None) -> str:
     truth = json.loads(cases[0].truth.read_text(encoding="utf-8"))
-    absent = f"- Not measured, because their files could not be had: {', '.join(missing)}.\n" if missing else ""
+    absent = f"- Not measured, because their files were not available: {', '.join(missing)}.\n" if missing else ""
     return PAGE.format(
         images=len(truth["images"]),
         objects=sum(not row.get("iscrowd") for row in truth["annotations"]),
@@ -251,7 +252,7 @@ def main() -> int:
     cases = {name: find(name, options.data, options.files) for name in MODELS}
     there = [case for case in cases.values() if case is not None]
     if not there:
-        sys.exit("none of the models could be had: give --files, or let them be pulled")
+        sys.exit("none of the models is available: give --files, or allow downloads")
     try:
         text = page(there, [name for name, case in cases.items() if case is None], options.files)
     except CvdetectError as error:

@@ -1,11 +1,11 @@
 """A folder of images into PASCAL VOC files: `cvdetect annotate` against the usual script.
 
 The script does one thing after another: imread, blobFromImage, forward, a Python loop over the rows, NMSBoxes, write
-the XML. Both load yolov3-tiny, detect in the same pictures (COCO's, repeated), and write the same number of files. A
-third contestant does the same number of forwards alone, on as many networks side by side as cvdetect runs.
+the XML. Both load yolov3-tiny, detect in the same images (COCO's, repeated), and write the same number of files. A
+third contestant runs the same number of forwards and nothing else, on as many networks side by side as cvdetect runs.
 
-Each is a process, and they take turns of a second: the others are stopped meanwhile (SIGSTOP). So all see the same
-weather on a machine that does other things too.
+Each is a process, and they take turns of a second: the others are stopped meanwhile (SIGSTOP). So other work on the
+machine slows all alike.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _object(name: str, box: list[int]) -> str:
 
 
 class Memory(NullProgress):
-    """A progress that looks at the process's memory as images go by, and tells it at the end."""
+    """A progress that samples the process's memory after each image, and reports it at the end."""
 
     def __init__(self) -> None:
         self._megabytes: list[float] = []
@@ -126,7 +126,7 @@ def forwards(count: int) -> Callable[[], None]:
 
 
 def be(contestant: str, images: Path, out: Path, batch: int) -> None:
-    """A contestant's process: make ready, say so, wait for the first turn, work, tell the processor time."""
+    """A contestant's process: get ready, report it, wait for the first turn, work, print the processor time."""
     files = Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     names = Detector.load("yolov3-tiny").labels.names if contestant == "script" else {}
     work = {
@@ -142,7 +142,7 @@ def be(contestant: str, images: Path, out: Path, batch: int) -> None:
 
 
 def take_turns(commands: Mapping[str, list[str]]) -> tuple[dict[str, float], dict[str, str]]:
-    """Run processes by turns until all have ended → the seconds of each one's turns, and its last lines."""
+    """Run processes in turns until all have ended → the seconds of each one's turns, and its last lines."""
     running = {name: subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for name, words in commands.items()}
     seconds = dict.fromkeys(commands, 0.0)
     told: dict[str, str] = {}
@@ -169,7 +169,7 @@ def take_turns(commands: Mapping[str, list[str]]) -> tuple[dict[str, float], dic
 
 
 def picture_folder(source: Path, folder: Path, count: int) -> Path:
-    """`count` pictures, those of `source` again and again."""
+    """`count` images: those of `source`, repeated."""
     pictures = sorted(source.iterdir())
     folder.mkdir()
     for i in range(count):
@@ -181,7 +181,7 @@ def measure(count: int, batch: int) -> None:
     shared = Path(os.environ.get("CVDETECT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     source = shared / "data" / "coco-mini" / "images"
     if not source.is_dir():
-        sys.exit("the pictures of coco-mini are not here: set CVDETECT_SHARED to the folder that has data/coco-mini")
+        sys.exit("the images of coco-mini are not here: set CVDETECT_SHARED to the folder that has data/coco-mini")
     Store().ensure(load_models().get("yolov3-tiny"), NullProgress())
     with tempfile.TemporaryDirectory() as name:
         images = picture_folder(source, Path(name) / "images", count)
@@ -198,9 +198,9 @@ def measure(count: int, batch: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=1000, help="pictures (%(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="images (%(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="annotate's --batch (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="100 pictures")
+    parser.add_argument("--quick", action="store_true", help="100 images")
     parser.add_argument("--be", nargs=3, metavar=("CONTESTANT", "IMAGES", "OUT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     try:

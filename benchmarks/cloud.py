@@ -2,7 +2,7 @@
 
 Recording: the manifest's row of an image (ten detections), into SQLite on disk as for a local OUT, and into SQLite plus
 parts as for a remote one, to fsspec's store in memory (what the log itself costs) and to S3. Then what `--resume` reads
-back. Requests: pictures put and fetched one after another, and with as many on their way as annotate has.
+back. Requests: images put and fetched one after another, and with as many on their way as annotate has.
 
 The server is moto's (pip install 'cvdetect[test]'): it has no network and no disk, answers one request at a time, and
 takes most of a request's time itself. A real store waits longer and serves any number at once.
@@ -33,7 +33,7 @@ from cvdetect.jobs.annotate.prefetch import AT_ONCE, prefetch
 from cvdetect.storage import Folder, open_folder
 
 BOXES = 10
-SIZE = 200_000  # bytes of a picture
+SIZE = 200_000  # bytes of an image
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def reading_back(path: Path, log: Folder, count: int) -> float:
     with LoggedManifest(path, LogSegments(log)) as manifest:
         seconds = time.perf_counter() - start
         if manifest.counts().done != count:
-            sys.exit("the log does not tell all")
+            sys.exit("the log is incomplete")
     return seconds / count * 1e6
 
 
@@ -143,7 +143,7 @@ def main(images: int, count: int, rounds: int) -> None:
         for line, values in sorted(lines.items()):
             print(f"  {line}: {statistics.median(values):.0f}")
         print(f"  {size / images:.0f} bytes an image in parts")
-        print(f"requests: ms, {count} pictures of {SIZE:,} bytes, median")
+        print(f"requests: ms, {count} images of {SIZE:,} bytes, median")
         for line, values in requests(open_folder("s3://bucket/pictures"), count).items():
             print(f"  {line}: {statistics.median(values):.2f}")
 
@@ -151,7 +151,7 @@ def main(images: int, count: int, rounds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=20_000, help="images to record (%(default)s)")
-    parser.add_argument("--requests", type=int, default=200, help="pictures to put and get (%(default)s)")
+    parser.add_argument("--requests", type=int, default=200, help="images to put and get (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
     given = parser.parse_args()
     main(given.images, given.requests, given.rounds)

@@ -1,7 +1,7 @@
-"""Decoding and suppression against the loop over boxes that tutorials have, and against the network's own time.
+"""Decoding and non-maximum suppression against the loop over boxes from tutorials, and against the network's own time.
 
-Both get the same rows and the same threshold, and give boxes in the picture's pixels. The loop takes the best class
-of each row and suppresses across classes (cv2.dnn.NMSBoxes); cvdetect suppresses per class, and in the lines with
+Both get the same rows and the same threshold, and give boxes in the image's pixels. The loop takes the best class
+of each row and runs NMS across classes (cv2.dnn.NMSBoxes); cvdetect runs NMS per class, and in the lines with
 "multi-label" takes every class over the threshold, so it has far more boxes to deal with than the loop beside it.
 """
 
@@ -21,7 +21,7 @@ from cvdetect.families.yolo import decode_yolo
 from cvdetect.inference.nms import nms
 from cvdetect.inference.preprocess import LetterboxTransform, preprocess
 
-Rows = NDArray[np.float32]  # (R, 85): centre x, centre y, width, height, objectness, 80 class scores; shares of 1
+Rows = NDArray[np.float32]  # (R, 85): centre x, centre y, width, height, objectness, 80 class scores; normalized
 Outputs = Mapping[str, Rows]
 
 NMS = 0.4
@@ -82,7 +82,7 @@ def vectorised(outputs: Outputs, place: LetterboxTransform, options: DecodeOptio
 
 
 def loop(outputs: Outputs, wh: tuple[int, int], conf: float) -> list[tuple[int, float, list[int]]]:
-    """The usual script: every row in Python, boxes as whole numbers, one suppression over all classes."""
+    """The usual script: every row in Python, boxes as whole numbers, one NMS over all classes."""
     width, height = wh
     boxes, scores, classes = [], [], []
     for output in outputs.values():
@@ -100,7 +100,7 @@ def loop(outputs: Outputs, wh: tuple[int, int], conf: float) -> list[tuple[int, 
 
 
 def yolov3_rows(random: np.random.Generator) -> dict[str, Rows]:
-    """Rows as YOLOv3 gives them for a busy picture at 416: three heads, 10,647 rows, nearly all of them background.
+    """Rows as YOLOv3 gives them for a busy image at 416: three heads, 10,647 rows, nearly all of them background.
 
     Forty objects have six rows each that lie almost on one another; the other rows' objectness is around 1e-4.
     """

@@ -3,7 +3,7 @@
 python benchmarks/gpu.py [--rounds 5] [--frames 600] [--batch 8] [--tflops FP32,FP16]
 
 Exits 3, with the reason, where there is no GPU that OpenCV can use. Where PyTorch with CUDA is installed, the same
-network runs in it too, turn by turn. Each forward takes its blob from the computer's memory and gives its outputs back.
+network runs in it too, in turns. Each forward takes its blob from the computer's memory and gives its outputs back.
 The floor is the network's multiplications and additions over the device's arithmetic rate.
 """
 
@@ -88,7 +88,7 @@ def repeated(forward: Callable[[np.ndarray], object], blob: np.ndarray) -> Calla
 
 
 class Pace(NullProgress):
-    """Keeps the time of each frame or picture that is done."""
+    """Keeps the time of each frame or image that is done."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -115,7 +115,7 @@ def video_rate(network: Named, run: RunOptions, batch: int, folder: Path, out: P
 
 
 def annotate_rate(network: Named, run: RunOptions, batch: int, folder: Path) -> float:
-    """Pictures a second of the whole `cvdetect annotate`."""
+    """Images a second of the whole `cvdetect annotate`."""
     pace = Pace()
     job = AnnotateJob(
         images=str(folder / "images"), out=folder / "labels", model=network.choice, detect=DETECT, run=run,
@@ -152,11 +152,11 @@ def measure(network: Named, precision: str, device: Device, given: argparse.Name
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each runtime (%(default)s)")
-    parser.add_argument("--frames", type=int, default=600, help="of the video, and pictures (%(default)s)")
+    parser.add_argument("--frames", type=int, default=600, help="of the video, and images (%(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="the larger batch (%(default)s)")
     parser.add_argument("--tflops", help="the device's rates in fp32 and fp16, where this script does not know them")
-    parser.add_argument("--only", default="", help="only networks whose name holds this")
-    parser.add_argument("--backend", default="cuda", help="cpu tries the script out; its figures are no GPU's")
+    parser.add_argument("--only", default="", help="only networks whose name contains this")
+    parser.add_argument("--backend", default="cuda", help="cpu tests the script; its figures are not a GPU's")
     given = parser.parse_args()
     try:
         device = (

@@ -27,7 +27,7 @@ class Named:
 
 
 def networks(folder: Path) -> list[Named]:
-    """yolov3-tiny at 416, YOLOv3 at 416 and 608; what is made up is written into `folder`."""
+    """yolov3-tiny at 416, YOLOv3 at 416 and 608; cfgs and weights that are synthetic are written into `folder`."""
     tiny, full = _network("yolov3-tiny", yolov3_tiny(), folder), _network("yolov3", yolov3(), folder)
     return [_sized(tiny, 416), _sized(full, 416), _sized(full, 608)]
 

@@ -1,4 +1,4 @@
-"""A Darknet cfg as a PyTorch network with random weights: the same operations in another runtime, to be timed.
+"""A Darknet cfg as a PyTorch network with random weights: the same operations in another runtime, for timing.
 
 It gives the heads' raw values; its numbers mean nothing.
 """

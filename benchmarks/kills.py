@@ -1,7 +1,7 @@
-"""kill -9 at random moments, then --resume: is the tree that of an undisturbed run, byte for byte?
+"""kill -9 at random moments, then --resume: is the tree that of an uninterrupted run, byte for byte?
 
-Annotates pictures of COCO with the small model of the shared test data into all formats, with copies, crops and the
-review page; kills the process again and again, each time after a random part of what an undisturbed run takes.
+Annotates images of COCO with the small model of the shared test data into all formats, with copies, crops and the
+review page; kills the process again and again, each time after a random part of what an uninterrupted run takes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(count: int, kills: int, seed: int) -> bool:
         code = annotate(images, base / "undisturbed")
         whole = time.perf_counter() - begin
         expected = digests(base / "undisturbed")
-        print(f"undisturbed: exit {code}, {len(expected)} files, {whole:.1f} s", flush=True)
+        print(f"uninterrupted: exit {code}, {len(expected)} files, {whole:.1f} s", flush=True)
         same = killed = finished = 0
         while killed < kills:
             ended = annotate(images, base / "killed", chance.uniform(0.1, 1) * whole / 3)
@@ -65,13 +65,13 @@ def measure(count: int, kills: int, seed: int) -> bool:
                 shutil.rmtree(base / "killed")
         ended = annotate(images, base / "killed")
         finished, same = finished + 1, same + (digests(base / "killed") == expected)
-    print(f"{killed} kills; {same} of {finished} finished trees are the undisturbed one")
+    print(f"{killed} kills; {same} of {finished} finished trees equal the uninterrupted one")
     return code == ended == 0 and same == finished
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=500, help="pictures (%(default)s)")
+    parser.add_argument("--images", type=int, default=500, help="images (%(default)s)")
     parser.add_argument("--kills", type=int, default=30, help="how often it is killed (%(default)s)")
     parser.add_argument("--seed", type=int, default=3, help="of the random moments (%(default)s)")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Where the files of models.yaml's models lie: in the cache, else in folders that are named."""
+"""Where the files of models.yaml's models lie: in the cache, else in given folders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _of_size(folder: Path, file: ModelFile) -> Iterator[Path]:
 
 
 def choice(spec: ModelSpec, files: Files, folder: Path) -> ModelChoice:
-    """The model made of these files, read, fed and labelled as its row says; a label file goes into `folder`."""
+    """These files with decoder, preprocessing and labels of the model's row; a label file goes into `folder`."""
     fed, names = spec.input, None
     if isinstance(spec.labels, tuple):
         names = folder / f"{spec.name}.names"

@@ -1,10 +1,10 @@
-"""How long each model of models.yaml takes for one picture, yolov3-tiny's time being 1: its `speed`.
+"""How long each model of models.yaml takes for one image, in units of yolov3-tiny's time: its `speed`.
 
 python benchmarks/model_speed.py [--files FOLDER]... [--rounds 15] [NAME]...
 
-The forward pass alone, at the size that models.yaml says, on the CPU, all models in turns. Files are taken from the
-cache, else from the folders of --files, by their digest or name. A cfg there whose weights are not has random ones,
-which take as long. Models whose files are nowhere are left out. Operations are told where a cfg says them.
+The forward pass alone, at the size that models.yaml states, on the CPU, all models in turns. Files are taken from the
+cache, else from the folders of --files, by their digest or name. A cfg without weights gets random ones,
+which take as long. Models without files are left out. Operations are printed where a cfg gives them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Timed:
     """A model that is timed.
 
     Attributes:
-        gflop: operations of one picture in 1e9; None where no cfg says them.
+        gflop: operations of one image in 1e9; None where no cfg gives them.
         made_up: its weights are random.
     """
 
@@ -91,7 +91,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             loaded = {spec.name: load(spec, find(spec, given.files), Path(folder)) for spec in wanted}
             if loaded[FIRST] is None:
-                sys.exit(f"{FIRST}, which all are held against, is not here: cvdetect models pull {FIRST}")
+                sys.exit(f"{FIRST}, the reference for all, is not here: cvdetect models pull {FIRST}")
             measure([model for model in loaded.values() if model], given.rounds)
     except CvdetectError as error:
         sys.exit(str(error))

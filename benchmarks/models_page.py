@@ -1,11 +1,11 @@
 """Writes docs/models.md from models.yaml and docs/accuracy.md.
 
 python benchmarks/models_page.py                   # the page
-python benchmarks/models_page.py --check           # exit 1 where the page is not what would be written
+python benchmarks/models_page.py --check           # exit 1 where the page is out of date
 python benchmarks/models_page.py --pictures [--files FOLDER]... [--face FILE]     # docs/models/*.jpg, then the page
 
-Pictures are made of samples/ by every model whose files are in the cache or in the folders of --files; face detectors
-look at the picture given as --face, for the samples show no face.
+The example images show samples/ with the detections of every model whose files are in the cache or in the folders of
+--files; face detectors get the image given as --face, because the samples show no face.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 MAX_BYTES = 60_000
-WIDTH = 480  # of pictures, in pixels
+WIDTH = 480  # of example images, in pixels
 PERSONS = ("pedestrian-ssdlite",)
 FORMATS = {
     "cfg": "Darknet",
@@ -48,30 +48,30 @@ PAGE = """\
 # Models
 
 Written from [models.yaml](../models.yaml) by `benchmarks/models_page.py`; do not edit. {count} models; `{default}` is
-the one that is taken where none is named. `cvdetect models pull NAME` fetches one, `cvdetect models show NAME` tells
-addresses, digests and preprocessing.
+the default. `cvdetect models pull NAME` downloads one, `cvdetect models show NAME` shows addresses, digests and
+preprocessing.
 
 {tables}## How to read this
 
 - **Runs on** the CPU everywhere (`--backend cpu`), with OpenCV 4 from 4.13 on; OpenCV 5 has no importer for Darknet
-  and Caffe. **CUDA**: the precisions that cvdetect lets through, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
+  and Caffe. **CUDA**: the precisions that cvdetect allows, with an OpenCV built for it ([gpu.md](gpu.md)); OpenCV
   does not run Faster and Mask R-CNN and R-FCN well enough in fp16 there. None of them has been run on a GPU yet.
 - **Input**: width and height of the network in pixels. Darknet models take any multiple of 32 (`--size`). L: the
-  picture is letterboxed, otherwise stretched.
-- **Files, MB**: what is fetched, in 10⁶ bytes, without archives around it; ? where models.yaml does not know it.
+  image is letterboxed, otherwise stretched.
+- **Files, MB**: what is downloaded, in 10⁶ bytes, without archives around it; ? where models.yaml does not state it.
 - **Speed**: class, and time of the forward pass on the CPU at that input, {default}'s at 416 being 1.
   {classes}.
   From one run of `benchmarks/model_speed.py` with OpenCV 4.14 on two shared cores of an x86-64 machine, all models in
-  turns; a tenth more or less means nothing. Random weights take as long as real ones. –: not measured, as the files
-  were not at hand. GFLOP do not foretell it: networks of depthwise convolutions (MobileNet, YOLO-Fastest, YOLOX-Nano)
-  take several times longer than their operations promise.
-- **GFLOP**: operations of one picture at that input, a multiplication with its addition being 2: counted from the cfg;
+  turns; differences of a tenth are noise. Random weights take as long as real ones. –: not measured, as the files
+  were not available. GFLOP do not predict it: networks of depthwise convolutions (MobileNet, YOLO-Fastest, YOLOX-Nano)
+  take several times longer than their operations suggest.
+- **GFLOP**: operations of one image at that input, a multiplication with its addition being 2: counted from the cfg;
   of formats without one, published: {published_gflop}.
-- **Published accuracy**: in percent; who says so, by number, below.
+- **Published accuracy**: in percent; the sources, by number, are below.
 - **Measured here**: AP / AP50 in percent on 79 images of COCO ([accuracy.md](accuracy.md)). Published figures are for
   thousands of images: compare within the column, not across.
-- **Tested**: with what; empty where the files could not be had. Rows that say *random weights* were loaded and run, but
-  found nothing that means anything.
+- **Tested**: with what; empty where the files were not available. Models with *random weights* were loaded and run, but
+  their detections mean nothing.
 
 ## Sources
 
@@ -152,7 +152,7 @@ def read_measured() -> dict[str, str]:
 
 
 def gallery(registry: Registry) -> str:
-    """The pictures that are there, two a line."""
+    """The example images that exist, two per line."""
     names = [spec.name for spec in registry if (DOCS / "models" / f"{spec.name}.jpg").is_file()]
     if not names:
         return ""
@@ -163,14 +163,14 @@ def gallery(registry: Registry) -> str:
         lines.append("".join(f"| ![{name}](models/{name}.jpg) " if name else "| " for name in pair) + "|\n")
     lines.insert(1, "| --- | --- |\n")
     about = (
-        "What each finds by its own thresholds in a picture of [samples](../samples/README.md); face detectors look\n"
-        "at a portrait of the astronaut Eileen Collins (NASA, public domain).\n"
+        "What each finds with its own thresholds in an image of [samples](../samples/README.md); face detectors get\n"
+        "a portrait of the astronaut Eileen Collins (NASA, public domain).\n"
     )
-    return f"\n## Pictures\n\n{about}\n{''.join(lines)}"
+    return f"\n## Example images\n\n{about}\n{''.join(lines)}"
 
 
 def make_pictures(registry: Registry, folders: Sequence[Path], face: Path | None) -> None:
-    """An annotated picture of every model that can run here; those of others stay as they are."""
+    """An annotated image of every model that can run here; those of the others stay as they are."""
     from model_files import choice, find
 
     from cvdetect.core.options import DetectOptions
@@ -195,7 +195,7 @@ def example(spec: ModelSpec, face: Path | None) -> Path | None:
 
 
 def write_picture(detector: Detector, picture: Path, target: Path) -> None:
-    """The picture with what `detector` finds in it, at most MAX_BYTES."""
+    """The image with what `detector` finds in it, at most MAX_BYTES."""
     from cvdetect.core.cv import cv2
     from cvdetect.sinks.draw import DrawStyle, draw
     from cvdetect.sources.images import read_image
@@ -216,9 +216,9 @@ def write_picture(detector: Detector, picture: Path, target: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is stale")
-    parser.add_argument("--pictures", action="store_true", help="make the pictures first")
+    parser.add_argument("--pictures", action="store_true", help="make the example images first")
     parser.add_argument("--files", type=Path, action="append", default=[], help="a folder with model files")
-    parser.add_argument("--face", type=Path, help="a picture with a face")
+    parser.add_argument("--face", type=Path, help="an image with a face")
     given = parser.parse_args()
     registry = load_models(users=False)
     if given.pictures:

@@ -1,7 +1,7 @@
-"""One picture from the shell: ``cvdetect image dog.jpg`` against a bare script, each a whole process.
+"""One image from the shell: ``cvdetect image dog.jpg`` against a bare script, each a whole process.
 
-cvdetect finds its model in models.yaml, looks at the sizes of its files, checks the cfg, detects, prints a table and
-writes the annotated copy. The bare script knows its files, forwards once, and throws the result away.
+cvdetect finds its model in models.yaml, checks the sizes of its files, checks the cfg, detects, prints a table and
+writes the annotated copy. The bare script knows its files, forwards once, and discards the result.
 """
 
 from __future__ import annotations

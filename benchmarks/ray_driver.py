@@ -1,4 +1,4 @@
-"""What one picture costs the driver of `annotate --engine ray`, in processor time: the figures of benchmarks/scale.py.
+"""What one image costs the driver of `annotate --engine ray`, in processor time: the figures of benchmarks/scale.py.
 
 Listing (rows only, without the walk), handing out names, receiving outcomes of five objects, recording them, and a
 chunk's way through Ray (without its outcomes) beside others that are pending; and how large the manifest gets.
@@ -81,7 +81,7 @@ def _actor() -> type:
 
 
 def chunks(ray: Any, pending: int, times: int) -> None:
-    """Give an actor the names of a chunk and hear of its end, while so many other calls are pending."""
+    """Give an actor the names of a chunk and wait for its end, while so many other calls are pending."""
     actor = ray.remote(_actor())
     busy = [actor.remote() for _ in range(-(-pending // 3200))]  # Ray warns of more than 5,000 calls of one actor
     waiting = [member.wait.remote(1000) for member in busy]
@@ -117,7 +117,7 @@ def measure(count: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=20_000, help="pictures (%(default)s)")
+    parser.add_argument("--images", type=int, default=20_000, help="images (%(default)s)")
     try:
         measure(parser.parse_args().images)
     except CvdetectError as error:

@@ -1,8 +1,8 @@
-"""What `annotate --engine ray` costs over `--engine local`: the same pictures, two nodes of one core, on one machine.
+"""What `annotate --engine ray` costs over `--engine local`: the same images, two nodes of one core, on one machine.
 
-Each run is a process of its own, and the engines take turns. Told apart: from the process's start until the first
+Each run is a process of its own, and the engines take turns. Timed separately: from the process's start until the first
 network is ready, detecting (the last worker's start, handing out and recording included), and from there to the end
-(the files, Ray's end). Also: how long an actor takes to start, and a chunk's way there and back with nothing in it.
+(the files, Ray's end). Also: how long an actor takes to start, and an empty chunk's way there and back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Clock(NullProgress):
-    """Looks at the time when detecting begins and ends."""
+    """Records when detecting begins and ends."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -80,7 +80,7 @@ def run(images: Path, out: Path, address: str | None) -> list[float]:
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """The address of a cluster of `NODES` nodes of one core each, and a head that works on nothing."""
+    """The address of a cluster of `NODES` nodes of one core each, and a head node that does no work."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = str(ROOT)
     check_cluster(None)
@@ -120,7 +120,7 @@ def overheads(folder: Path, address: str) -> tuple[float, float]:
 def measure(count: int, rounds: int) -> None:
     source = Path(os.environ.get("CVDETECT_SHARED", ROOT.parent / "shared")) / "data" / "coco-mini" / "images"
     if not source.is_dir():
-        sys.exit("the pictures of coco-mini are not here: set CVDETECT_SHARED to the folder that has data/coco-mini")
+        sys.exit("the images of coco-mini are not here: set CVDETECT_SHARED to the folder that has data/coco-mini")
     with tempfile.TemporaryDirectory() as name, cluster() as address:
         folder = Path(name)
         images, few = picture_folder(source, folder / "images", count), picture_folder(source, folder / "few", 16)
@@ -137,7 +137,7 @@ def measure(count: int, rounds: int) -> None:
 
 
 def tell(count: int, seconds: dict[str, list[list[float]]]) -> None:
-    print(f"{count} pictures, medians of {len(seconds['ray'])} rounds; ratio ray / local: median, lowest to highest")
+    print(f"{count} images, medians of {len(seconds['ray'])} rounds; ratio ray / local: median, lowest to highest")
     for i, part in enumerate(("until ready", "detecting", "to the end")):
         local, ray = ([times[i] for times in seconds[engine]] for engine in ("local", "ray"))
         ratios = [b / a for a, b in zip(local, ray, strict=True)]
@@ -148,7 +148,7 @@ def tell(count: int, seconds: dict[str, list[list[float]]]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=300, help="pictures (%(default)s)")
+    parser.add_argument("--images", type=int, default=300, help="images (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (%(default)s)")
     parser.add_argument("--be", nargs=3, metavar=("IMAGES", "OUT", "ADDRESS"), help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -1,6 +1,6 @@
-"""What a hundred million pictures cost on 1, 10 and 100 machines: the tables of docs/scale.md, from measured figures.
+"""What a hundred million images cost on 1, 10 and 100 machines: the tables of docs/scale.md, from measured figures.
 
-Nothing is measured here. Each figure says where it comes from; change one, and the tables follow.
+Nothing is measured here. Each figure states where it comes from; change one, and the tables follow.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one picture costs: microseconds of one core, unless said otherwise."""
+    """What one image costs: microseconds of one core, unless stated otherwise."""
 
     pictures: int = 100_000_000
     cores: int = 32  # of a machine, each as fast as those that were measured
-    local_per_core_s: float = 18.2  # pictures a core-second of the local engine: 36.5 a second on 2 cores
+    local_per_core_s: float = 18.2  # images a core-second of the local engine: 36.5 a second on 2 cores
     ray_over_local: float = 1.01  # time of detecting; benchmarks/ray_engine.py
     listing: float = 19.0  # walk, look and row; benchmarks/README.md
     handing_out: float = 1.5  # this and the next three: benchmarks/ray_driver.py
@@ -28,24 +28,24 @@ class Figures:
     recording: float = 21.0
     chunk: Mapping[int, float] = field(default_factory=lambda: {1: 550, 10: 810, 100: 3800})  # by a driver's machines
     chunk_pictures: int = 55  # three seconds of one core
-    export_quick: float = 40.0  # 100,000 pictures take 4 s in the quickest format; benchmarks/README.md
+    export_quick: float = 40.0  # 100,000 images take 4 s in the quickest format; benchmarks/README.md
     export_slow: float = 140.0  # and 14 s in the slowest
-    manifest_bytes: int = 255  # five objects a picture; benchmarks/ray_driver.py
+    manifest_bytes: int = 255  # five objects an image; benchmarks/ray_driver.py
     picture_bytes: int = 161_000  # the mean of COCO's, 640 pixels wide
     price: float = 1.0  # of a machine-hour, in whatever currency: an assumption
     # In an object store; all but the last three from benchmarks/cloud.py: our own processor time, without waiting.
     store_list: float = 60.0  # an object listed
-    store_get: float = 1580.0  # a picture fetched
+    store_get: float = 1580.0  # an image fetched
     store_put: float = 1750.0  # a file put
     log: float = 21.0  # what recording in parts costs beyond SQLite
     read_back: float = 21.0  # a row of the log, on --resume
-    log_bytes: int = 519  # ten detections a picture
+    log_bytes: int = 519  # ten detections an image
     page: int = 1000  # objects a request lists, and rows a part has
     price_get: float = 0.4  # of a million requests, an assumption: what large stores ask
     price_put: float = 5.0  # likewise, listing too
 
     def driver(self, machines: int) -> float:
-        """Microseconds of a driver with so many machines for one picture, while they detect."""
+        """Microseconds of a driver with so many machines for one image, while they detect."""
         return self.handing_out + self.receiving + self.recording + self.chunk[machines] / self.chunk_pictures
 
 
@@ -54,7 +54,7 @@ FIGURES = Figures()
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A whole run on so many machines, with `drivers` runs side by side that share the pictures."""
+    """A whole run on so many machines, with `drivers` runs side by side that share the images."""
 
     figures: Figures
     machines: int
@@ -62,13 +62,13 @@ class _Run:
 
     @property
     def workers_rate(self) -> float:
-        """Pictures a second that the workers' cores do."""
+        """Images a second that the workers' cores do."""
         per_core = self.figures.local_per_core_s / self.figures.ray_over_local
         return self.machines * self.figures.cores * per_core
 
     @property
     def driver_rate(self) -> float:
-        """Pictures a second that the drivers do."""
+        """Images a second that the drivers do."""
         return self.drivers * 1e6 / self.figures.driver(self.machines // self.drivers)
 
     @property
@@ -77,7 +77,7 @@ class _Run:
         return min(self.workers_rate, self.driver_rate)
 
     def alone(self, each: float) -> float:
-        """Hours of something that every driver does for its own share, `each` microseconds a picture."""
+        """Hours of something that every driver does for its own share, `each` microseconds an image."""
         return self.figures.pictures / self.drivers * each / 1e6 / HOUR
 
     @property
@@ -120,7 +120,7 @@ def _row(*cells: object) -> str:
 
 def _costs(f: Figures) -> Iterator[str]:
     total = f.pictures / 1e6 / HOUR
-    yield _row("for one picture", "µs of one core", f"core-hours for {f.pictures:,}", "spread over")
+    yield _row("for one image", "µs of one core", f"core-hours for {f.pictures:,}", "spread over")
     yield _row("---", "---", "---", "---")
     network = 1e6 / f.local_per_core_s * f.ray_over_local
     for name, each, where in (
@@ -155,14 +155,14 @@ def _sizes(f: Figures) -> Iterator[str]:
     yield _row("what", f"for {f.pictures:,}")
     yield _row("---", "---")
     yield _row("manifest", f"{f.pictures * f.manifest_bytes / 1e9:,.1f} GB")
-    yield _row("pictures", f"{f.pictures * f.picture_bytes / 1e12:,.1f} TB")
+    yield _row("images", f"{f.pictures * f.picture_bytes / 1e12:,.1f} TB")
     for machines in MACHINES:
         cores = 1e6 / f.driver(machines) / (f.local_per_core_s / f.ray_over_local)
         yield _row(f"workers that one driver can feed, at what {machines * f.cores:,} cost it", f"{cores:,.0f}")
 
 
 def _store(f: Figures) -> Iterator[str]:
-    yield _row("for one picture", "µs of one core", f"core-hours for {f.pictures:,}", "who", "requests", "their price")
+    yield _row("for one image", "µs of one core", f"core-hours for {f.pictures:,}", "who", "requests", "their price")
     yield _row(*["---"] * 6)
     for name, each, who, requests, million in (
         ("list", f.store_list, "the driver", f.pictures // f.page, f.price_put),

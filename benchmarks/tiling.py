@@ -1,8 +1,8 @@
-"""What --tile gains and costs: AP50 and time on mosaics of annotated pictures, with and without tiles.
+"""What --tile gains and costs: AP50 and time on mosaics of annotated images, with and without tiles.
 
 python benchmarks/tiling.py --data FOLDER --cfg F --weights F      FOLDER has images/ and instances.json (COCO)
 
-Each mosaic is 4 x 4 pictures, each shrunk to 320x240: objects are small and the picture is 1280x960.
+Each mosaic is 4 x 4 images, each shrunk to 320x240: objects are small and the mosaic is 1280x960.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRID, CELL = 4, (320, 240)
 
 
 def mosaics(data: Path) -> tuple[list[np.ndarray], dict[str, object]]:
-    """Mosaic pictures and their truth as COCO."""
+    """Mosaic images and their ground truth as COCO."""
     truth = json.loads((data / "instances.json").read_text())
     pictures, images, annotations = [], [], []
     rows = truth["images"][: len(truth["images"]) // GRID**2 * GRID**2]
@@ -46,7 +46,7 @@ def mosaics(data: Path) -> tuple[list[np.ndarray], dict[str, object]]:
 
 
 def ap50(detector: Detector, pictures: list[np.ndarray], truth: dict[str, object]) -> tuple[float, float, float]:
-    """AP, AP50 and seconds a picture."""
+    """AP, AP50 and seconds an image."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -78,12 +78,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     given = parser.parse_args()
     pictures, truth = mosaics(given.data)
-    print(f"{len(pictures)} mosaics of {GRID}x{GRID} pictures, {given.cfg.stem}")
+    print(f"{len(pictures)} mosaics of {GRID}x{GRID} images, {given.cfg.stem}")
     for tile in (None, "2x2", "auto", "6x4"):
         options = DetectOptions(conf=0.01, nms=0.45, tile=tile)
         detector = Detector.load(ModelChoice(cfg=given.cfg, weights=given.weights), options)
         ap, ap_50, seconds = ap50(detector, pictures, truth)
-        print(f"  --tile {tile or 'off':5}  AP {ap:.3f}  AP50 {ap_50:.3f}  {seconds * 1e3:6.0f} ms a picture")
+        print(f"  --tile {tile or 'off':5}  AP {ap:.3f}  AP50 {ap_50:.3f}  {seconds * 1e3:6.0f} ms an image")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the benchmarks share: rounds in which every contestant has its turn, and a table of medians and ratios.
 
-On a machine that does other things too, times wander by the minute. Contestants that take turns see the same weather,
-so their ratio within a round holds where their times do not.
+On a busy machine, times vary by the minute. Contestants that take turns run under the same conditions, so their ratio
+within a round holds where their times do not.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _ms(times: Seconds) -> str:
 
 
 def command(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> Callable[[], object]:
-    """A contestant that is a whole process: this Python with `arguments`, in `folder`, its output thrown away."""
+    """A contestant that is a whole process: this Python with `arguments`, in `folder`, its output discarded."""
     words = [sys.executable, *arguments]
 
     def run() -> None:
@@ -94,7 +94,7 @@ def clean_start() -> Iterator[tuple[dict[str, str], Path]]:
 
 
 def main(measure: Callable[[int], None], about: str | None, rounds: int) -> None:
-    """Read ``--rounds`` and measure; what is missing is told in one line."""
+    """Read ``--rounds`` and measure; an error is one line."""
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contestant (%(default)s)")
     chosen = parser.parse_args().rounds

@@ -1,9 +1,9 @@
 """Numbers of `--track` on synthetic scenes with known objects, detected with the faults of real detectors.
 
 Each scene is moved, hidden, missed, jittered and renamed at random from fixed seeds; the table gives, over its runs,
-how many numbers were given out for how many objects, how often an object changed its number, how often two objects
-shared one, and how often one had none at its third sight or later. Where the library `trackers` is installed, the last
-columns are those of its ByteTrack. `--clip` lets yolov3-tiny see real objects that are moved over a background.
+how many numbers were assigned to how many objects, how often an object changed its number, how often two objects
+shared one, and how often one had none at its third detection or later. Where the library `trackers` is installed, the
+last columns are those of its ByteTrack. `--clip` runs yolov3-tiny on real objects that are moved over a background.
 
     python benchmarks/tracking.py [--runs N] [--clip]
 """
@@ -65,7 +65,7 @@ class Scene:
 
 
 def seen(thing: Thing, t: float, scene: Scene) -> np.ndarray | None:
-    """The box of a thing at a time, None where it is not to be seen."""
+    """The box of a thing at a time, None where it is not visible."""
     if not thing.begin <= t <= thing.end or any(a <= t < b for a, b in thing.hidden):
         return None
     cx = thing.at[0] + thing.speed[0] * (t - thing.begin) + scene.pan * t
@@ -259,7 +259,7 @@ def row(scene: Scene, runs: int, make: Callable[[float], Callable[[Frame, Detect
 
 
 def clip() -> None:
-    """Objects cut out of the samples move over a background of their own; what yolov3-tiny makes of them."""
+    """Objects cut out of the samples move over a background of their own; yolov3-tiny detects them."""
     import cv2
 
     from cvdetect import Detector

@@ -4,7 +4,7 @@ python benchmarks/webcam.py [--frames 60] [--size 608]
 
 The camera is the sample clip as 1280x720, 30 frames a second, live: it waits for nobody. The age of a frame is the time
 from its capture until it is handed to window, page and files with its detections; the goal is that none is ever older
-than two passes of the network. The last line is what one gets who reads every frame of such a camera in turn.
+than two passes of the network. The last line shows the delay where every frame is read in turn.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Timed:
 
 
 class Ages:
-    """A sink that asks how old each frame is."""
+    """A sink that records how old each frame is."""
 
     def __init__(self, camera: Camera) -> None:
         self._camera = camera

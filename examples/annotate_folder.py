@@ -1,4 +1,4 @@
-"""Annotation files for a folder of images, with a log of what happens; run it again and it goes on where it stopped.
+"""Annotation files for a folder of images, with a log; a second run continues where the first stopped.
 
 python examples/annotate_folder.py photos/ labels/ [MODEL]
 """

@@ -1,4 +1,4 @@
-"""Boxes and labels on a copy of an image, drawn thin, the faces of people blurred out by their boxes.
+"""Boxes and labels on a copy of an image, with thin lines and the upper fifth of each person blurred.
 
 python examples/draw_boxes.py photo.jpg out.jpg [MODEL]
 """

@@ -15,7 +15,7 @@ def main(images: str, truth: str, model: str | None = None) -> None:
     print(f"AP {report.coco['AP']:.3f}, AP50 {report.coco['AP50']:.3f}")
     for one in report.classes:
         if one.objects:
-            print(f"{one.label}: {one.objects} objects, {one.rates.tp} found, {one.rates.fp} false alarms")
+            print(f"{one.label}: {one.objects} objects, {one.rates.tp} found, {one.rates.fp} false positives")
 
 
 if __name__ == "__main__":

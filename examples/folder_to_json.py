@@ -1,4 +1,4 @@
-"""A folder of images → JSON Lines: one object an image, with the keys that the command line writes.
+"""A folder of images → JSON Lines: one JSON object per image, with the keys that the command line writes.
 
 python examples/folder_to_json.py photos/ found.jsonl [MODEL]
 """

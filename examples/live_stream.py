@@ -1,4 +1,4 @@
-"""A camera or a network stream: always the newest frame, until enough are seen.
+"""A camera or a network stream: always the newest frame, for a number of frames.
 
 python examples/live_stream.py 0                      # the first camera
 python examples/live_stream.py rtsp://camera/stream [MODEL [FRAMES]]

@@ -1,4 +1,4 @@
-"""A model of your own, with its class names, and thresholds of its own for some classes.
+"""A model of your own, with its class names and thresholds.
 
 python examples/own_model.py best.onnx my.names photo.jpg
 """
@@ -18,7 +18,7 @@ def main(model: str, names: str, photo: str) -> None:
     sure = found[found.score > 0.6]  # indexed like an array
     for d in sure:
         print(d.label, round(d.score, 2))
-    print(f"{len(sure)} of {len(found)} are sure")
+    print(f"{len(sure)} of {len(found)} score above 0.6")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Makes street.mp4 from dog.jpg, person.jpg and horses.jpg: a camera that pans and zooms over each picture.
+"""Makes street.mp4 from dog.jpg, person.jpg and horses.jpg: a camera that pans and zooms over each image.
 
 Usage: python samples/make_street.py [OUT.mp4]     (default: street.mp4 beside this file)
 
 Needs OpenCV, NumPy and the ffmpeg command with libx264. The frames and the sound are the same on every run;
-the bytes of the file are too, as long as ffmpeg and libx264 are of the same version.
+so are the bytes of the file, with the same version of ffmpeg and libx264.
 """
 
 from __future__ import annotations

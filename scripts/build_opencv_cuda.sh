@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds an OpenCV wheel whose DNN module runs on NVIDIA GPUs (docs/gpu.md tells more).
+# Builds an OpenCV wheel whose DNN module runs on NVIDIA GPUs (see docs/gpu.md).
 # OpenCV's source, CUDA and cuDNN come from the package index; a compiler and Python's headers from the system.
 # shellcheck disable=SC2317  # stages are called by their names
 set -euo pipefail
@@ -25,13 +25,13 @@ Usage: scripts/build_opencv_cuda.sh [--arch 9.0[,8.6…]] [--jobs N] [--work DIR
 
   --arch A     compute capability of the GPU, or several.       [default: that of the GPU found here]
   --jobs N     compilers side by side.                          [default: all cores]
-  --work DIR   where it builds; a second run goes on there.     [default: ~/.cache/cvdetect/opencv-cuda]
+  --work DIR   where it builds; a second run continues there.   [default: ~/.cache/cvdetect/opencv-cuda]
   --out DIR    where the wheel goes.                            [default: the work folder]
-  --cuda DIR   a CUDA toolkit with cuDNN of the system's.       [default: CUDA $CUDA_MAJOR of the package index]
+  --cuda DIR   an installed CUDA toolkit with cuDNN.            [default: CUDA $CUDA_MAJOR of the package index]
   --python P   the Python to build with, 3.10 or newer.         [default: python3]
-  --check      only look whether everything is there.
+  --check      only check whether everything is there.
 
-Exit codes: 0 done, 1 a stage failed (run it again to go on), 2 wrong usage, 3 something is missing.
+Exit codes: 0 done, 1 a stage failed (run it again to continue), 2 wrong usage, 3 something is missing.
 TEXT
 }
 
@@ -99,7 +99,7 @@ check_machine() {
 }
 
 check_system() {
-    [[ $(uname -s) == Linux ]] || need "Linux: this script knows no other system"
+    [[ $(uname -s) == Linux ]] || need "Linux: this script supports no other system"
     local tool
     for tool in tar strip flock sed; do
         command -v "$tool" >/dev/null || need "$tool (Debian, Ubuntu: apt-get install tar binutils util-linux sed)"
@@ -164,7 +164,7 @@ find_cudnn_header() {
     find "$cuda/include" /usr/include "/usr/include/$(uname -m)-linux-gnu" -maxdepth 1 -name cudnn.h -print -quit 2>/dev/null
 }
 
-# A wheel can be built without a GPU, so an old driver or none is told, not refused.
+# A wheel can be built without a GPU, so an old or missing driver is reported, not refused.
 check_driver() {
     local driver=''
     if command -v nvidia-smi >/dev/null; then
@@ -207,7 +207,7 @@ stage() {
 failed() {
     say "$1 failed. The end of $log:"
     tail -n 15 "$log" | sed 's/^/    /' >&2
-    say "Once that is mended, run this again: it goes on from here."
+    say "Fix the cause and run this again: it continues from here."
     exit 1
 }
 
@@ -218,7 +218,7 @@ do_packages() {
     [[ -n $cuda ]] || "$venv/bin/python" -m pip install --no-deps "${CUDA_PACKAGES[@]}"
 }
 
-# CMake or Ninja of the package index, where the system has none that will do.
+# CMake or Ninja of the package index, where the system has no suitable one.
 extra_tools() {
     tools=()
     local version
@@ -441,7 +441,7 @@ name_things() {
     PATH=$venv/bin:$PATH
 }
 
-# In one piece: bash reads a script as it goes, and this one may be replaced while it runs.
+# In one function: bash reads a script as it runs, and this one may be replaced meanwhile.
 {
     main "$@"
     exit

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Fetches and verifies model files, as models.yaml says; safe to run again: what is there is not fetched twice.
+# Downloads and verifies the model files of models.yaml. It is safe to run again: no file is downloaded twice.
 set -eu
 
 usage() {
     cat <<'TEXT'
 usage: scripts/download_weights.sh [NAME... | --all]
 
-Fetches the files of the models named, of all models, or of the default model, and verifies them.
-What is there already is not fetched again; a broken download is resumed.
+Downloads and verifies the files of the named models, of all models, or of the default model.
+Files that are there already are not downloaded again; an interrupted download is resumed.
 
   NAME   a model of models.yaml (cvdetect models list shows them)
   --all  all models (several GB)
   -h     this help
 
-They go into the user's cache folder, or into CVDETECT_CACHE. Exit status: 0 when all files are there, else not 0.
+They go into the user's cache folder, or into CVDETECT_CACHE. Exit status: 0 when all files are there, else another.
 TEXT
 }
 
@@ -28,7 +28,7 @@ for argument in "$@"; do
         usage
         exit 0
         ;;
-    --all) [ $# -eq 1 ] || fail 2 "--all goes without names" ;;
+    --all) [ $# -eq 1 ] || fail 2 "--all takes no names" ;;
     -*) fail 2 "unknown option $argument; -h shows the usage" ;;
     esac
 done

@@ -106,7 +106,7 @@ def test_detect_image_with_the_default_model(run: Run, yolov3_tiny: None) -> Non
 def test_own_model(run: Run, model: str, tmp_path: Path) -> None:
     (tmp_path / "my.names").write_text("apple\npear\nplum\n")
     out = run("own_model", model, "my.names", SAMPLES / "dog.jpg")
-    assert "classes: apple, pear, plum" in out and "are sure" in out
+    assert "classes: apple, pear, plum" in out and "score above 0.6" in out
     with pytest.raises(SystemExit, match=r"the model cannot be loaded: no.onnx: no such file"):
         run("own_model", "no.onnx", "my.names", SAMPLES / "dog.jpg")
 

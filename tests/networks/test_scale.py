@@ -27,7 +27,7 @@ def test_the_figures_that_stand_in_the_text_are_those_of_the_script(script: dict
     figures = script["FIGURES"]
     assert f"{figures.local_per_core_s} a second" in page and f"× {figures.listing:.0f} µs" in page
     assert f"{figures.export_quick:.0f} to {figures.export_slow:.0f} µs" in page
-    assert f"{figures.picture_bytes / 1000:.0f} kB" in page and f"({figures.chunk_pictures} pictures)" in page
+    assert f"{figures.picture_bytes / 1000:.0f} kB" in page and f"({figures.chunk_pictures} images)" in page
 
 
 @pytest.mark.parametrize(

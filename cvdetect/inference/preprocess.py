@@ -32,10 +32,6 @@ class LetterboxTransform:
     scale: tuple[float, float]
     pad: tuple[int, int] = (0, 0)
 
-    def to_network(self, xyxy: Boxes) -> Boxes:
-        """Boxes (N, 4) in source pixels → network pixels."""
-        return np.asarray(xyxy * self._scale4 + self._pad4, np.float32)
-
     def to_source(self, found: Detections) -> Detections:
         """Detections in network pixels → the source image's, clipped to it; boxes of masks are not clipped."""
         mask_xyxy = None if found.mask_xyxy is None else self._back(found.mask_xyxy)

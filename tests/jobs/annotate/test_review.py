@@ -180,7 +180,11 @@ def test_the_page_asks_for_nothing_but_its_thumbnails_and_those_are_there(
         Promise.all([...document.images].map((i) => { i.loading = "eager"; return i.decode(); }))
             .then(() => document.title = "all " + document.images.length + " loaded", () => document.title = "missing");
     """
-    assert "<title>all 4 loaded</title>" in Seen(browser, page, "show=all", acts).dom
+    # The browser's virtual time does not wait for decoding, which a busy machine may not have ended: it looks again.
+    titles = (
+        re.findall("<title>(all 4 loaded|missing)</title>", Seen(browser, page, "show=all", acts).dom) for _ in range(9)
+    )
+    assert next(filter(None, titles), None) == ["all 4 loaded"]
 
 
 def test_scores_and_boxes_are_plain_numbers(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_pipeline_config_is_checked_against_the_graph(cli: Cli, tmp_path: Path
     assert outcome.code == 0
     assert "number of classes: 3 (the graph, pipeline.config)" in outcome.err
     config.write_text(CONFIG.replace("num_classes: 3", "num_classes: 7"))
-    assert_fails(cli("textgraph", graph, "--pipeline", config), 3, "number of classes 3", "pipeline.config states 7")
+    assert_fails(cli("textgraph", graph, "--pipeline", config), 3, "the graph has 3 classes", "pipeline.config has 7")
 
 
 def test_what_the_graph_does_not_state_is_asked_for_and_taken(cli: Cli, tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_what_the_graph_does_not_state_is_asked_for_and_taken(cli: Cli, tmp_path
     assert_fails(cli(*given), 3, "--box-scales")
     given += ["--box-scales", "10,10,5,5"]
     assert cli(*given).code == 0
-    assert_fails(cli(*given, "--num-classes", 9), 3, "--num-classes states 9")
-    assert_fails(cli(*given, "--input-size", "64x64"), 3, "--input-size states 64 64")
+    assert_fails(cli(*given, "--num-classes", 9), 3, "pipeline.config has 3 classes, but --num-classes is 9")
+    assert_fails(cli(*given, "--input-size", "64x64"), 3, "--input-size is 64x64")
 
 
 @pytest.mark.parametrize(

@@ -220,13 +220,13 @@ def test_options_say_what_the_graph_does_not() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("num_classes: 3", "num_classes: 90"), "number of classes 3, but pipeline.config states 90"),
-        (("width: 64", "width: 300"), "input size 64 48, but pipeline.config states 300 48"),
+        (("num_classes: 3", "num_classes: 90"), "the graph has 3 classes, but pipeline.config has 90"),
+        (("width: 64", "width: 300"), "input size 64x48, but pipeline.config has 300x48"),
         (("scales: 0.25", "scales: 0.2"), "anchor sizes of layer 1"),
         (("scales: 0.5 aspect", "aspect"), "anchors are given for 1 layers, but the graph has 2"),
         (("x_scale: 10.0", "x_scale: 8.0"), "box coder scales"),
-        (("SIGMOID", "SOFTMAX"), "score converter SIGMOID, but pipeline.config states SOFTMAX"),
-        (("iou_threshold: 0.6", "iou_threshold: 0.5"), "IoU threshold 0.6, but pipeline.config states 0.5"),
+        (("SIGMOID", "SOFTMAX"), "score converter SIGMOID, but pipeline.config has SOFTMAX"),
+        (("iou_threshold: 0.6", "iou_threshold: 0.5"), "IoU threshold 0.6, but pipeline.config has 0.5"),
         (("ssd {", "faster_rcnn {"), "the graph is of kind SSD"),
     ],
 )

@@ -10,11 +10,13 @@ import numpy as np
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
+from cvdetect.core.printable import counted
 from cvdetect.formats.tensorflow.make_textgraph.pipeline import Nms, Pipeline
 
 __all__ = ["Reconciler", "TextGraphOptions"]
 
 T = TypeVar("T")
+_FILES = ("the graph", "pipeline.config")
 _CLOSE = 1e-3  # relative: configs write 0.3333 for a third, graphs hold float32
 
 
@@ -66,7 +68,7 @@ class Reconciler:
         """
         names, given = option
         named = " and ".join(arg(name) for name in names.split())
-        sources = zip(("the graph", "pipeline.config", named), (graph, config, given), strict=True)
+        sources = zip((*_FILES, named), (graph, config, given), strict=True)
         stated = [(source, value) for source, value in sources if value not in (None, ())]
         if not stated:
             hint = " or ".join([*([named] if named else []), arg("pipeline")])
@@ -75,8 +77,8 @@ class Reconciler:
         for source, value in others:
             if not _agree(agreed, value):
                 raise ModelFileError(
-                    f"{self.name}: {first} states {what} {_as_text(agreed)}, but {source} states {_as_text(value)}: "
-                    "they are not of the same model"
+                    f"{self.name}: {first} has {_named(what, agreed)}, but {source} {_verb(source)} "
+                    f"{_shown(what, value)}: they are not of the same model"
                 )
         last = stated[-1][1]
         self.facts.append(f"{what}: {_as_text(last)} ({', '.join(source for source, _ in stated)})")
@@ -103,6 +105,24 @@ def _agree(first: Any, second: Any) -> bool:
         return bool(first == second)
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=_CLOSE, atol=1e-9))
+
+
+def _named(what: str, value: Any) -> str:
+    """A number with its noun, as it follows "has"."""
+    if what == "number of classes":
+        return counted(value, "class", "classes")
+    return f"{what} {_shown(what, value)}"
+
+
+def _shown(what: str, value: Any) -> str:
+    return "x".join(map(str, value)) if what == "input size" else _as_text(value)
+
+
+def _verb(source: str) -> str:
+    """Files have a number; an argument is it."""
+    if source in _FILES:
+        return "has"
+    return "are" if " and " in source else "is"
 
 
 def _as_text(value: Any) -> str:

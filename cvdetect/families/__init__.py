@@ -92,7 +92,7 @@ def recognise(model: OutputSignature) -> tuple[Family, HeadLayout]:
         _refuse_raw_heads(model)
         raise DecodeError(
             f"outputs {model} fit no decoder for an input of {model.wh[0]}x{model.wh[1]} (there are "
-            f"{', '.join(recognised())}): it is no detection model, was exported in parts, or needs another "
+            f"{', '.join(recognised())}): it is not a detection model, was exported in parts, or needs another "
             f"{arg('size')}"
         )
     best = max(_rank(layout, model.names) for _, layout in fits)

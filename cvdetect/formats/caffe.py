@@ -20,9 +20,8 @@ from cvdetect.core.progress import Progress
 from cvdetect.core.resize import keep_aspect
 from cvdetect.core.source import ModelSource
 from cvdetect.core.spec import ModelSpec, Role
+from cvdetect.formats import protobuf
 from cvdetect.formats.base import GraphThresholds, read_bytes, read_text
-from cvdetect.formats.protobuf import Field as Wire
-from cvdetect.formats.protobuf import fields, message, text
 from cvdetect.formats.prototext import Field, Message, Value, parse, write
 
 __all__ = ["Prototxt", "check_weights", "open_caffe", "read_prototxt", "with_thresholds"]
@@ -69,15 +68,15 @@ def read_prototxt(content: str, name: str) -> Prototxt:
     net = parse(content, name)
     layers = [*net.messages("layer"), *net.messages("layers")]
     if not layers:
-        raise ModelFileError(f"{name}: holds no layer: it is no prototxt of a Caffe network")
+        raise ModelFileError(f"{name}: has no layers: it is not the prototxt of a Caffe network")
     outputs = [layer for layer in layers if layer.string("type") == "DetectionOutput"]
     if not outputs:
         other = (
             "or ends in Python's code, as py-faster-rcnn's does (take the prototxt of OpenCV's test data)"
             if any(layer.string("type") == "Python" for layer in layers)
-            else "or the one for training (give deploy.prototxt)"
+            else "or is the one for training (give deploy.prototxt)"
         )
-        raise ModelFileError(f"{name}: has no DetectionOutput layer: it is no detector, {other}")
+        raise ModelFileError(f"{name}: has no DetectionOutput layer: it is not a detector's, {other}")
     settings = next(outputs[-1].messages("detection_output_param"), Message())
     classes, background = _integer(settings, "num_classes", 0), _integer(settings, "background_label_id", 0)
     if classes < 1:
@@ -178,10 +177,13 @@ def check_weights(data: NDArray[np.uint8], name: str, needed: tuple[str, ...]) -
     """
     try:
         stored = {
-            layer for number, value in fields(data.data) if number in (2, 100) for layer in _stored(number, value)
+            layer
+            for number, value in protobuf.fields(data.data)
+            if number in (2, 100)
+            for layer in _stored(number, value)
         }
     except ValueError as error:
-        raise ModelFileError(f"{name}: is no caffemodel, or is damaged or cut short ({error})") from error
+        raise ModelFileError(f"{name}: is not a caffemodel, or is damaged or cut short ({error})") from error
     missing = [layer for layer in needed if layer not in stored]
     if missing:
         raise ModelFileError(
@@ -190,13 +192,13 @@ def check_weights(data: NDArray[np.uint8], name: str, needed: tuple[str, ...]) -
         )
 
 
-def _stored(number: int, value: Wire) -> list[str]:
+def _stored(number: int, value: protobuf.Field) -> list[str]:
     """The name of a layer that has weights (LayerParameter, or V1LayerParameter), in a list, or []."""
     name_field, blobs_field = (1, 7) if number == 100 else (4, 6)
-    parts = list(fields(message(value)))
+    parts = list(protobuf.fields(protobuf.message(value)))
     if not any(field == blobs_field for field, _ in parts):
         return []
-    return [text(part) for field, part in parts if field == name_field]
+    return [protobuf.text(part) for field, part in parts if field == name_field]
 
 
 def open_caffe(

@@ -94,12 +94,17 @@ def read_onnx(data: NDArray[np.uint8], name: str) -> OnnxModel:
         raise ModelFileError(f"{name}: is {foreign}, expected an ONNX model")
     try:
         parts = list(fields(data.data))
-        graphs = [value for number, value in parts if number == 7 and isinstance(value, memoryview)]
-        if len(graphs) != 1 or not any(number == 1 and isinstance(value, int) for number, value in parts):
-            raise ValueError("there is no graph in it")  # noqa: TRY301 - one sentence for all that is no ONNX
-        return _model(graphs[0], {k: v for number, value in parts if number == 14 for k, v in [_entry(value)]})
+        return _model(_graph(parts), dict(_entry(value) for number, value in parts if number == 14))
     except ValueError as error:
-        raise ModelFileError(f"{name}: is no ONNX model, or is damaged or cut short ({error})") from error
+        raise ModelFileError(f"{name}: is not an ONNX model, or is damaged or cut short ({error})") from error
+
+
+def _graph(parts: list[tuple[int, Field]]) -> memoryview:
+    """ModelProto → its GraphProto; ValueError where it has none, or no version."""
+    graphs = [value for number, value in parts if number == 7 and isinstance(value, memoryview)]
+    if len(graphs) != 1 or not any(number == 1 and isinstance(value, int) for number, value in parts):
+        raise ValueError("no graph in it")
+    return graphs[0]
 
 
 def _model(graph: memoryview, metadata: Mapping[str, str]) -> OnnxModel:
@@ -187,8 +192,8 @@ def open_onnx(
     """Read an ONNX model of one image.
 
     Raises:
-        ModelFileError: the file is no ONNX model, is damaged, or has inputs of unknown use.
-        ModelError: it is no detection model.
+        ModelFileError: the file is not an ONNX model, is damaged, or has inputs of unknown use.
+        ModelError: it is not a detection model.
         UsageError: its input has another size than was asked for.
     """
     path = files["onnx"]

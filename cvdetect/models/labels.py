@@ -11,6 +11,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
 from cvdetect.core.labels import BUILT_IN, BY_CLASS_COUNT, TITLES, LabelSet, coco_ids, for_class_count
 from cvdetect.core.options import DetectOptions
+from cvdetect.core.printable import counted
 from cvdetect.core.progress import Progress
 from cvdetect.core.spec import ModelSpec
 from cvdetect.families import Thresholds
@@ -88,7 +89,7 @@ def _by_count(layout: HeadLayout, model: str, progress: Progress) -> LabelSet:
         between = ", …, " if layout.classes > 2 else ", "
         last = f"{between}class_{first + layout.classes - 1}" if layout.classes > 1 else ""
         progress.warn(
-            f"{model}: no label file for its {_count(layout.classes)}, naming "
+            f"{model}: no label file for its {counted(layout.classes, 'class', 'classes')}, naming "
             f"{'them' if last else 'it'} class_{first}{last}; {arg('names')} sets {'them' if last else 'it'}"
         )
         return LabelSet({i: f"class_{i}" for i in range(first, first + layout.classes)}, {}, 0)
@@ -104,7 +105,7 @@ def _from_model(own: Sequence[str], layout: HeadLayout, model: str) -> LabelSet:
     names = _foreground(list(own), layout.classes)
     if layout.classes not in (None, len(names)):
         raise ModelFileError(
-            f"{model}: its metadata names {len(names)} classes, but its output has {layout.classes}: it is no plain "
+            f"{model}: its metadata names {len(names)} classes, but its output has {layout.classes}: it is not a plain "
             f"detection model, or needs another decoder ({arg('decoder')})"
         )
     return LabelSet.from_names(names, -layout.first_class_id)
@@ -128,12 +129,8 @@ def _from_file(path: Path, layout: HeadLayout, progress: Progress) -> LabelSet:
     names = _coco(file, layout.classes) or file.by_class(layout.classes)
     unnamed = (layout.classes or 0) - max(names, default=-1) - 1
     if unnamed > 0 and file.kind == "label map":
-        progress.warn(f"{path}: names {_count(len(names))} of the model's {layout.classes}")
+        progress.warn(f"{path}: names {counted(len(names), 'class', 'classes')} of the model's {layout.classes}")
     return LabelSet.from_numbered({index + layout.first_class_id: name for index, name in names.items()})
-
-
-def _count(classes: int) -> str:
-    return f"{classes} class{'es' * (classes != 1)}"
 
 
 def _example(file: LabelFile) -> str:

@@ -44,5 +44,5 @@ def runs_on_device(run: RunOptions) -> bool:
 
 def _named(run: RunOptions) -> type[Runtime]:
     if run.runtime not in RUNTIMES:
-        raise UsageError(f"runtime {run.runtime!r}: there is no such runtime; there are {', '.join(RUNTIMES)}")
+        raise UsageError(f"runtime {run.runtime!r}: no such runtime; there are {', '.join(RUNTIMES)}")
     return RUNTIMES[run.runtime]

@@ -100,7 +100,7 @@ def problems() -> list[Problem]:
 
 def _driver_problems(there: Driver | None) -> list[Problem]:
     if there is None:
-        return [Problem(f"there is no NVIDIA driver ({LIBRARY} is not found)", "install NVIDIA's driver for the GPU")]
+        return [Problem(f"there is no NVIDIA driver ({LIBRARY} was not found)", "install NVIDIA's driver for the GPU")]
     if there.failure:
         return [Problem(f"the NVIDIA driver does not answer: {there.failure}", "see what nvidia-smi reports")]
     if not there.devices:
@@ -152,7 +152,7 @@ def find_device(device_id: int | None, precision: str) -> Device:
     devices = there.devices if there else ()
     if (device_id or 0) >= len(devices):
         have = ", ".join(map(name_of, devices)) or "none"
-        raise BackendError(f"{arg('device_id')} {device_id or 0}: there is no such CUDA device; there are: {have}")
+        raise BackendError(f"{arg('device_id')} {device_id or 0}: no such CUDA device; there are: {have}")
     device = devices[device_id] if device_id is not None else _first_that_fits(devices)
     if precision == "fp16" and device.capability < _HALF_FROM:
         raise BackendError(

@@ -166,7 +166,7 @@ def test_auto_takes_the_gpu_and_says_which(cli: Cli, xl: list[str], samples: Pat
 def test_a_device_that_is_not_there_is_told_with_those_that_are(cli: Cli, xl: list[str], samples: Path) -> None:
     done = cli("image", samples / "dog.jpg", *xl, "--backend", "cuda", "--device-id", 99)
     assert done.code == 3
-    assert "--device-id 99: there is no such CUDA device" in done.err
+    assert "--device-id 99: no such CUDA device" in done.err
     assert "CUDA device 0" in done.err
 
 

@@ -150,7 +150,7 @@ def test_the_command_line_takes_it_and_reports_its_preprocessing(tiny: Path, cli
         (lambda text: text[:-40], "expected"),
         (lambda text: "[net]\nwidth=416\n", "is a Darknet cfg, expected a Caffe prototxt: give it as --cfg"),
         (lambda text: "width=416\n", "tiny.prototxt:1: '=416"),
-        (lambda text: 'name: "x"', "holds no layer"),
+        (lambda text: 'name: "x"', "has no layers"),
         (lambda text: "<html><body>", "is an HTML page"),
     ],
 )

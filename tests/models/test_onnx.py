@@ -276,7 +276,7 @@ def test_weights_in_another_file_are_reported_with_a_hint(tmp_path: Path, cli: C
         ("a.onnx", b"version https://git-lfs.github.com/spec/v1\nsize 12\n", "is a Git LFS pointer"),
         ("a.onnx", b"[net]\nwidth=416\n", "is a Darknet cfg, expected an ONNX model: give it as --cfg"),
         ("a.onnx", b"width=416\n", "is plain text"),
-        ("a.onnx", bytes(range(256)) * 9, "is no ONNX model"),
+        ("a.onnx", bytes(range(256)) * 9, "is not an ONNX model"),
         ("a.t7", b"\x04\x00\x00\x00", "is a Torch7 model, which is not supported"),
         ("a.net", b"\x04\x00\x00\x00", "is a Torch7 model"),
         ("a.pt", b"PK\x03\x04", "is a PyTorch checkpoint, which OpenCV cannot read: export it to ONNX"),

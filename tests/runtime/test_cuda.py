@@ -120,7 +120,7 @@ def test_without_a_number_the_first_device_that_opencv_was_built_for_is_taken(ma
 @pytest.mark.parametrize(
     ("device_id", "precision", "words"),
     [
-        (2, "fp32", ["device_id 2: there is no such CUDA device", "NVIDIA H200 (CUDA device 0)", "NVIDIA A10"]),
+        (2, "fp32", ["device_id 2: no such CUDA device", "NVIDIA H200 (CUDA device 0)", "NVIDIA A10"]),
         (1, "fp32", ["cannot run on NVIDIA A10 (CUDA device 1)", "--arch 8.6"]),
     ],
 )

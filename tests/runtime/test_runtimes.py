@@ -99,7 +99,7 @@ def test_a_device_goes_with_a_backend_of_its_own_that_has_several() -> None:
 
 
 def test_an_unknown_runtime_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="runtime 'other': there is no such runtime; there are opencv"):
+    with pytest.raises(UsageError, match="runtime 'other': no such runtime; there are opencv"):
         choose(RunOptions(runtime="other"))
 
 

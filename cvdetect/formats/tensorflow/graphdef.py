@@ -29,7 +29,7 @@ NUMPY: Mapping[int, np.dtype[Any]] = {
         22: "<u4", 23: "<u8",
     }.items()
 }  # fmt: skip
-"""DataType (types.proto) → what numpy calls it; other types are no numbers."""
+"""DataType (types.proto) → what numpy calls it; other types are not numbers."""
 
 # The repeated field a type's values stand in when there is no tensor_content → how they are written there.
 _VALUE_FIELDS = {5: "<f4", 6: "<f8", 7: "varint", 10: "varint", 11: "varint", 13: "varint", 16: "varint", 17: "varint"}
@@ -81,7 +81,7 @@ class Graph:
     nodes: Mapping[str, Node]
 
     def constant(self, name: str) -> NDArray[Any] | None:
-        """The value of the Const node `name`, looking through Identity nodes; None where it is no constant.
+        """The value of the Const node `name`, looking through Identity nodes; None where it is not a constant.
 
         Raises:
             ModelFileError: the constant is damaged.
@@ -112,7 +112,9 @@ def read_graph_def(data: bytes | NDArray[np.uint8], name: str) -> Graph:
         _refuse_kin(top, name)
         nodes = [_node(value) for number, value in top if number == 1 and isinstance(value, memoryview)]
     except ValueError as error:
-        raise ModelFileError(f"{name}: is no TensorFlow frozen graph, or is damaged or cut short ({error})") from error
+        raise ModelFileError(
+            f"{name}: is not a TensorFlow frozen graph, or is damaged or cut short ({error})"
+        ) from error
     if not nodes or not all(node.name and node.op for node in nodes):
         raise ModelFileError(
             f"{name}: holds no TensorFlow graph; a frozen graph is wanted (frozen_inference_graph.pb), "
@@ -202,7 +204,7 @@ def _shape(data: memoryview) -> Shape:
 
 
 def _tensor(data: memoryview) -> NDArray[Any] | None:
-    """A constant's value; None for types that are no numbers (strings)."""
+    """A constant's value; None for types that are not numbers (strings)."""
     dtype, shape, content, values = 0, Shape(()), None, []
     for number, value in fields(data):
         if number == 1 and isinstance(value, int):

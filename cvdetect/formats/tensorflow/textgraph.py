@@ -172,7 +172,7 @@ def _nodes(graph: Message, name: str) -> list[Message]:
         return nodes
     if any(graph.messages("item")):
         raise ModelFileError(f"{name}: a label map, not a text graph; pass it as {arg('names')} and {_SCRIPTS}")
-    raise ModelFileError(f"{name}: holds no node, so it is no text graph; {_SCRIPTS}")
+    raise ModelFileError(f"{name}: has no nodes, so it is not a text graph; {_SCRIPTS}")
 
 
 def _last_detections(nodes: list[Message]) -> list[Message]:

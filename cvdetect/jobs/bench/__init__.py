@@ -158,7 +158,7 @@ def _explain_missing(results: Sequence[Result], progress: Progress) -> None:
         f"{one.planned.model}: GFLOP/s are not known: {one.planned.no_flop}" for one in results if one.gflops is None
     }
     notes |= {
-        f"{one.planned.model}: no share of the peak: a float32 product on the CPU is no measure of {one.planned.ran}"
+        f"{one.planned.model}: no share of the peak: a float32 product on the CPU cannot measure {one.planned.ran}"
         for one in results
         if one.gflops is not None and one.machine_gflops is None
     }

@@ -126,8 +126,8 @@ def test_a_constant_is_seen_through_copies() -> None:
         (wire(1, 1) + wire(2, wire(2, b"graph")), "a TensorFlow SavedModel"),
         (wire(1, 8) + wire(2, b"pytorch") + wire(7, wire(1, b"")), "an ONNX model"),
         (wire(1, wire(1, b"v1")) + wire(2, wire(1, b"")), "not a checkpoint or its .meta"),
-        (b"\xff" * 80, "no TensorFlow frozen graph, or is damaged"),
-        (b"\x0b" * 80, "no TensorFlow frozen graph, or is damaged"),
+        (b"\xff" * 80, "not a TensorFlow frozen graph, or is damaged"),
+        (b"\x0b" * 80, "not a TensorFlow frozen graph, or is damaged"),
         (wire(4, wire(1, 987)), "holds no TensorFlow graph"),
     ],
 )

@@ -199,8 +199,8 @@ def test_width_comes_before_height() -> None:
     ("text", "error"),
     [
         ("item { id: 1 name: 'person' }", "a label map, not a text graph; pass it as names and make the text graph"),
-        ("", "g.pbtxt: holds no node"),
-        ("versions { producer: 24 }", "g.pbtxt: holds no node"),
+        ("", "g.pbtxt: has no nodes"),
+        ("versions { producer: 24 }", "g.pbtxt: has no nodes"),
         ("node { op: 'DetectionOutput' name: 'd' }", "node d does not state num_classes"),
         (NODE.replace("i: 2", "i: many"), "num_classes of node d is many, not a number"),
         ("<html>", "an HTML page"),

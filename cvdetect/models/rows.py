@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from cvdetect.core.labels import BUILT_IN
@@ -104,12 +104,14 @@ def _read_source(value: Any, where: KeyPath) -> Source:
     raise where.error("must have one of the keys 'url', 'archive', 'package'")
 
 
-def _source(kind: str, row: dict[str, Any], where: KeyPath, keys: tuple[str, ...]) -> Source:
+def _source(
+    kind: Literal["url", "archive", "package"], row: dict[str, Any], where: KeyPath, keys: tuple[str, ...]
+) -> Source:
     row = table(row, where, keys)
     for key in keys:
         if key not in row and key != "sha256":
             raise where.error(f"key {key!r} is missing")
-    return Source(kind=kind, **read_fields(row, where, _SOURCE))  # type: ignore[arg-type]
+    return Source(kind=kind, **read_fields(row, where, _SOURCE))
 
 
 def _address(value: Any, where: KeyPath) -> str:

@@ -24,6 +24,15 @@ __all__ = [
     "usable_cores",
 ]
 
+AnyPath = str | Path
+_PATH_FIELDS = frozenset("cfg weights graph config onnx prototxt caffemodel tflite names registry cache".split())
+_MODEL_FILES = {
+    ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
+    ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
+}  # fmt: skip
+# Files with another suffix are opened as this; the check of their content reports what they are.
+_OTHER_FILE = "onnx"
+
 
 @dataclass(frozen=True, slots=True)
 class Conf:
@@ -111,14 +120,6 @@ class ModelChoice:
         return {name: path for name, path in given.items() if path}
 
 
-_MODEL_FILES = {
-    ".caffemodel": "caffemodel", ".cfg": "cfg", ".onnx": "onnx", ".pb": "graph", ".pbtxt": "config",
-    ".prototxt": "prototxt", ".tflite": "tflite", ".weights": "weights",
-}  # fmt: skip
-# Files with another suffix are opened as this; the check of their content reports what they are.
-_OTHER_FILE = "onnx"
-
-
 def _is_model_file(text: str) -> bool:
     path = Path(text)
     return path.suffix.lower() in _MODEL_FILES or (path.suffix != "" and path.is_file()) or len(path.parts) > 1
@@ -131,7 +132,7 @@ class DetectOptions:
     Attributes:
         conf: score thresholds (≥), 0 to 1: one number, or a `Conf`; None takes the model's own.
         nms: IoU above which the weaker of two boxes is dropped, 0 to 1; None takes the model's own.
-        agnostic_nms: suppress across classes, not per class.
+        agnostic_nms: non-maximum suppression across classes, not per class.
         multi_label: every class over the threshold is a detection, not only the best of a box.
         max_det: at most so many detections an image, best first.
         classes: names or numbers of the classes to look for; empty for all.
@@ -213,12 +214,6 @@ def check_share(value: float, argument: str) -> None:
         raise UsageError(f"{arg(argument)} {value:g}: it must lie between 0 and 1")
 
 
-# Keywords of a call, such as ``Detector.load("best.onnx", conf=0.3)`` → the options that they set.
-
-AnyPath = str | Path
-_PATH_FIELDS = frozenset("cfg weights graph config onnx prototxt caffemodel tflite names registry cache".split())
-
-
 class LoadKeywords(TypedDict, total=False):
     """All keywords that `Detector.load` takes: the fields of `ModelChoice`, `DetectOptions` and `RunOptions`.
 
@@ -264,7 +259,7 @@ class LoadKeywords(TypedDict, total=False):
 def options_of(
     function: str, model: ModelChoice, detect: DetectOptions, run: RunOptions, keywords: Mapping[str, Any]
 ) -> tuple[ModelChoice, DetectOptions, RunOptions]:
-    """The three with what `keywords` change.
+    """The three with what the keywords of a call change, as in ``Detector.load("best.onnx", conf=0.3)``.
 
     Args:
         function: what was called, for the message about an unknown keyword.

@@ -49,6 +49,16 @@ __all__ = [
 Floats = NDArray[np.float32]
 Outputs = Mapping[str, Floats]
 
+GRID = 3
+"""The evidence of as many rows as the input has cells."""
+STRIDES = ((8, 16, 32), (8, 16, 32, 64))
+"""The grids that one-stage detectors have: pixels of the input that a cell covers, a scale each."""
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
+"""Mean of ImageNet's pixels (0 to 255) and their standard deviation (0 to 1): R, G, B."""
+_OBJECTS365 = 365  # the number of classes of that data set
+_FARTHEST_NORMALIZED = 2.0
+_BEYOND_ONE = 1e-3  # how far half precision may take a probability over 1
+
 
 @dataclass(frozen=True, slots=True)
 class NetInput:
@@ -110,8 +120,6 @@ class DecodeOptions:
 # (outputs, network input, options) -> one Detections an image, in network pixels, before non-maximum suppression
 Decoder = Callable[[Outputs, NetInput, DecodeOptions], list[Detections]]
 
-# What a model's output looks like before it has run on an image, and how a family would read that.
-
 
 @dataclass(frozen=True, slots=True)
 class OutputSignature:
@@ -155,10 +163,6 @@ class HeadLayout:
     first_class_id: int = 0
 
 
-GRID = 3
-"""The evidence of as many rows as the input has cells."""
-_OBJECTS365 = 365
-
 Signature = Callable[[OutputSignature], HeadLayout | None]
 """How a family would read a model with such outputs; None where the shapes do not fit it."""
 
@@ -200,13 +204,6 @@ class Family:
     same_as: str = ""
 
 
-IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)
-"""Mean of ImageNet's pixels (0 to 255) and their standard deviation (0 to 1): R, G, B."""
-
-
-# What the decoders of raw arrays share: activations, thresholds, and the grids that rows belong to.
-
-
 def pick_classes(scores: Floats, options: DecodeOptions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which class of which box is a detection: class scores (N, C) → row numbers (M,), class ids (M,)."""
     limits = options.thresholds.table(scores.shape[1])  # (C,)
@@ -225,13 +222,6 @@ def check_finite(values: Floats, what: str) -> None:
             f"the network gave {what} that are not numbers (NaN): its weights are damaged or belong to another "
             f"network; check the file (cvdetect models verify) or try {arg('precision', 'fp32')}"
         )
-
-
-STRIDES = ((8, 16, 32), (8, 16, 32, 64))
-"""The grids that one-stage detectors have: pixels of the input that a cell covers, a scale each."""
-
-_FARTHEST_NORMALIZED = 2.0
-_BEYOND_ONE = 1e-3  # how far half precision may take a probability over 1
 
 
 def sigmoid(x: Floats) -> Floats:

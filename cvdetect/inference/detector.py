@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector", "OnStage", "detect_frames", "load_detectors", "warm_up"]
 
-
 OnStage = Callable[[str], None]
 _RATE = 25.0  # frames a second of still images
+_TILES_AT_ONCE = 8
+_TILE_NMS = 0.5  # across tiles, where the graph's own non-maximum suppression has acted in each
+_IMAGES_WORTH_A_NETWORK = 4  # loading one more takes about as long as a few images
 
 
 def _ignore(_stage: str) -> None: ...
@@ -207,7 +209,7 @@ class Detector:
         on_stage("decode")
         kept = [self._suppress(d) for d in found]
         on_stage("suppress")
-        placed = [p.to_source(d) for p, d in zip(transforms, kept, strict=True)]
+        placed = [transform.to_source(d) for transform, d in zip(transforms, kept, strict=True)]
         on_stage("place")
         return placed
 
@@ -215,10 +217,6 @@ class Detector:
         if self.model.nms is None:  # the graph has done it
             return found.sort_by_score()[: self.model.max_det]
         return nms(found, self.model.nms, class_agnostic=self.model.agnostic_nms, max_det=self.model.max_det)
-
-
-_TILES_AT_ONCE = 8
-_TILE_NMS = 0.5  # across tiles, where the graph's own suppression has acted in each
 
 
 def _as_array(image: Any, color: ColorOrder) -> Image:
@@ -272,9 +270,6 @@ def warm_up(detectors: Sequence[Detector], wh: tuple[int, int], progress: Progre
     for detector in detectors:
         detector.detect_batch([black] * batch)
     progress.detail(f"warmed up in {time.perf_counter() - begin:.2f} s")
-
-
-_IMAGES_WORTH_A_NETWORK = 4  # loading one more takes about as long as a few images
 
 
 def detect_frames(

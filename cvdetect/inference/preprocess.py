@@ -88,7 +88,8 @@ def preprocess(
         input_wh = input_size((image.shape[1], image.shape[0]), input_wh, spec)
     transforms = [transform_of((i.shape[1], i.shape[0]), input_wh, spec) for i in images]
     resized = [
-        _resized(_with_channels(i, spec.channels), p, input_wh, spec) for i, p in zip(images, transforms, strict=True)
+        _resized(_with_channels(image, spec.channels), transform, input_wh, spec)
+        for image, transform in zip(images, transforms, strict=True)
     ]
     blob = cv2.dnn.blobFromImages(resized, spec.scale, input_wh, spec.mean, spec.swap_rb)  # (B, C, h, w)
     if spec.std != (1.0, 1.0, 1.0):
@@ -103,17 +104,17 @@ def _with_channels(image: Image, channels: int) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if channels == 1 else cv2.COLOR_BGR2BGRA), np.uint8)
 
 
-def _resized(image: Image, place: LetterboxTransform, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
+def _resized(image: Image, transform: LetterboxTransform, input_wh: tuple[int, int], spec: InputSpec) -> Image | Floats:
     """The image in the input's size; stretching is left to `blobFromImages`, which does it on the way."""
     if spec.resize == "tensorflow":
         return resize_as_tensorflow(image, input_wh)
-    return _letterbox(image, place, input_wh, spec.pad_value) if spec.resize == "letterbox" else image
+    return _letterbox(image, transform, input_wh, spec.pad_value) if spec.resize == "letterbox" else image
 
 
-def _letterbox(image: Image, place: LetterboxTransform, input_wh: tuple[int, int], value: float) -> Image:
+def _letterbox(image: Image, transform: LetterboxTransform, input_wh: tuple[int, int], value: float) -> Image:
     """`image` resized to where it lies in the input, on a canvas of (h, w) and its channels, filled with `value`."""
-    (w, h), (left, top) = input_wh, place.pad
-    inner = round(place.scale[0] * place.source_wh[0]), round(place.scale[1] * place.source_wh[1])
+    (w, h), (left, top) = input_wh, transform.pad
+    inner = round(transform.scale[0] * transform.source_wh[0]), round(transform.scale[1] * transform.source_wh[1])
     canvas = np.full((h, w, *image.shape[2:]), value, np.uint8)
     canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
     return canvas

@@ -39,6 +39,29 @@ _SAME_PLACE, _APART = 0.7, 0.5  # IoU from which two names are rather one object
 _TOGETHER_S, _TOGETHER_SHARE = 1.0, 0.8  # both at one place for so long and in so many frames: two objects after all
 _LOW_SHARE, _LEAST_LOW = 0.5, 0.1  # low scores: from this share of the threshold on, and never below the second
 
+# A Kalman filter of constant velocity in units of the object's own size, so that one covariance serves both axes.
+_NOISE = 0.05**2  # variance of a detected centre: a twentieth of the size
+_SPEED = 4.0**2  # variance of a new object's speed, in sizes a second
+_ACCELERATION = 1.0**2  # spectral density of its acceleration, in sizes² a second³
+_RESIZE = 0.5  # weight of a new width and height
+_WHOLE_S = 2.0  # time in which a smaller size becomes that of the whole object
+_CUT = 0.9  # a box that is less than this share of the whole object is cut: its centre does not show the speed
+_DECAY = 0.9  # what a class keeps of its evidence at each sight
+
+# Which detection belongs to which track: first by overlap, then by distance.
+_OVERLAP = 0.15  # the least IoU for a class that the track has had
+_OVERLAP_RENAMED = 0.5  # and for one that it never had: a label may flicker, a bicycle must not become its rider
+_SAME_CLASS = 0.3  # likeness from which a class counts as the track's own
+_OTHER_CLASS = 0.3  # what another class costs, in IoU
+_MISSED = 0.1  # what it costs not to have been seen last, in IoU: an object that passes in front keeps its number
+_LOST = 0.1  # what each second since the last sight costs, in IoU
+
+_NEAR = 0.5  # the farthest a detection may lie without time passing, in sizes of the object
+_NEAR_A_SECOND = (6.0, 1.5)  # and for each second since the last sight: before its speed is known, and after
+_NEAR_AT_MOST = (1.5, 2.5)
+_SIZE = 1.6  # the most by which width or height may differ; the other one may be cut by what occludes it
+_RESIZED = 0.1  # what another size costs, for each factor of e
+
 
 def available() -> bool:
     """Whether the package that tracking needs is installed."""
@@ -188,16 +211,6 @@ def _match(owner: Rows, merit: Callable[[], Floats], tracks: Flags, found: Flags
         owner[at] = rows
 
 
-# A Kalman filter of constant velocity in units of the object's own size, so that one covariance serves both axes.
-_NOISE = 0.05**2  # variance of a detected centre: a twentieth of the size
-_SPEED = 4.0**2  # variance of a new object's speed, in sizes a second
-_ACCELERATION = 1.0**2  # spectral density of its acceleration, in sizes² a second³
-_RESIZE = 0.5  # weight of a new width and height
-_WHOLE_S = 2.0  # time in which a smaller size becomes that of the whole object
-_CUT = 0.9  # a box that is less than this share of the whole object is cut: its centre does not show the speed
-_DECAY = 0.9  # what a class keeps of its evidence at each sight
-
-
 def _none(*shape: int) -> Floats:
     return np.zeros((0, *shape))
 
@@ -319,20 +332,6 @@ class Tracks:
 
 
 _ROWS = [f.name for f in fields(Tracks) if f.name != "classes"]
-
-
-_OVERLAP = 0.15  # the least IoU for a class that the track has had
-_OVERLAP_RENAMED = 0.5  # and for one that it never had: a label may flicker, a bicycle must not become its rider
-_SAME_CLASS = 0.3  # likeness from which a class counts as the track's own
-_OTHER_CLASS = 0.3  # what another class costs, in IoU
-_MISSED = 0.1  # what it costs not to have been seen last, in IoU: an object that passes in front keeps its number
-_LOST = 0.1  # what each second since the last sight costs, in IoU
-
-_NEAR = 0.5  # the farthest a detection may lie without time passing, in sizes of the object
-_NEAR_A_SECOND = (6.0, 1.5)  # and for each second since the last sight: before its speed is known, and after
-_NEAR_AT_MOST = (1.5, 2.5)
-_SIZE = 1.6  # the most by which width or height may differ; the other one may be cut by what occludes it
-_RESIZED = 0.1  # what another size costs, for each factor of e
 
 
 def _iou(a: Boxes, b: Boxes) -> Floats:

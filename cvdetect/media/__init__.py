@@ -1,4 +1,4 @@
-"""PyAV's own door: FFmpeg's demuxers, decoders, encoders and muxers, where PyAV 17 or newer is installed."""
+"""Reading and writing of videos with PyAV (FFmpeg), and whether a PyAV that is new enough is installed."""
 
 from __future__ import annotations
 

@@ -188,9 +188,6 @@ def _input(spec: ModelSpec, source: ModelSource, family: Family) -> InputSpec:
     )
 
 
-# Which family the model is of: its format states it by the head, or the outputs are recognised.
-
-
 def _family(
     spec: ModelSpec, source: ModelSource, network: Network, files: Mapping[Role, Path], progress: Progress
 ) -> tuple[Family, HeadLayout]:

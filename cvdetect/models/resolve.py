@@ -28,6 +28,8 @@ __all__ = ["ModelLookup", "ResolvedModel", "find_names", "find_weights", "resolv
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")
 _INPUT_OPTIONS = {"scale": "scale", "mean": "mean", "std": "std", "rgb": "swap_rb", "pad_value": "pad_value"}
+_RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}  # of weights beside a cfg, by the end of their name
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +251,6 @@ def _existing(path: Path) -> Path:
     if path.suffix.lower() in _NOT_READ:
         raise ModelFileError(f"{path}: is {unread_format(_NOT_READ[path.suffix.lower()])}")
     return path
-
-
-# Files of a model that lie beside the one that was given: its weights or cfg, its text graph, its class names.
-
-_RANKS = {"": 0, "_best": 1, "_last": 2, "_final": 3}
-_TRAINED = re.compile(r"_(best|last|final|\d+)$")
 
 
 def _require_beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path:

@@ -89,7 +89,8 @@ def _check_predictions(context: click.Context, given: frozenset[str]) -> None:
              if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]  # fmt: skip
     options = [param.opts[0] for param in context.command.params if param.name in typed]
     if options:
-        raise UsageError(f"{', '.join(options)}: acts on a model, but --predictions scores a file without one")
+        act = "acts" if len(options) == 1 else "act"
+        raise UsageError(f"{', '.join(options)}: {act} on a model, but --predictions scores a file without one")
 
 
 def _print(report: EvalReport) -> None:

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.option("--container", metavar="NAME", help="The container, where --out has no suffix; mkv or ts for a pipe.")
 @click.option("--json", type=OUT_FILE, help="Write JSON Lines, one object per frame; - is standard output.")
 @click.option("--no-window", is_flag=True, help="Open no window.")
-@click.option("--serve", metavar="HOST:PORT", help="Serve a page with the live picture, e.g. 127.0.0.1:8080.")
+@click.option("--serve", metavar="HOST:PORT", help="Serve a page with the live image, e.g. 127.0.0.1:8080.")
 @click.option("--max-frames", type=int, metavar="N", help="End after N frames.")
 @click.option("--duration", type=float, metavar="S", help="End after S seconds.")
 @click.option("--track", is_flag=True, help="Number objects from frame to frame (extra [track]).")

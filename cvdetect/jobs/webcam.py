@@ -50,7 +50,7 @@ class WebcamJob:
         container: the container's name ("mkv"), where out has another suffix or none; a pipe as out needs mkv or ts.
         json: a file for JSON Lines, "-" for standard output.
         window: show a window with a slider. Where none can be opened, the run goes on without.
-        serve: HOST:PORT of a page with the live picture.
+        serve: HOST:PORT of a page with the live image.
         max_frames: end after so many frames; None for no end.
         duration: end after so many seconds; None for no end.
         reconnect: how often to try again when the stream breaks.
@@ -280,7 +280,7 @@ class _LiveRun:
         return f"{self._stats.now.fps:.1f} fps  {what}  {self._camera.dropped} dropped"
 
     def _facts(self) -> dict[str, Any]:
-        """What the page shows beside the picture."""
+        """What the page shows beside the image."""
         now = self._stats.now
         return {
             "source": self._job.name,

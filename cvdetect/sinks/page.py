@@ -1,4 +1,4 @@
-"""A page in the browser with the live picture: the latest frame, for any number of viewers."""
+"""A page in the browser with the live image: the latest frame, for any number of viewers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Page:
 
     Args:
         renderer: draws; only the page's thread uses it.
-        facts: the values that the page shows beside the picture, as JSON types; called from the page's thread.
+        facts: the values that the page shows beside the image, as JSON types; called from the page's thread.
 
     Attributes:
         url: the page's address, once it is entered.

@@ -1,4 +1,4 @@
-"""The page's web server, on aiohttp: ``/`` is the page, ``/stream`` the picture, ``/facts`` the values beside it."""
+"""The page's web server, on aiohttp: ``/`` is the page, ``/stream`` the live image, ``/facts`` the values beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BOUNDARY = "frame"
 _STALLED_S = 10.0  # a viewer that takes no data for so long is disconnected
 _SEND_BUFFER = 128 * 1024  # bytes that the system buffers for a slow viewer: a frame or two
 _MOST_VIEWERS = 100
-# The page runs only its own inline script, and no other site may show or read the picture.
+# The page runs only its own inline script, and no other site may show or read the image.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",

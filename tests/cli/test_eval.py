@@ -196,7 +196,7 @@ def test_truth_without_image_and_image_without_truth_are_reported_and_left_out(
     truth = coco(tmp_path / "t.json", ["dog.jpg", "gone.jpg", "broken.jpg"])
     done = cli("eval", "--images", photos, "--truth", truth, *xl, "--json", "-")
     assert done.code == 1, done
-    for words in ("1 of 3 images of the ground truth have no file and are left out: gone.jpg",
+    for words in ("1 of 3 images of the ground truth has no file and is left out: gone.jpg",
                  "1 image file has no ground truth, left out",
                  "broken.jpg: is cut short", "1 of 2 images could not be read"):  # fmt: skip
         assert words in done.err
@@ -293,7 +293,7 @@ def test_a_model_of_other_classes_is_refused(cli: Cli, photos: Path, xl: list[st
         ([], "give --images"),
         (["--predictions", "r.json", "--at", "2"], "--at 2"),
         (["--predictions", "r.json", "--worst", "2"], "give --images too"),
-        (["--predictions", "r.json", "-m", "yolov3-tiny", "--nms", "0.3"], "acts on a model"),
+        (["--predictions", "r.json", "-m", "yolov3-tiny", "--nms", "0.3"], "act on a model"),
         (["--predictions", "r.json", "--max-det", "5"], "--max-det: acts on a model"),
         (["--images", ".", "--worst-dir", "x"], "--worst-dir goes with --worst"),
         (["--images", ".", "--blur", "dog"], "--blur goes with --worst"),

@@ -12,7 +12,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import SourceError, SourceNotFound
 from cvdetect.core.frame import MAX_PIXELS
 from cvdetect.core.labels import LabelSet, canonical
-from cvdetect.core.printable import natural_key
+from cvdetect.core.printable import counted, natural_key
 from cvdetect.core.progress import Progress
 from cvdetect.sources.images import is_image_file, read_image_file
 
@@ -97,8 +97,9 @@ def pair_images(images: Sequence[TruthImage], folder: ImageFolder, progress: Pro
         owner[path] = index
     missing = [image.name for index, image in enumerate(images) if index not in paths]
     if missing:
-        count = f"{len(missing)} of {len(images)}"
-        progress.warn(f"{count} images of the ground truth have no file and are left out: {examples(missing)}")
+        count = f"{len(missing)} of {counted(len(images), 'image')}"
+        have = "has no file and is" if len(missing) == 1 else "have no file and are"
+        progress.warn(f"{count} of the ground truth {have} left out: {examples(missing)}")
     strangers = [str(path) for path in folder.paths if path not in owner]
     if strangers:
         have = "image file has" if len(strangers) == 1 else "image files have"

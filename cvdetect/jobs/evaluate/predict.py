@@ -118,7 +118,8 @@ def _report_classes(mapping: ClassMapping, truth: GroundTruth, chosen: bool, pro
     """Report the classes that have no counterpart."""
     if mapping.only_model:
         count = len(mapping.only_model)
-        progress.note(f"{count} of the model's classes are not in the ground truth: {examples(mapping.only_model)}")
+        are = "is" if count == 1 else "are"
+        progress.note(f"{count} of the model's classes {are} not in the ground truth: {examples(mapping.only_model)}")
     if chosen:
         classes = counted(len(truth.labels), "class", "classes")
         progress.note(f"measuring {len(mapping.label_of)} of the ground truth's {classes} ({arg('classes')})")

@@ -60,7 +60,7 @@ def test_what_has_no_counterpart_is_reported_on_both_sides(folder: Path) -> None
     told = Told()
     images = [make_image("a"), make_image("gone"), make_image("b/c")]
     assert pair_images(images, ImageFolder(folder), told) == {0: folder / "a.jpg", 2: folder / "b/c.JPG"}
-    assert told.warnings[0] == "1 of 3 images of the ground truth have no file and are left out: gone"
+    assert told.warnings[0] == "1 of 3 images of the ground truth has no file and is left out: gone"
     assert told.warnings[1].startswith("2 image files have no ground truth, left out: ")
 
 

@@ -44,7 +44,7 @@ from cvdetect.core.record import as_line
 if TYPE_CHECKING:
     from cvdetect.core.masks import Region
 
-__all__ = ["COCO", "image_ids", "polygons", "read_coco", "read_results", "write_coco"]
+__all__ = ["COCO", "image_ids", "polygons", "read_coco", "read_results"]
 
 _LARGEST_ID = 2**63 - 1  # what other tools' integers hold
 

@@ -13,7 +13,7 @@ from cvdetect.annotations.types import AnnotationFormat, ExportInfo, ImageRecord
 from cvdetect.annotations.writing import Classes, escape_xml, fixed, spool
 from cvdetect.core.labels import LabelSet
 
-__all__ = ["CVAT", "write_cvat"]
+__all__ = ["CVAT"]
 
 _SCORE = (
     "<attributes><attribute><name>score</name><mutable>False</mutable><input_type>text</input_type>"

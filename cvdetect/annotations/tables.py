@@ -12,7 +12,7 @@ from cvdetect.annotations.writing import fixed
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.record import as_line, image_record
 
-__all__ = ["CSV", "JSONL", "OPENIMAGES", "write_csv", "write_jsonl", "write_openimages"]
+__all__ = ["CSV", "JSONL", "OPENIMAGES"]
 
 _CSV_HEADER = ("source", "width", "height", "class_id", "label", "category_id", "score", "x1", "y1", "x2", "y2")
 

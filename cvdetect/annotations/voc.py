@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["VOC", "read_voc", "voc_pixels", "write_voc"]
+__all__ = ["VOC", "read_voc", "voc_pixels"]
 
 _IMAGES, _LABELS = "JPEGImages", "Annotations"  # folders of VOC's own data
 

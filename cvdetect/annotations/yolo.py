@@ -40,9 +40,12 @@ from cvdetect.core.errors import ModelFileError, SourceError
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
 
-__all__ = ["YOLO", "YOLO_DARKNET", "read_yolo", "write_yolo", "write_yolo_darknet"]
+__all__ = ["YOLO", "YOLO_DARKNET", "read_yolo", "write_yolo"]
 
 _IMAGES, _DARKNET_IMAGES = "images", "obj_train_data"
+_CLASS_FILES = ("data.yaml", "classes.txt", "obj.names")
+_LABEL_FOLDERS = ("labels", _DARKNET_IMAGES)
+_SLACK = 0.001  # what six decimals and a tool's own rounding can add to a normalized coordinate
 _ELSEWHERE = """\
 # No "train:": from where the images lie, their labels are not found. --link-images or --copy-images put them here.
 """
@@ -147,13 +150,6 @@ def _data(classes: int) -> Iterator[str]:
 YOLO_DARKNET = AnnotationFormat(
     name="yolo-darknet", write=write_yolo_darknet, help="CVAT's YOLO 1.1", images=_DARKNET_IMAGES
 )
-
-
-# Ground truth of both layouts: a folder of label files, and a file that names the classes.
-
-_CLASS_FILES = ("data.yaml", "classes.txt", "obj.names")
-_LABEL_FOLDERS = ("labels", _DARKNET_IMAGES)
-_SLACK = 0.001  # what six decimals and a tool's own rounding can add to a normalized coordinate
 
 
 def read_yolo(folder: Path, size_of: SizeOf) -> GroundTruth:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cvdetect.core.errors import MissingPackage
 
-__all__ = ["NEEDS", "cv2", "import_hint", "quiet", "version_hint"]
+__all__ = ["NEEDS", "cv2", "quiet", "version_hint"]
 
 NEEDS = "opencv-python>=4.13,<5"
 _FLOOR, _CEILING = (4, 13), (5, 0)  # below, cv2.utils.logging is missing; OpenCV 5 has no importer for Darknet

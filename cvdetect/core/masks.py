@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cvdetect.core.boxes import Boxes
 
-__all__ = ["Region", "encode_rle", "paste", "region", "regions", "union_mask"]
+__all__ = ["Region", "encode_rle", "region", "regions", "union_mask"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["EXIF_IFD", "ICC", "ORIENTATION", "Directory", "Field", "read_directories", "with_tags", "without_private"]
+__all__ = ["ICC", "ORIENTATION", "Directory", "Field", "read_directories", "with_tags", "without_private"]
 
 ORIENTATION, ICC, EXIF_IFD = 274, 34675, 34665
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes a value, by type

@@ -13,7 +13,7 @@ from cvdetect.core.detections import Detections
 from cvdetect.core.errors import DecodeError
 from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite, sort_corners
 
-__all__ = ["DETECTION_OUTPUT", "boxes_of", "decode_detection_output", "detection_rows", "over_threshold"]
+__all__ = ["DETECTION_OUTPUT", "boxes_of", "detection_rows", "over_threshold"]
 
 
 def decode_detection_output(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

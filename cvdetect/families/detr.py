@@ -33,7 +33,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["DETR", "RT_DETR", "decode_detr", "decode_rt_detr"]
+__all__ = ["DETR", "RT_DETR"]
 
 _MOST_QUERIES = _MOST_CLASSES = 1000
 

@@ -27,7 +27,7 @@ from cvdetect.families.base import (
 )
 from cvdetect.families.yolo_v5 import ULTRALYTICS_PREPROCESSING
 
-__all__ = ["END2END", "decode_end2end"]
+__all__ = ["END2END"]
 
 _MOST_CLASSES = 100_000
 

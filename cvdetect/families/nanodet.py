@@ -33,7 +33,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["NANODET", "decode_nanodet"]
+__all__ = ["NANODET"]
 
 _DISTANCES = 8  # reg_max + 1; reg_max is 7 in every published configuration
 _BOX_VALUES = 4 * _DISTANCES  # of each cell

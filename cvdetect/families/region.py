@@ -14,7 +14,7 @@ from cvdetect.core.spec import InputSpec
 from cvdetect.families.base import DecodeOptions, Family, Floats, NetInput, Outputs, check_finite, sigmoid, softmax
 from cvdetect.families.yolo import decode_rows
 
-__all__ = ["REGION", "decode_region"]
+__all__ = ["REGION"]
 
 
 def decode_region(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

@@ -23,7 +23,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["TFLITE_SSD", "decode_tflite_ssd"]
+__all__ = ["TFLITE_SSD"]
 
 
 def decode_tflite_ssd(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

@@ -35,7 +35,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["FCOS", "RETINANET", "decode_fcos", "decode_retinanet"]
+__all__ = ["FCOS", "RETINANET"]
 
 _BASE = (32, 64, 128, 256, 512)  # side of the smallest anchor in pixels, a scale each
 _SCALES = (1, 2 ** (1 / 3), 2 ** (2 / 3))

@@ -30,7 +30,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["ULTRALYTICS_PREPROCESSING", "YOLO_V5", "YOLO_V7", "decode_yolo_v5"]
+__all__ = ["ULTRALYTICS_PREPROCESSING", "YOLO_V5", "YOLO_V7"]
 
 
 def decode_yolo_v5(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

@@ -28,7 +28,7 @@ from cvdetect.families.base import (
 )
 from cvdetect.families.yolo_v5 import ULTRALYTICS_PREPROCESSING
 
-__all__ = ["YOLO_V8", "decode_yolo_v8"]
+__all__ = ["YOLO_V8"]
 
 
 def decode_yolo_v8(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

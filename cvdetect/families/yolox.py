@@ -29,7 +29,7 @@ from cvdetect.families.base import (
     to_detections,
 )
 
-__all__ = ["YOLOX", "decode_yolox"]
+__all__ = ["YOLOX"]
 
 
 def decode_yolox(outputs: Outputs, net_input: NetInput, options: DecodeOptions) -> list[Detections]:

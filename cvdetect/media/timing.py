@@ -27,6 +27,11 @@ NEAR = Fraction(1, 2000)  # seconds; a time typed in thousandths means the frame
 LARGEST_TERM = 65_535  # of a rate or time base in MPEG-4: it has 16 bits (ISO/IEC 14496-2, vop_time_increment)
 _SANE_LIVE = (1, 240)  # frames a second
 _LARGEST_SIMPLE = 1001  # denominator: 30000/1001 is the rate of NTSC
+_BACK = Fraction(1, 10)  # seconds; a smaller step back is jitter (FFmpeg's own limit)
+_AHEAD = Fraction(10)  # seconds; a larger step ahead is another recording, in formats where that happens (FFmpeg's)
+_NEAR = Fraction(10)  # seconds; how far a track may lie from where it is due to belong to a known recording
+# Their timestamps are those of a transmission; elsewhere a gap is what the author wanted.
+_TRANSMITTED = ("mpegts", "mpegtsraw", "mpeg", "hls")
 
 
 def file_rate(stated: float | Fraction | None) -> Fraction:
@@ -134,13 +139,6 @@ class FrameTimes:
         while len(self._decoded) > self._held_back:  # a packet without a frame
             self._decoded.popleft()
         return self._decoded.popleft()
-
-
-_BACK = Fraction(1, 10)  # seconds; a smaller step back is jitter (FFmpeg's own limit)
-_AHEAD = Fraction(10)  # seconds; a larger step ahead is another recording, in formats where that happens (FFmpeg's)
-_NEAR = Fraction(10)  # seconds; how far a track may lie from where it is due to belong to a known recording
-# Their timestamps are those of a transmission; elsewhere a gap is what the author wanted.
-_TRANSMITTED = ("mpegts", "mpegtsraw", "mpeg", "hls")
 
 
 class Timeline:

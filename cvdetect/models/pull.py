@@ -34,7 +34,7 @@ from cvdetect.models.index import locate
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Pull", "take_member"]
+__all__ = ["Pull"]
 
 
 @dataclass(frozen=True, slots=True)

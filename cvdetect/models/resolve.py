@@ -23,7 +23,7 @@ from cvdetect.models.check_file_type import check_format, refuse_darknet_data, u
 from cvdetect.models.registry import load_models, shipped_models, user_models
 from cvdetect.models.store import Store
 
-__all__ = ["ModelLookup", "ResolvedModel", "find_names", "find_weights", "resolve"]
+__all__ = ["ModelLookup", "ResolvedModel", "resolve"]
 
 _NOT_READ = {".t7": "torch7", ".net": "torch7", ".pt": "pytorch", ".pth": "pytorch"}
 _ROLES: tuple[Role, ...] = ("cfg", "graph", "onnx", "prototxt", "tflite", "weights", "caffemodel", "config", "names")

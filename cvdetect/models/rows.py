@@ -28,7 +28,7 @@ from cvdetect.models.fields import (
     text,
 )
 
-__all__ = ["read_accuracy", "read_model", "read_speed"]
+__all__ = ["read_model"]
 
 _ROLES: tuple[Role, ...] = (  # the order in which files are listed
     "cfg", "prototxt", "config", "names", "weights", "caffemodel", "graph", "onnx", "tflite",

@@ -25,7 +25,6 @@ __all__ = [
     "driver",
     "find_device",
     "name_of",
-    "problems",
     "read_build",
     "report",
     "why_not",

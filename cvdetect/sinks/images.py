@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
@@ -63,11 +63,11 @@ def encode_image(path: PurePath, image: Image, jpeg_quality: int = 95, kept: Kep
         raise SinkError(f"{path}: cannot be encoded: {' '.join(str(error.err or error).split())}") from error
     if not done:
         raise SinkError(f"{path}: OpenCV cannot write an image of {image.shape[1]}x{image.shape[0]} as {path.suffix}")
-    data = bytes(data.tobytes())
-    return with_tags(data, kept.icc, kept.exif) if suffix in (".tif", ".tiff") else data
+    written = data.tobytes()
+    return with_tags(written, kept.icc, kept.exif) if suffix in (".tif", ".tiff") else written
 
 
-def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
+def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> tuple[bool, NDArray[np.uint8]]:
     """Like ``cv2.imencode``; a profile that the format's library refuses is left out."""
     blocks = {cv2.IMAGE_METADATA_ICCP: kept.icc, cv2.IMAGE_METADATA_EXIF: kept.exif}
     given = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
@@ -76,7 +76,8 @@ def _encoded(suffix: str, image: Image, quality: list[int], kept: Kept) -> Any:
             done, data = cv2.imencodeWithMetadata(suffix, image, list(given), list(given.values()), quality)
             if done:
                 return done, data
-    return cv2.imencode(suffix, image, quality)
+    done, data = cv2.imencode(suffix, image, quality)
+    return done, data
 
 
 def _format(suffix: str) -> str:

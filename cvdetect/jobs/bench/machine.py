@@ -24,6 +24,16 @@ R = TypeVar("R")
 
 # The search path comes first: nothing may be imported from the current folder that the caller would not import.
 _CHILD = "import sys; sys.path[:] = sys.argv[1:]; from cvdetect.jobs.bench.machine import _serve; _serve()"
+# The environment in which a new process's BLAS, whichever it is, runs one thread a product.
+ONE_BLAS_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+}
+_SIDE = 1024  # 2.1 GFLOP a product: tens of milliseconds
+_SECONDS = 0.5
 
 
 def run_in_subprocess(function: Callable[..., R], *args: object, env: Mapping[str, str] | None = None) -> R:
@@ -66,18 +76,6 @@ def _serve() -> None:
 
 def _last_line(stderr: bytes) -> str:
     return (stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
-
-
-# The environment in which a new process's BLAS, whichever it is, runs one thread a product.
-ONE_BLAS_THREAD = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-}
-_SIDE = 1024  # 2.1 GFLOP a product: tens of milliseconds
-_SECONDS = 0.5
 
 
 def product_gflops(threads: int) -> float:

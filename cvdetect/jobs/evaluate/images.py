@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,6 +40,12 @@ _NAMED = 5  # of more classes, so many of the commonest
 _RECALLS = np.linspace(0, 1, 1001)
 _THRESHOLDS = np.linspace(0, 1, 501)
 _GREY, _BLUE, _RED, _DARK = "#c3c8cf", "#1f5fa8", "#c0392b", "#1b2430"
+# Class numbers whose colours in the palette are green, orange and red. Colours repeat after 2^32 classes, so that
+# number + 2^32 * row has the colour of the number and still holds the row.
+_RIGHT, _WRONG, _MISSED = 28, 39, 0
+_ROW_SHIFT = 32  # bits
+_LONG_SIDE = 1000  # pixels: smaller images are enlarged, so that labels hide less of them
+_SMALL = 0.42  # font scale
 
 
 def check_plots() -> None:
@@ -199,7 +205,7 @@ def _non_empty(matrix: Ints, names: Sequence[str]) -> tuple[Ints, list[str]]:
     return matrix[np.ix_(kept, kept)], [name for name, keep in zip(names, kept, strict=True) if keep]
 
 
-def _write_counts(axes: Any, matrix: Ints, share: Floats) -> None:
+def _write_counts(axes: Axes, matrix: Ints, share: Floats) -> None:
     size = 9 if len(matrix) <= _FEW + 1 else 6
     for row, column in np.argwhere(matrix):
         colour = "white" if share[row, column] > 0.55 else "#333333"
@@ -212,14 +218,6 @@ def _confusion_csv(report: EvalReport) -> str:
     rows = [",".join(map(str, row)) for row in report.confusion.tolist()]
     head = ",".join(['"is \\ detected as"', *names])
     return "\n".join([head, *(f"{name},{row}" for name, row in zip(names, rows, strict=True))]) + "\n"
-
-
-# Class numbers whose colours in the palette are green, orange and red. Colours repeat after 2^32 classes, so that
-# number + 2^32 * row has the colour of the number and still holds the row.
-_RIGHT, _WRONG, _MISSED = 28, 39, 0
-_ROW_SHIFT = 32  # bits
-_LONG_SIDE = 1000  # pixels: smaller images are enlarged, so that labels hide less of them
-_SMALL = 0.42  # font scale
 
 
 def check_worst(count: int, images: Path | None) -> None:

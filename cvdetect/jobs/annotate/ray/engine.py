@@ -220,10 +220,10 @@ def _why_not(ray: Any, run: RunOptions) -> str | None:
 
     def check(asked: dict[str, Any]) -> str | None:  # sent by value: cvdetect may not be installed there
         try:
-            from cvdetect.core.options import RunOptions as Options
+            from cvdetect.core import options
             from cvdetect.runtime import choose
 
-            choose(Options(**asked))
+            choose(options.RunOptions(**asked))
         except Exception as error:
             return str(error)
         return None

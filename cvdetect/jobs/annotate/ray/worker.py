@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _IMAGES = 1 << 30  # more than any chunk: a worker's networks are not chosen for a few images
+_MARK = "seen-by-workers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +249,6 @@ def _absolute(place: Any) -> Any:
     if place is None or (isinstance(place, str) and is_url(place)):
         return place
     return Path(os.path.abspath(place))  # noqa: PTH100 - links stay
-
-
-_MARK = "seen-by-workers"
 
 
 def mark_outputs(job: AnnotateJob) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import UsageError
@@ -43,7 +44,10 @@ class Conf:
 
     def __post_init__(self) -> None:
         for value in [*self.per_class.values(), *([] if self.default is None else [self.default])]:
+            if not _is_number(value):
+                raise UsageError(f"{arg('conf')} {value!r}: expected a number")
             check_share(value, "conf")
+        object.__setattr__(self, "per_class", {str(key): value for key, value in self.per_class.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,10 @@ class ModelChoice:
     offline: bool = False
 
     def __post_init__(self) -> None:
+        for name in _PATH_FIELDS & {each.name for each in fields(self)}:
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+        _check_kinds(self)
         _check_all("scale", [self.scale], lambda value: 0 < value < math.inf, "must be above 0")
         _check_all("mean", self.mean, math.isfinite, "must be finite")
         _check_all("std", self.std, lambda value: 0 < value < math.inf, "must be above 0: pixels are divided by it")
@@ -108,6 +116,8 @@ class ModelChoice:
         """
         if isinstance(model, ModelChoice):
             return model
+        if not isinstance(model, str | os.PathLike | None) or model == "":
+            raise UsageError(f"model {model!r}: expected a name of models.yaml, the path of a model file, or None")
         if model is None or (isinstance(model, str) and not _is_model_file(model)):
             return cls(name=model)
         file: dict[str, Any] = {_MODEL_FILES.get(Path(model).suffix.lower(), _OTHER_FILE): Path(model)}
@@ -130,7 +140,8 @@ class DetectOptions:
     """What counts as a detection.
 
     Attributes:
-        conf: score thresholds (≥), 0 to 1: one number, or a `Conf`; None takes the model's own.
+        conf: score thresholds (≥), 0 to 1: one number, a mapping from class names or numbers to thresholds, or a
+            `Conf`, which has both; None takes the model's own.
         nms: IoU above which the weaker of two boxes is dropped, 0 to 1; None takes the model's own.
         agnostic_nms: non-maximum suppression across classes, not per class.
         multi_label: every class over the threshold is a detection, not only the best of a box.
@@ -139,7 +150,7 @@ class DetectOptions:
         tile: cut large images into overlapping tiles: "auto" or "COLUMNSxROWS"; None for no tiles.
     """
 
-    conf: Conf | float | None = None
+    conf: Conf | float | Mapping[str, float] | Mapping[int, float] | None = None
     nms: float | None = None
     agnostic_nms: bool = False
     multi_label: bool = False
@@ -149,10 +160,14 @@ class DetectOptions:
 
     @property
     def thresholds(self) -> Conf:
-        """`conf` with a plain number spelled out."""
-        return self.conf if isinstance(self.conf, Conf) else Conf(self.conf)
+        """`conf` with a plain number or a mapping spelled out."""
+        return self.conf if isinstance(self.conf, Conf) else _as_conf(self.conf)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", _as_classes(self.classes))
+        _check_kinds(self)
+        if isinstance(self.conf, Mapping):
+            object.__setattr__(self, "conf", _as_conf(self.conf))
         _ = self.thresholds
         if self.nms is not None:
             check_share(self.nms, "nms")
@@ -182,6 +197,7 @@ class RunOptions:
     winograd: bool = True
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.threads is not None:
             check_least(self.threads, 1, "threads")
         if self.device_id is not None and self.device_id < 0:
@@ -197,7 +213,7 @@ def _check_all(
     argument: str, values: Sequence[float | None] | None, allowed: Callable[[float], bool], must: str
 ) -> None:
     """Raise UsageError unless all `values` that are given are allowed."""
-    given = [value for value in values or () if value is not None]
+    given = [value for value in (() if values is None else values) if value is not None]
     if not all(allowed(value) for value in given):
         raise UsageError(f"{arg(argument)} {','.join(f'{value:g}' for value in given)}: {must}")
 
@@ -214,10 +230,71 @@ def check_share(value: float, argument: str) -> None:
         raise UsageError(f"{arg(argument)} {value:g}: it must lie between 0 and 1")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_flag(value: object) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # numpy's, whose name depends on its version, without importing it
+
+
+def _is_row(value: Any, length: int, holds: Callable[[object], bool]) -> bool:
+    return not isinstance(value, str) and isinstance(value, Iterable) and [holds(v) for v in value] == [True] * length
+
+
+# What the value of an option may be: wrong types are reported by name before they fail somewhere inside.
+_NUMBER = (_is_number, "a number")
+_WHOLE = (_is_whole, "a whole number")
+_FLAG = (_is_flag, "True or False")
+_THREE = (lambda value: _is_row(value, 3, _is_number), "three numbers, one a channel")
+_TEXT = (lambda value: isinstance(value, str), "a str")
+_PATH = (lambda value: isinstance(value, os.PathLike), "a path")
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys("scale pad_value nms".split(), _NUMBER),
+    **dict.fromkeys("max_det device_id threads".split(), _WHOLE),
+    **dict.fromkeys("rgb offline agnostic_nms multi_label winograd".split(), _FLAG),
+    **dict.fromkeys("mean std".split(), _THREE),
+    **dict.fromkeys("name decoder tile runtime backend precision".split(), _TEXT),
+    "size": (lambda value: _is_row(value, 2, _is_whole), "a whole number, or two: width and height"),
+    "resize": (lambda value: value in get_args(Resize), ", ".join(get_args(Resize))),
+    "conf": (
+        lambda value: isinstance(value, Conf | Mapping) or _is_number(value),
+        "a number, a mapping from classes to numbers, or a Conf",
+    ),
+    "classes": (lambda value: isinstance(value, tuple), "names or numbers of classes"),
+}
+
+
+def _check_kinds(options: ModelChoice | DetectOptions | RunOptions) -> None:
+    """Raise UsageError unless each option holds a value of its kind, or None where that is the default."""
+    for each in fields(options):
+        value = getattr(options, each.name)
+        holds, expected = _KINDS.get(each.name, _PATH)
+        if not (holds(value) or (value is None and each.default is None)):
+            raise UsageError(f"{arg(each.name)} {value!r}: expected {expected}")
+
+
+def _as_conf(value: float | Mapping[str, float] | Mapping[int, float] | None) -> Conf:
+    if isinstance(value, Mapping):
+        return Conf(None, {str(key): share for key, share in value.items()})
+    return Conf(value)
+
+
+def _as_classes(value: Any) -> Any:
+    """Names as a tuple; what is none of this stays, for the check to report."""
+    if isinstance(value, str) or _is_whole(value):
+        return (str(value),)
+    return tuple(map(str, value)) if isinstance(value, Iterable) else value
+
+
 class LoadKeywords(TypedDict, total=False):
     """All keywords that `Detector.load` takes: the fields of `ModelChoice`, `DetectOptions` and `RunOptions`.
 
-    A path may be a text, `size` one number, `conf` a mapping from class names to thresholds, and `classes` one name.
+    A path may be a text, `size` one number, `conf` a mapping from classes to thresholds, and `classes` one name.
     """
 
     name: str | None
@@ -232,21 +309,21 @@ class LoadKeywords(TypedDict, total=False):
     decoder: str | None
     names: AnyPath | None
     scale: float | None
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
     rgb: bool | None
     pad_value: float | None
-    size: int | tuple[int, int] | None
+    size: int | Sequence[int] | None
     resize: Resize | None
     registry: AnyPath | None
     cache: AnyPath | None
     offline: bool
-    conf: float | Mapping[str, float] | Conf | None
+    conf: float | Mapping[str, float] | Mapping[int, float] | Conf | None
     nms: float | None
     agnostic_nms: bool
     multi_label: bool
     max_det: int
-    classes: str | Sequence[str]
+    classes: str | int | Sequence[str | int]
     tile: str | None
     runtime: str
     backend: str
@@ -268,6 +345,9 @@ def options_of(
         TypeError: a keyword is no field of any of them; the message has the nearest one.
         UsageError: a value is out of range.
     """
+    for value, kind, name in ((detect, DetectOptions, "detect"), (run, RunOptions, "run")):
+        if not isinstance(value, kind):
+            raise TypeError(f"{function}() expects {name} to be {kind.__name__}, got {type(value).__name__}")
     given = {name: _converted(name, value) for name, value in keywords.items()}
     owners = [{field.name for field in fields(each)} for each in (model, detect, run)]
     _refuse_unknown(function, given, [name for owner in owners for name in owner])
@@ -285,12 +365,8 @@ def _refuse_unknown(function: str, given: Iterable[str], known: Sequence[str]) -
 
 def _converted(name: str, value: Any) -> Any:
     """A value as its field holds it."""
-    if name in _PATH_FIELDS and isinstance(value, str):
-        return Path(value)
-    if name == "size" and isinstance(value, int):
-        return value, value
-    if name == "conf" and isinstance(value, Mapping):
-        return Conf(None, value)
-    if name == "classes":
-        return (value,) if isinstance(value, str) else tuple(map(str, value))
+    if name == "size" and _is_whole(value):
+        return int(value), int(value)
+    if name in ("size", "mean", "std") and isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(value)
     return value

@@ -88,6 +88,10 @@ class ImageJob:
     style: DrawStyle = DrawStyle()
     on_result: Callable[[ImageResult], None] | None = None
 
+    def __post_init__(self) -> None:
+        inputs = [self.inputs] if isinstance(self.inputs, str | Path) else self.inputs
+        object.__setattr__(self, "inputs", tuple(map(str, inputs)))  # one name is no sequence of letters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport(DetectReport):

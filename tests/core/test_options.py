@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cvdetect.core.errors import UsageError
@@ -88,3 +89,57 @@ def test_a_value_out_of_range_is_named_by_its_keyword() -> None:
 def test_preprocessing_that_cannot_be_is_refused(keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
         ModelChoice(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"conf": "0.3"}, "conf '0.3': expected a number, a mapping"),
+        ({"conf": {"dog": "x"}}, "conf 'x': expected a number"),
+        ({"conf": (0.3,)}, "conf (0.3,): expected a number"),
+        ({"nms": True}, "nms True: expected a number"),
+        ({"max_det": 3.5}, "max_det 3.5: expected a whole number"),
+        ({"max_det": None}, "max_det None: expected a whole number"),
+        ({"classes": 1.5}, "classes 1.5: expected names or numbers of classes"),
+        ({"tile": (3, 2)}, "tile (3, 2): expected a str"),
+        ({"size": "320x256"}, "size '320x256': expected a whole number, or two"),
+        ({"size": (320,)}, "size (320,): expected a whole number, or two"),
+        ({"mean": (1, 2)}, "mean (1, 2): expected three numbers"),
+        ({"std": 0}, "std 0: expected three numbers"),
+        ({"resize": "leterbox"}, "resize 'leterbox': expected stretch, letterbox, tensorflow"),
+        ({"rgb": "yes"}, "rgb 'yes': expected True or False"),
+        ({"names": ["a", "b"]}, "names ['a', 'b']: expected a path"),
+        ({"threads": 1.5}, "threads 1.5: expected a whole number"),
+        ({"backend": None}, "backend None: expected a str"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_by_its_keyword(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        given(**keywords)
+
+
+def test_numpys_numbers_and_arrays_are_taken() -> None:
+    choice, detect, run = given(
+        size=np.int64(320), mean=np.array([1.0, 2.0, 3.0]), conf=np.float32(0.5), classes=np.array([0, 2]),
+        agnostic_nms=np.bool_(True), threads=np.int32(2),
+    )  # fmt: skip
+    assert choice == ModelChoice(size=(320, 320), mean=(1.0, 2.0, 3.0))
+    assert detect == DetectOptions(conf=0.5, classes=("0", "2"), agnostic_nms=True) and run.threads == 2
+
+
+def test_the_options_themselves_take_what_the_keywords_take() -> None:
+    detect = DetectOptions(conf={3: 0.4}, classes="dog")  # type: ignore[arg-type]
+    assert detect == DetectOptions(conf=Conf(None, {"3": 0.4}), classes=("dog",))
+    assert Conf(0.5, {3: 0.4}).per_class == {"3": 0.4}  # type: ignore[dict-item]
+    assert ModelChoice(cfg="my.cfg") == ModelChoice(cfg=Path("my.cfg"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["", 3, b"x.onnx", ["x.onnx"]])
+def test_what_names_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a name of models\.yaml, the path of a model file, or None"):
+        ModelChoice.of(model)
+
+
+def test_the_options_of_another_kind_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match=r"f\(\) expects detect to be DetectOptions, got RunOptions"):
+        options_of("f", ModelChoice(), RunOptions(), RunOptions(), {})  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cvdetect.core.frame import StreamInfo
 from cvdetect.core.labels import LabelSet
+from cvdetect.core.outputs import Guard, Output
 from cvdetect.core.progress import LoggingProgress, Progress
 from cvdetect.sinks import Sink
 from cvdetect.sinks.draw import DrawStyle
@@ -72,9 +73,10 @@ def open_sink(
         progress: what reports; by default the logger "cvdetect".
 
     Raises:
-        UsageError: no such container, codec or class.
-        SinkError (when entered, written or left): it cannot be written.
+        UsageError: no such container, codec or class; or the output is a file that `source` reads.
+        SinkError (also when entered, written or left): it cannot be written.
     """
+    Guard(getattr(source, "inputs", ())).check([Output("path", path)])
     path = Path(path)
     if path.suffix.lower() in _JSON:
         return JsonLines(path, detector.name, detector.ran.as_json(), detector.labels)

@@ -32,6 +32,7 @@ class Source(ABC):
     Attributes:
         info: what the video or camera states about itself, known once it is open; None for still images, which have a
             size each.
+        inputs: the files and addresses that it reads; an output must not replace any of them.
 
     Raises (when entered or gone through):
         SourceNotFound: no such file.
@@ -39,6 +40,7 @@ class Source(ABC):
     """
 
     info: StreamInfo | None = None
+    inputs: tuple[str, ...] = ()
 
     def __enter__(self: _Source) -> _Source:
         return self

@@ -81,6 +81,7 @@ class Images(Source):
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._names = names
+        self.inputs = tuple(names)
         self._piped = piped
         self._max_pixels = max_pixels
 

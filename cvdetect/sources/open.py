@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import math
+import numbers
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cvdetect.core.arguments import arg
@@ -50,23 +52,44 @@ def open_source(
         progress: gets what happens to the connection of a live source.
 
     Raises:
-        UsageError: nothing was given, or it cannot be read as images.
+        UsageError: nothing was given, it is none of these, or it cannot be read as images.
         SourceNotFound: no such file, or nothing matches.
         SourceError: it cannot be read; also when entered, and while it is gone through.
     """
+    _check_source(source)
+    start, end = _seconds("start", start), None if end is None else _seconds("end", end)
     if isinstance(source, str | Path) and not is_live(str(source)) and not _are_images(str(source)):
         from cvdetect.sources.video import Video
 
         return Video(str(source), start, end, timeouts=(timeout, timeout))
     if start or end is not None:
         raise UsageError(f"{arg('start')} and {arg('end')}: only a video has a part between two times")
+    if isinstance(source, numbers.Integral):
+        source = int(source)  # also one of numpy's
     if isinstance(source, int) or (isinstance(source, str) and is_live(source)):
         from cvdetect.sources.live import open_live
 
         return open_live(source, controls, progress, timeout_s=timeout, reconnect=reconnect)
-    names = expand([str(source)] if isinstance(source, str | Path) else [str(name) for name in source])
+    given = [str(source)] if isinstance(source, str | Path) else [str(name) for name in source]
+    names = expand(given)
     check_inputs(names)
-    return Images(names, read_pipes(names), max_pixels)
+    images = Images(names, read_pipes(names), max_pixels)
+    images.inputs += tuple(name[1:] for name in given if is_list_file(name))
+    return images
+
+
+def _check_source(source: object) -> None:
+    """Raise UsageError for what is none."""
+    several = isinstance(source, Iterable) and not isinstance(source, bytes) and not hasattr(source, "dtype")
+    if isinstance(source, bool) or not (isinstance(source, numbers.Integral | str | Path) or several):
+        got = type(source).__name__
+        raise UsageError(f"source: expected a camera's number, a path, an address or several paths, got {got}")
+
+
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
+        raise UsageError(f"{arg(name)} {value!r}: expected seconds, 0 or more")
+    return float(value)
 
 
 def _are_images(name: str) -> bool:

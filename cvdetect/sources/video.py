@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cvdetect import media
-from cvdetect.core.errors import SourceError, SourceNotFound
+from cvdetect.core.errors import SourceError, SourceNotFound, UsageError
 from cvdetect.core.filetype import not_a_video
 from cvdetect.core.frame import Frame, StreamInfo
 from cvdetect.core.redact import redact_name
@@ -94,6 +94,8 @@ class Video(Source):
         timeouts: tuple[float, float] = TIMEOUTS,
     ) -> None:
         self.name = name
+        self.inputs = tuple(sequence_of(name) or [name])
+        self._open = False
         self._reader = _reader(name, start, end, with_sound, timeouts)
 
     def __enter__(self) -> Video:
@@ -106,9 +108,11 @@ class Video(Source):
                 raise SourceError(f"{redact_name(self.name)}: {why_unreachable(self.name)}") from error
             raise
         self.info = self._reader.info
+        self._open = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._open = False
         self._reader.__exit__()
 
     @property
@@ -128,6 +132,8 @@ class Video(Source):
 
     def items(self) -> Iterator[Frame | Failed]:
         """Frame after frame; `index` and `time_s` are those of the whole video."""
+        if not self._open:
+            raise UsageError(f"{redact_name(self.name)}: is not open: iterate over it inside its with block")
         yield from self._reader
         if self.cut:
             yield Failed(self.name, SourceError(f"{self.name}: {self.cut}"))

@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,3 +193,40 @@ def test_a_live_source_is_written_at_a_constant_rate_where_the_container_has_no_
 def test_a_sink_of_another_suffix_is_refused(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no video container is called '\.xyz'"):
         open_sink(tmp_path / "o.xyz", detector)
+
+
+@pytest.mark.parametrize("name", ["in.avi", "link.avi", "in.jsonl"])
+def test_a_sink_never_replaces_what_its_source_reads(detector: Detector, tmp_path: Path, name: str) -> None:
+    content = STREET.read_bytes()
+    (tmp_path / "in.avi").write_bytes(content)
+    (tmp_path / "link.avi").symlink_to("in.avi")
+    (tmp_path / "in.jsonl").hardlink_to(tmp_path / "in.avi")
+    with (
+        open_source(tmp_path / "in.avi") as source,
+        pytest.raises(UsageError, match=r"the output is the input( .*)? itself"),
+    ):
+        open_sink(tmp_path / name, detector, source)
+    assert (tmp_path / "in.avi").read_bytes() == content
+
+
+def test_a_source_that_is_not_open_is_refused_in_one_sentence(detector: Detector) -> None:
+    with pytest.raises(UsageError, match="is not open: iterate over it inside its with block"):
+        next(detect_frames(open_source(STREET), detector))
+
+
+@pytest.mark.parametrize("source", [None, True, 3.0, b"x.avi", np.zeros((4, 4, 3), np.uint8)])
+def test_what_is_no_source_is_refused(source: Any) -> None:
+    with pytest.raises(UsageError, match=r"^source: expected a camera's number, a path"):
+        open_source(source)
+
+
+@pytest.mark.parametrize("times", [{"start": "0:01"}, {"start": None}, {"start": -1}, {"end": float("nan")}])
+def test_what_is_no_time_is_refused(times: Any) -> None:
+    with pytest.raises(UsageError, match=r"^(start|end) .*: expected seconds"):
+        open_source(STREET, **times)
+
+
+@pytest.mark.parametrize("every", [1.5, "2", None])
+def test_a_step_that_is_no_whole_number_is_refused(detector: Detector, every: Any) -> None:
+    with pytest.raises(UsageError, match=r"^every .*: expected a whole number"):
+        detect_frames(STREET, detector, every=every)

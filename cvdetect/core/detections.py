@@ -131,10 +131,17 @@ class Detections:
 
         Track ids and masks are kept where every part has them that holds any detection; labels and the image's size
         are those of the first.
+
+        Raises:
+            ValueError: two of them have different labels, so that a class number would get another name.
         """
         parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
+        if any(part.labels != parts[0].labels for part in parts):
+            raise ValueError(
+                "expected the same labels in all parts, got several, whose class numbers mean other things"
+            )
         tracks = [p.track_id for p in parts if p.track_id is not None]
         masks = [p.masks for p in parts if p.masks is not None]
         boxes = [p.mask_xyxy for p in parts if p.mask_xyxy is not None]
@@ -153,13 +160,15 @@ class Detections:
         return len(self.xyxy)
 
     @overload
-    def __getitem__(self, index: int) -> Detection: ...
+    def __getitem__(self, index: int | np.integer[Any]) -> Detection: ...
     @overload
     def __getitem__(self, index: Index) -> Detections: ...
-    def __getitem__(self, index: int | Index) -> Detection | Detections:
+    def __getitem__(self, index: int | np.integer[Any] | Index) -> Detection | Detections:
         """The detection at a position, or those of a slice, a mask (N,) or an array of positions."""
         if isinstance(index, (int, np.integer)):
-            return self._row(range(len(self))[index])
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"no detection {index}: there are {len(self)}")
+            return self._row(int(index) % len(self))
         rows = np.arange(len(self))[index]
         return replace(
             self,
@@ -269,7 +278,7 @@ class Detections:
         except ImportError as error:
             raise MissingPackage("to_pandas() needs pandas: run pip install pandas") from error
         columns = {
-            "label": [self.label(int(c)) for c in self.class_id],
+            "label": np.array([self.label(int(c)) for c in self.class_id], object),  # texts, also if there are none
             "class_id": self.class_id,
             "score": self.score,
             **dict(zip(("x1", "y1", "x2", "y2"), self.xyxy.T, strict=True)),

@@ -21,7 +21,7 @@ def as_bgr(image: Any, color: ColorOrder = "bgr") -> Image:
 
     Args:
         image: an array uint8 (H, W, 3); (H, W) or (H, W, 1), grey; (H, W, 4), with alpha, through which white shows; or
-            a PIL image of any mode.
+            a PIL image of 8 bits or fewer (all modes but I, I;16 and F).
         color: the order of the channels of an array: "bgr", as OpenCV has it, or "rgb". PIL images state their own.
 
     Raises:
@@ -31,6 +31,8 @@ def as_bgr(image: Any, color: ColorOrder = "bgr") -> Image:
         raise UsageError(f"color {color!r}: expected 'bgr' or 'rgb'")
     if type(image).__module__.partition(".")[0] == "PIL":
         has_alpha = "A" in image.getbands() or "transparency" in image.info
+        if image.mode.startswith(("I", "F")):
+            raise UsageError(_deep(image.mode))
         image, color = np.asarray(image.convert("RGBA" if has_alpha else "RGB")), "rgb"
     array = _checked(image)
     if array.ndim == 2 or array.shape[2] == 1:
@@ -38,6 +40,11 @@ def as_bgr(image: Any, color: ColorOrder = "bgr") -> Image:
     if array.shape[2] == 4:
         array = _on_white(array)
     return np.ascontiguousarray(array[:, :, ::-1]) if color == "rgb" else array
+
+
+def _deep(mode: str) -> str:
+    """Pillow cuts these off at 255 where it converts them, which makes most of an image white."""
+    return f"PIL image of mode {mode}: it has no 8 bits; give the path of its file, or an 8-bit array of its values"
 
 
 def _checked(image: Any) -> Image:
@@ -51,7 +58,7 @@ def _checked(image: Any) -> Image:
         raise UsageError(f"expected an image, {_EXPECTED}, {got}: channels come last: image.transpose(1, 2, 0)")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or 0 in image.shape:
         raise UsageError(f"expected an image, {_EXPECTED}, {got}")
-    return image
+    return np.asarray(image)
 
 
 def _on_white(image: NDArray[np.uint8]) -> Image:

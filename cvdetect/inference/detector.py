@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -111,6 +112,9 @@ class Detector:
         lower = replace(thresholds, default=low(thresholds.default))
         return Detector(replace(self.model, options=replace(self.model.options, thresholds=lower)))
 
+    def __repr__(self) -> str:
+        return f"<Detector {self.name}, {len(self.labels)} classes, on {self.ran}>"
+
     @property
     def name(self) -> str:
         """The model's name."""
@@ -158,7 +162,11 @@ class Detector:
         Raises:
             UsageError, SourceError, DecodeError: as `detect`.
         """
+        if isinstance(images, str | Path):
+            raise UsageError(f"images {str(images)!r}: expected several images, got one path: detect() takes one")
         arrays = [_as_array(image, color) for image in images]
+        if not arrays:
+            return []
         if self._tiled:
             found = [self._detect_tiled(array, on_stage) for array in arrays]
         else:
@@ -298,11 +306,13 @@ def detect_frames(
         start, end: seconds of a video; None for all.
 
     Raises:
-        UsageError: `every` is below 1.
+        UsageError: `every` is no whole number from 1 on, or what `source` is given as cannot be one.
         MissingPackage: what `track` needs is not installed.
         SourceError: the source cannot be opened; by the loop, after the last frame: a video is cut short, or a stream
             broke and did not come back.
     """
+    if not isinstance(every, numbers.Integral):
+        raise UsageError(f"{arg('every')} {every!r}: expected a whole number")
     if every < 1:
         raise UsageError(f"{arg('every')} {every}: at least 1 is needed")
     if track:

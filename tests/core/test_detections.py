@@ -147,7 +147,7 @@ def test_pandas_gets_a_column_for_each_value(monkeypatch: pytest.MonkeyPatch) ->
     named(tracks=True).to_pandas()
     (columns,) = seen["args"]
     assert list(columns) == ["label", "class_id", "score", "x1", "y1", "x2", "y2", "track_id"]
-    assert columns["label"] == ["dog", "cat"] and columns["x2"].tolist() == [5, 14]
+    assert columns["label"].tolist() == ["dog", "cat"] and columns["x2"].tolist() == [5, 14]
 
 
 @pytest.mark.parametrize("package", ["supervision", "pandas"])
@@ -172,3 +172,26 @@ def test_real_pandas_takes_what_it_gets() -> None:
     table = named(tracks=True).to_pandas()
     assert isinstance(table, pandas.DataFrame) and table[table.score > 0.5].label.tolist() == ["dog"]
     assert len(Detections.empty().to_pandas()) == 0
+
+
+def test_a_position_that_is_not_there_is_named() -> None:
+    one = Detections([[0, 0, 1, 1]], [0], [0.5])  # type: ignore[arg-type]
+    assert one[np.argmax(one.score)] == one[-1]
+    for index in (1, -2):
+        with pytest.raises(IndexError, match=f"no detection {index}: there are 1"):
+            one[index]
+
+
+def test_parts_with_different_labels_are_not_put_together() -> None:
+    cats, dogs = (
+        Detections([[0, 0, 1, 1]], [0], [0.5], labels=LabelSet.from_names([name]))  # type: ignore[arg-type]
+        for name in ("cat", "dog")
+    )
+    assert [d.label for d in Detections.concat([cats, cats])] == ["cat", "cat"]
+    with pytest.raises(ValueError, match="expected the same labels in all parts"):
+        Detections.concat([cats, dogs])
+
+
+def test_an_empty_table_has_labels_that_are_texts() -> None:
+    pytest.importorskip("pandas")
+    assert Detections.empty().to_pandas()["label"].dtype == object

@@ -67,3 +67,14 @@ def test_what_is_no_image_is_refused_in_one_sentence(image: Any, words: str) -> 
 def test_another_order_of_channels_is_refused() -> None:
     with pytest.raises(UsageError, match="color 'hsv': expected 'bgr' or 'rgb'"):
         as_bgr(BGR, "hsv")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_a_deep_pil_image_is_refused_because_pillow_would_cut_it_off_at_255(mode: str) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    with pytest.raises(UsageError, match=f"^PIL image of mode {mode}: .* give the path of its file"):
+        as_bgr(pil.new(mode, (4, 2)))
+
+
+def test_a_matrix_is_an_array_of_grey() -> None:
+    assert as_bgr(BGR[:, :, 0].view(np.matrix)).shape == (2, 3, 3)

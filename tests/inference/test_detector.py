@@ -130,3 +130,16 @@ def test_a_graph_that_opencv_runs_on_one_image_only_takes_batches_and_tiles(shar
     for one, other in zip(batch, [image, image[:300]], strict=True):
         np.testing.assert_array_equal(one.xyxy, detector.detect(other).xyxy)
     assert len(Detector.load(choice, conf=0.05, tile="2x1").detect(image))
+
+
+def test_no_images_give_no_detections(detector: Detector) -> None:
+    assert detector.detect_batch([]) == []
+
+
+def test_one_path_is_not_several_images(detector: Detector, photo: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected several images, got one path: detect\(\) takes one"):
+        detector.detect_batch(str(photo))
+
+
+def test_a_detector_shows_what_it_is(detector: Detector) -> None:
+    assert repr(detector) == f"<Detector tiny, {len(detector.labels)} classes, on {detector.ran}>"

@@ -96,9 +96,8 @@ class ModelChoice:
     offline: bool = False
 
     def __post_init__(self) -> None:
-        for name in _PATH_FIELDS & {each.name for each in fields(self)}:
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, Path(value))
+        for each in fields(self):
+            object.__setattr__(self, each.name, _as_held(each.name, getattr(self, each.name)))
         _check_kinds(self)
         _check_all("scale", [self.scale], lambda value: 0 < value < math.inf, "must be above 0")
         _check_all("mean", self.mean, math.isfinite, "must be finite")
@@ -161,14 +160,16 @@ class DetectOptions:
     @property
     def thresholds(self) -> Conf:
         """`conf` with a plain number or a mapping spelled out."""
-        return self.conf if isinstance(self.conf, Conf) else _as_conf(self.conf)
+        if isinstance(self.conf, Mapping):
+            return Conf(None, {str(key): share for key, share in self.conf.items()})
+        return self.conf if isinstance(self.conf, Conf) else Conf(self.conf)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", _as_classes(self.classes))
         _check_kinds(self)
+        thresholds = self.thresholds  # which checks them
         if isinstance(self.conf, Mapping):
-            object.__setattr__(self, "conf", _as_conf(self.conf))
-        _ = self.thresholds
+            object.__setattr__(self, "conf", thresholds)
         if self.nms is not None:
             check_share(self.nms, "nms")
         check_least(self.max_det, 1, "max_det")
@@ -213,7 +214,7 @@ def _check_all(
     argument: str, values: Sequence[float | None] | None, allowed: Callable[[float], bool], must: str
 ) -> None:
     """Raise UsageError unless all `values` that are given are allowed."""
-    given = [value for value in (() if values is None else values) if value is not None]
+    given = [value for value in values or () if value is not None]
     if not all(allowed(value) for value in given):
         raise UsageError(f"{arg(argument)} {','.join(f'{value:g}' for value in given)}: {must}")
 
@@ -278,10 +279,15 @@ def _check_kinds(options: ModelChoice | DetectOptions | RunOptions) -> None:
             raise UsageError(f"{arg(each.name)} {value!r}: expected {expected}")
 
 
-def _as_conf(value: float | Mapping[str, float] | Mapping[int, float] | None) -> Conf:
-    if isinstance(value, Mapping):
-        return Conf(None, {str(key): share for key, share in value.items()})
-    return Conf(value)
+def _as_held(name: str, value: Any) -> Any:
+    """A value as its field of `ModelChoice` holds it; what is none stays, for the check to report."""
+    if name in _PATH_FIELDS and isinstance(value, str):
+        return Path(value)
+    if name == "size" and _is_whole(value):
+        return int(value), int(value)
+    if name in ("size", "mean", "std") and isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(value)
+    return value
 
 
 def _as_classes(value: Any) -> Any:
@@ -348,10 +354,9 @@ def options_of(
     for value, kind, name in ((detect, DetectOptions, "detect"), (run, RunOptions, "run")):
         if not isinstance(value, kind):
             raise TypeError(f"{function}() expects {name} to be {kind.__name__}, got {type(value).__name__}")
-    given = {name: _converted(name, value) for name, value in keywords.items()}
     owners = [{field.name for field in fields(each)} for each in (model, detect, run)]
-    _refuse_unknown(function, given, [name for owner in owners for name in owner])
-    parts = [{name: value for name, value in given.items() if name in owner} for owner in owners]
+    _refuse_unknown(function, keywords, [name for owner in owners for name in owner])
+    parts = [{name: value for name, value in keywords.items() if name in owner} for owner in owners]
     return replace(model, **parts[0]), replace(detect, **parts[1]), replace(run, **parts[2])
 
 
@@ -361,12 +366,3 @@ def _refuse_unknown(function: str, given: Iterable[str], known: Sequence[str]) -
             near = closest(name, known)
             hint = f"; did you mean {near!r}?" if near else ""
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
-
-
-def _converted(name: str, value: Any) -> Any:
-    """A value as its field holds it."""
-    if name == "size" and _is_whole(value):
-        return int(value), int(value)
-    if name in ("size", "mean", "std") and isinstance(value, Iterable) and not isinstance(value, str):
-        return tuple(value)
-    return value

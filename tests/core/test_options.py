@@ -132,6 +132,7 @@ def test_the_options_themselves_take_what_the_keywords_take() -> None:
     assert detect == DetectOptions(conf=Conf(None, {"3": 0.4}), classes=("dog",))
     assert Conf(0.5, {3: 0.4}).per_class == {"3": 0.4}  # type: ignore[dict-item]
     assert ModelChoice(cfg="my.cfg") == ModelChoice(cfg=Path("my.cfg"))  # type: ignore[arg-type]
+    assert ModelChoice(size=320, std=[1, 2, 3]) == ModelChoice(size=(320, 320), std=(1, 2, 3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", ["", 3, b"x.onnx", ["x.onnx"]])

@@ -135,9 +135,9 @@ def resolve(choice: ModelChoice, progress: Progress) -> ResolvedModel:
 
 
 def _input(spec: ModelSpec, choice: ModelChoice) -> InputSpec:
-    """The model's input with the size and resize that were asked for."""
+    """The model's input with what was asked for."""
     own_size = choice.resize == "tensorflow" and choice.size is None and spec.file("graph")  # as the graph itself does
-    return _changed(replace(spec.input, wh=None) if own_size else spec.input, wh=choice.size, resize=choice.resize)
+    return replace(spec.input, **(_asked(choice) | ({"wh": None} if own_size else {})))
 
 
 def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
@@ -145,22 +145,17 @@ def _with_names(spec: ModelSpec, progress: Progress) -> tuple[ModelFile, ...]:
     names = spec.file("names")
     if names is None:
         own = [file.path for file in spec.files if file.path and file.role != "config"]
-        found = None if spec.labels else find_names(own, progress)
+        found = None if spec.labels else _find_names(own, progress)
         return (*spec.files, ModelFile(role="names", name=found.name, path=found, found=True)) if found else spec.files
     if names.path is None or (path := _label_file(names.path, progress)) == names.path:
         return spec.files
     return tuple(replace(file, name=path.name, path=path) if file is names else file for file in spec.files)
 
 
-def _changed(stated: InputSpec, **changes: Any) -> InputSpec:
-    """`stated` with what was asked for; None changes nothing."""
-    return replace(stated, **{key: value for key, value in changes.items() if value is not None})
-
-
 def _asked(choice: ModelChoice) -> dict[str, Any]:
-    """What was asked for, by the fields of `InputSpec`; None where it was not."""
-    preprocessing = {field: getattr(choice, option) for option, field in _INPUT_OPTIONS.items()}
-    return {**preprocessing, "wh": choice.size, "resize": choice.resize}
+    """What was asked for, by the fields of `InputSpec`."""
+    options = {**_INPUT_OPTIONS, "size": "wh", "resize": "resize"}
+    return {field: value for option, field in options.items() if (value := getattr(choice, option)) is not None}
 
 
 def _check(choice: ModelChoice) -> None:
@@ -203,19 +198,18 @@ def _from_files(choice: ModelChoice, progress: Progress) -> ModelSpec:
     """A spec for files that no yaml names; it is called after the stem of its main file."""
     for role, path in _given(choice).items():  # before companions are looked for
         check_format(role, _existing(path))
-    paths, asked = _paths(choice, progress), _asked(choice)
+    paths = _paths(choice, progress)
     if choice.names:
         paths["names"] = choice.names
     files = tuple(ModelFile(role=role, name=path.name, path=_existing(path)) for role, path in paths.items())
-    usual = FORMATS[format_of(paths)].preprocessing
     family = "" if choice.decoder in (None, "auto") else str(choice.decoder)
     return ModelSpec(
         name=files[0].path.stem if files[0].path else "",
         family=family,
         files=files,
-        input=_changed(usual, **asked),
+        input=FORMATS[format_of(paths)].preprocessing,
         listed=False,
-        asked=frozenset(field for field, value in asked.items() if value is not None),
+        asked=frozenset(_asked(choice)),
     )
 
 
@@ -227,7 +221,7 @@ def _given(choice: ModelChoice) -> dict[Role, Path]:
 def _paths(choice: ModelChoice, progress: Progress) -> dict[Role, Path]:
     """The files of the model, the main one first."""
     if choice.cfg:
-        return {"cfg": choice.cfg, "weights": choice.weights or find_weights(choice.cfg, progress)}
+        return {"cfg": choice.cfg, "weights": choice.weights or _find_weights(choice.cfg, progress)}
     if choice.onnx:
         return {"onnx": choice.onnx}
     if choice.tflite:
@@ -235,8 +229,7 @@ def _paths(choice: ModelChoice, progress: Progress) -> dict[Role, Path]:
     if choice.prototxt:
         weights = choice.caffemodel or _require_beside(choice.prototxt, ".caffemodel", "caffemodel", progress)
         return {"prototxt": choice.prototxt, "caffemodel": weights}
-    if choice.graph is None:
-        raise UsageError(f"no model: give {_main_files()}")
+    assert choice.graph is not None, "no main file was given"
     config = choice.config or _beside(choice.graph, ".pbtxt", "config", progress)
     # Without one a text graph is made from the graph itself.
     return {"graph": choice.graph, **({"config": config} if config else {})}
@@ -271,7 +264,7 @@ def _beside(path: Path, suffix: str, argument: str, progress: Progress) -> Path 
     return companion
 
 
-def find_weights(cfg: Path, progress: Progress) -> Path:
+def _find_weights(cfg: Path, progress: Progress) -> Path:
     """The weights beside a cfg, which are reported: those of its stem, else of the names that Darknet's training gives.
 
     In this order: ``<stem>.weights``, ``_best``, ``_last``, ``_final``, ``_<iterations>`` (the highest).
@@ -313,7 +306,7 @@ def _find_cfg(weights: Path, progress: Progress) -> Path:
     )
 
 
-def find_names(files: Iterable[Path], progress: Progress) -> Path | None:
+def _find_names(files: Iterable[Path], progress: Progress) -> Path | None:
     """The class names beside a model, which are reported: ``<stem>.names``, ``.data`` (Darknet's) or ``.txt``."""
     for folder, stem in dict.fromkeys((path.parent, path.stem) for path in files):
         for found in _of_stem(folder, stem, ".names", ".data", ".txt"):

@@ -23,8 +23,16 @@ from cvdetect.formats.base import GraphThresholds, choose_size, read_bytes
 __all__ = ["PostProcess", "TFLiteInput", "cut_postprocess", "open_tflite", "read_numbers", "read_tflite_inputs"]
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
-_MODEL_SUBGRAPHS, _SUBGRAPH_TENSORS, _SUBGRAPH_INPUTS = 2, 0, 1
-_TENSOR_SHAPE, _TENSOR_TYPE = 0, 1
+_MODEL_CODES, _MODEL_SUBGRAPHS, _MODEL_BUFFERS = 1, 2, 4
+_CODE_OLD, _CODE_CUSTOM, _CODE_BUILTIN = 0, 1, 3
+_GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_OPTIONS = 0, 1, 2, 5
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_NAME = 0, 1, 2, 3
+_CONCATENATION, _RESHAPES = 2, (22, 43)  # RESHAPE, SQUEEZE
+_POSTPROCESS = "TFLite_Detection_PostProcess"
+
+_MAP, _INT, _UINT, _FLOAT, _BOOL = 9, 1, 2, 3, 26  # kinds of FlexBuffers' values
+_KINDS = {_INT: " bhiq", _UINT: " BHIQ", _BOOL: " BHIQ", _FLOAT: "  efd"}  # for struct, by width
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +54,9 @@ def read_tflite_inputs(data: NDArray[np.uint8], name: str) -> list[TFLiteInput]:
         raise ModelFileError(f"{name}: is {describe_foreign(head) or 'another file'}, expected a TensorFlow Lite model")
     buffer = data.data
     try:
-        (subgraph, *_) = _tables(buffer, _follow(buffer, 0), _MODEL_SUBGRAPHS)
-        tensors = _tables(buffer, subgraph, _SUBGRAPH_TENSORS)
-        return [_input(buffer, tensors[index]) for index in _integers(buffer, subgraph, _SUBGRAPH_INPUTS)]
+        (graph, *_) = _tables(buffer, _follow(buffer, 0), _MODEL_SUBGRAPHS)
+        tensors = _tables(buffer, graph, _GRAPH_TENSORS)
+        return [_input(buffer, tensors[index]) for index in _integers(buffer, graph, _GRAPH_INPUTS)]
     except (struct.error, IndexError, ValueError) as error:
         raise ModelFileError(f"{name}: is a damaged TensorFlow Lite model, or one cut short") from error
 
@@ -64,14 +72,6 @@ def _input(buffer: memoryview, tensor: int) -> TFLiteInput:
 # OpenCV 4.14 reads the operator's options by counting bytes, which fits files with ten of them only (most have eleven),
 # and takes the background for a class. So it is cut off, and the decoder does what it does. Box codes are taken where
 # the predictors give them: OpenCV mixes them up when it reshapes them to (1, anchors, 1, 4), as most files do.
-
-_OPERATOR = b"TFLite_Detection_PostProcess"
-_MODEL_CODES, _SUBGRAPHS, _MODEL_BUFFERS = 1, 2, 4
-_CODE_OLD, _CODE_CUSTOM, _CODE_BUILTIN = 0, 1, 3
-_GRAPH_TENSORS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 2, 3
-_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_OPTIONS = 0, 1, 2, 5
-_CONCATENATION, _RESHAPES = 2, (22, 43)  # RESHAPE, SQUEEZE
-_TENSOR_BUFFER, _TENSOR_NAME = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ def cut_postprocess(data: NDArray[np.uint8], name: str) -> PostProcess | None:
 def _cut(data: NDArray[np.uint8]) -> PostProcess | None:
     buffer = data.data
     root = _follow(buffer, 0)
-    (graph, *_) = _tables(buffer, root, _SUBGRAPHS)
+    (graph, *_) = _tables(buffer, root, _MODEL_SUBGRAPHS)
     operators = _tables(buffer, graph, _GRAPH_OPERATORS)
-    if not operators or _custom(buffer, root, operators[-1]) != _OPERATOR:
+    if not operators or _custom(buffer, root, operators[-1]) != _POSTPROCESS.encode():
         return None
     inputs = _integers(buffer, operators[-1], _OPERATOR_INPUTS)
     options = read_numbers(bytes(_content(buffer, operators[-1], _OPERATOR_OPTIONS)))
@@ -208,14 +208,14 @@ def open_tflite(
     post = cut_postprocess(data, str(path))
     if post is None:
         return ModelSource(format="tflite", name=str(path), content=data, wh=wh)
-    progress.note(f"{spec.name}: ends in TFLite_Detection_PostProcess; taking its anchors and its IoU {post.iou:.3g}")
+    progress.note(f"{spec.name}: ends in {_POSTPROCESS}; taking its anchors and its IoU {post.iou:.3g}")
     return ModelSource(
         format="tflite",
         name=str(path),
         content=post.model,
         wh=wh,
         outputs=(*post.boxes, post.scores),
-        head="TFLite_Detection_PostProcess",
+        head=_POSTPROCESS,
         classes=post.classes,
         priors=Priors(post.anchors, post.scales, post.classes),
         nms=post.iou,
@@ -295,9 +295,6 @@ def _content(buffer: memoryview, table: int, field: int) -> memoryview:
 
 
 # FlexBuffers, of which maps of numbers are read (https://flatbuffers.dev/internals/#flexbuffers).
-
-_MAP, _INT, _UINT, _FLOAT, _BOOL = 9, 1, 2, 3, 26
-_KINDS = {_INT: " bhiq", _UINT: " BHIQ", _BOOL: " BHIQ", _FLOAT: "  efd"}
 
 
 def read_numbers(data: bytes) -> dict[str, float]:

@@ -48,7 +48,7 @@ def decode_nanodet(outputs: Outputs, net_input: NetInput, options: DecodeOptions
     scores, boxes = _joined(outputs, net_input.count)  # (B, R, C), (B, R, 32)
     strides = strides_of(scores.shape[1], net_input.wh)
     if strides is None:
-        raise _format_error(outputs, net_input)
+        raise _format_error(outputs, net_input.count)
     corners, sizes = cells(net_input.wh, strides)
     middles = (corners + (0.5 if strides == STRIDES[0] else 0.0)) * sizes  # (R, 2) in network pixels
     return [_one_image(s, b, middles, sizes, net_input.wh, options) for s, b in zip(scores, boxes, strict=True)]
@@ -56,20 +56,19 @@ def decode_nanodet(outputs: Outputs, net_input: NetInput, options: DecodeOptions
 
 def _joined(outputs: Outputs, count: int) -> tuple[Floats, Floats]:
     """All strides in one: class scores (B, R, C) and box values (B, R, 32)."""
-    net_input = NetInput(count, (0, 0))
     if any(a.ndim != 3 or a.shape[0] != count or not a.shape[2] for a in outputs.values()):
-        raise _format_error(outputs, net_input)
+        raise _format_error(outputs, count)
     if len(outputs) == 1:
         (both,) = outputs.values()
         if both.shape[2] <= _BOX_VALUES:
-            raise _format_error(outputs, net_input)
+            raise _format_error(outputs, count)
         return both[:, :, :-_BOX_VALUES], both[:, :, -_BOX_VALUES:]
     pairs: dict[int, list[Floats]] = {}
     for array in outputs.values():
         pairs.setdefault(array.shape[1], []).append(array)
     ordered = [_pair(pairs[rows]) for rows in sorted(pairs, reverse=True)]  # stride 8 has the most cells
     if not all(ordered) or len({pair[0].shape[2] for pair in ordered if pair}) != 1:
-        raise _format_error(outputs, net_input)
+        raise _format_error(outputs, count)
     return np.concatenate([p[0] for p in ordered if p], 1), np.concatenate([p[1] for p in ordered if p], 1)
 
 
@@ -91,10 +90,10 @@ def _one_image(
     return to_detections(clip(xyxy, *wh), scores[kept], options)
 
 
-def _format_error(outputs: Outputs, net_input: NetInput) -> DecodeError:
+def _format_error(outputs: Outputs, count: int) -> DecodeError:
     got = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
     return DecodeError(
-        f"expected scores ({net_input.count}, cells, classes) and boxes ({net_input.count}, cells, {_BOX_VALUES}) for "
+        f"expected scores ({count}, cells, classes) and boxes ({count}, cells, {_BOX_VALUES}) for "
         f"strides 8, 16, 32, or both in one array, got ({got}): the model needs another decoder"
     )
 

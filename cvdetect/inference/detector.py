@@ -20,7 +20,15 @@ from cvdetect.core.errors import UsageError
 from cvdetect.core.frame import Frame, Image
 from cvdetect.core.images import ColorOrder, as_bgr
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, LoadKeywords, ModelChoice, RunOptions, options_of, usable_cores
+from cvdetect.core.options import (
+    DetectOptions,
+    LoadKeywords,
+    ModelChoice,
+    RunOptions,
+    check_least,
+    options_of,
+    usable_cores,
+)
 from cvdetect.core.progress import Controls, LoggingProgress, NullProgress, Progress
 from cvdetect.families import NetInput
 from cvdetect.inference.nms import nms
@@ -313,8 +321,7 @@ def detect_frames(
     """
     if not isinstance(every, numbers.Integral):
         raise UsageError(f"{arg('every')} {every!r}: expected a whole number")
-    if every < 1:
-        raise UsageError(f"{arg('every')} {every}: at least 1 is needed")
+    check_least(int(every), 1, "every")
     if track:
         from cvdetect.inference import tracking
 

@@ -105,9 +105,8 @@ def _has_lone_bias(nodes: Sequence[Message]) -> bool:
     OpenCV 4.14 makes a layer of such a bias that fails on a second image ("end <= dims"); others it fuses.
     """
     ops = {node.string("name"): node.string("op") for node in nodes}
-    biased = [next(node.all("input"), b"") for node in nodes if node.string("op") == "BiasAdd"]
-    names = [value.decode("utf-8", "replace").split(":")[0] for value in biased if isinstance(value, bytes)]
-    return any(ops.get(name) not in _WEIGHTED for name in names)
+    biased = [next(_inputs(node), "") for node in nodes if node.string("op") == "BiasAdd"]
+    return any(ops.get(name) not in _WEIGHTED for name in biased)
 
 
 def with_thresholds(text: str, name: str, conf: float | None, nms: float | None, clip: bool | None = None) -> str:

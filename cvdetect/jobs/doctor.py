@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,16 +34,8 @@ _BUILD_KEYS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorJob:
-    """Which models to look for, and where.
-
-    Attributes:
-        registry: a models.yaml read on top of the shipped one.
-        cache: where weights lie; None takes the platform's user cache directory.
-    """
-
-    registry: Path | None = None
-    cache: Path | None = None
+class DoctorJob(ListModelsJob):
+    """Which models to look for, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +66,7 @@ def diagnose(job: DoctorJob, progress: Progress = LoggingProgress(), controls: C
     Raises:
         RegistryError: a models.yaml cannot be read.
     """
-    listing = ListModelsJob(registry=job.registry, cache=job.cache)
-    models = partial(_models, list_models(listing), listing.store.root)
+    models = partial(_models, list_models(job), job.store.root)
     tests: list[Callable[[], Iterator[Finding]]]
     tests = [_versions, _opencv, _backends, _cuda, _windows, _video_writing, models]
     findings: list[Finding] = []
@@ -130,16 +120,9 @@ def _owners() -> Finding:
     return Finding("versions", "OpenCV package", owners[0] if owners else "none (your own build)")
 
 
-def _cv2() -> Any:
-    from cvdetect.core.cv import cv2
-
-    return cv2
-
-
 def _opencv() -> Iterator[Finding]:
-    from cvdetect.core.cv import NEEDS
+    from cvdetect.core.cv import NEEDS, cv2
 
-    cv2 = _cv2()
     yield Finding("OpenCV", "version", f"{cv2.__version__} at {Path(cv2.__file__).parent}")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         raise MissingPackage(f"OpenCV {cv2.__version__} cannot read Darknet models: install '{NEEDS}'")

@@ -195,10 +195,14 @@ class VerifyModelsJob(ListModelsJob):
 
 @dataclass(frozen=True, slots=True)
 class VerifyModelsReport:
-    """How each file stands, by model; `sound` is False where one is wrong, or a named model's is missing."""
+    """How each file that was checked stands, by model."""
 
     files: tuple[tuple[str, FileState], ...]
-    sound: bool
+
+    @property
+    def sound(self) -> bool:
+        """Whether none is wrong, or missing (then its model was named)."""
+        return all(state.state not in ("missing", "wrong") for _, state in self.files)
 
     @property
     def exit_code(self) -> int:
@@ -215,14 +219,14 @@ def verify_models(
         UsageError: no model has this name.
     """
     models, store = job.models, job.store
-    checked = [
+    checked = (
         (spec.name, state)
         for spec in _specs(models, job.names or models.names())
         if controls is None or not controls.stopping
         for state in store.verify(spec)
         if job.names or state.state != "missing"
-    ]
-    return VerifyModelsReport(tuple(checked), all(state.state not in ("missing", "wrong") for _, state in checked))
+    )
+    return VerifyModelsReport(tuple(checked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

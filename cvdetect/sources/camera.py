@@ -130,12 +130,12 @@ class Camera(Source):
             if captured is not None:
                 yield self._frame(captured)
             elif reason := self._capture.ended:
-                if self._ends and reason == _ENDED:
+                live = self.info.frames is None
+                if reason == _ENDED and (self._ends or not live):
                     return
-                error = self._cut(reason) if self.info.frames is not None else self._reconnect(reason)
+                error = self._reconnect(reason) if live else SourceError(f"{self._name}: {reason}")
                 if error:
                     yield Failed(self._name, error)
-                if error or self.info.frames is not None:
                     return
 
     def _is_over(self) -> bool:
@@ -158,10 +158,6 @@ class Camera(Source):
         if not live:
             self._zero = captured.moment - captured.stream_s
         return Frame(captured.image, self._name, index, captured.moment - self._zero)
-
-    def _cut(self, reason: str) -> SourceError | None:
-        """The error for a file that ended too early."""
-        return None if reason == _ENDED else SourceError(f"{self._name}: {reason}")
 
     def _reconnect(self, reason: str) -> SourceError | None:
         """Connect again, with growing waits between attempts → what went wrong where all of them failed."""
@@ -208,9 +204,9 @@ class Camera(Source):
         return not self._controls.stopping
 
 
-def backoff(attempts: int, first_s: float = 0.5, longest_s: float = 30.0) -> Iterator[float]:
+def backoff(attempts: int) -> Iterator[float]:
     """Seconds to wait before each new attempt: 0.5, 1, 2, 4, … at most 30."""
-    return (min(longest_s, first_s * 2.0**n) for n in range(attempts))
+    return (min(30.0, 0.5 * 2.0**n) for n in range(attempts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,6 +251,7 @@ class _Capture:
         self._last_sign = time.monotonic()
         self._wanted = threading.Event()
         self._left = threading.Event()
+        self._zero = 0.0  # the moment (seconds of time.monotonic) at which time 0 of a file is shown
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
         self._thread.start()
 
@@ -320,11 +317,11 @@ class _Capture:
         self._set_open(replace(stream.info, wh=(width, height)))
         if not live:
             self._wanted.wait()
-        pace = _Pace(got[1])
+        self._zero = time.monotonic() - got[1]
         waits: deque[float] = deque(maxlen=_HELD_BACK)
         while got is not None and not self._left.is_set():
             if not live:
-                self._wait_until_due(pace, got[1])
+                self._wait_until_due(got[1])
             self._keep(_CapturedFrame(got[0], number, got[1], time.monotonic()))
             number += 1
             begin = time.monotonic()
@@ -351,21 +348,14 @@ class _Capture:
             self._ended = reason
             self._changed.notify_all()
 
-    def _wait_until_due(self, pace: _Pace, stream_s: float) -> None:
+    def _wait_until_due(self, stream_s: float) -> None:
         """Hold a frame of a file back until its time has come; a pause moves that time."""
         while not self._left.is_set():
             now = self._last_sign = time.monotonic()
             if self._controls.paused:
                 self._left.wait(0.02)
-                pace.start += time.monotonic() - now
-            elif (early := pace.start + stream_s - now) > 0:
+                self._zero += time.monotonic() - now
+            elif (early := self._zero + stream_s - now) > 0:
                 self._left.wait(min(early, 0.05))
             else:
                 return
-
-
-class _Pace:
-    """At which moment (seconds of `time.monotonic`) time 0 of a stream is shown."""
-
-    def __init__(self, first_s: float) -> None:
-        self.start = time.monotonic() - first_s

@@ -45,7 +45,7 @@ def open_live(
         reconnect=reconnect,
         max_frames=max_frames,
         duration_s=duration_s,
-        ends=isinstance(source, str) and (is_pipe(source) or _is_file(source)),
+        ends=isinstance(source, str) and is_pipe(source),
     )
 
 

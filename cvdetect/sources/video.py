@@ -94,9 +94,12 @@ class Video(Source):
         timeouts: tuple[float, float] = TIMEOUTS,
     ) -> None:
         self.name = name
-        self.inputs = tuple(sequence_of(name) or [name])
+        images = sequence_of(name)
+        self.inputs = tuple(images or [name])
         self._open = False
-        self._reader = _reader(name, start, end, with_sound, timeouts)
+        self._reader = (
+            ImageSequence(name, images, start, end) if images else _reader(name, start, end, with_sound, timeouts)
+        )
 
     def __enter__(self) -> Video:
         try:
@@ -192,9 +195,6 @@ def _of_playlist(playlist: Path, depth: int) -> Iterator[Path]:
 
 
 def _reader(name: str, start: float, end: float | None, with_sound: bool, timeouts: tuple[float, float]) -> VideoReader:
-    images = sequence_of(name)
-    if images:
-        return ImageSequence(name, images, start, end)
     _check(name)
     if media.available():
         from cvdetect.media.reader import AvReader

@@ -160,11 +160,7 @@ class Crops(PlainSink):
     """
 
     def __init__(
-        self,
-        folder: Path,
-        names: Mapping[str, Path],
-        renderer: Renderer,
-        check: Callable[[Path], None] = lambda _path: None,
+        self, folder: Path, names: Mapping[str, Path], renderer: Renderer, check: Callable[[Path], None]
     ) -> None:
         self._folder = folder
         self._stems = {name: path.stem.removesuffix("_detected") for name, path in names.items()}

@@ -60,7 +60,6 @@ class PageServer:
         self._newest: _Shown | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._viewers: set[asyncio.Transport] = set()
-        self._closing = False
 
     def show(self, frame: Frame, found: Detections) -> None:
         """Make this the latest frame."""
@@ -106,7 +105,6 @@ class PageServer:
         self._news = asyncio.Event()
 
     def _end(self) -> None:
-        self._closing = True
         self._news.set()
         for transport in self._viewers:
             transport.abort()
@@ -149,7 +147,7 @@ class PageServer:
     async def _feed(self, response: web.StreamResponse) -> None:
         await response.write(f"--{_BOUNDARY}\r\n".encode())
         seen: _Shown | None = None
-        while not self._closing:
+        while not self._over.is_set():
             shown = self._newest
             if shown is None or shown is seen:
                 await self._news.wait()

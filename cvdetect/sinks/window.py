@@ -101,7 +101,6 @@ class LiveWindow(PlainSink):
         controls: what keys and slider act on.
         caption: the small line at the bottom of each frame.
         lowest: the slider does not go below this score, as weaker detections are not there.
-        folder: where snapshots go.
     """
 
     def __init__(
@@ -111,14 +110,12 @@ class LiveWindow(PlainSink):
         *,
         caption: Callable[[], str] = str,
         lowest: float = 0.0,
-        folder: Path = Path(),
         progress: Progress = NullProgress(),
     ) -> None:
         self._renderer = renderer
         self._controls = controls
         self._caption = caption
         self._lowest = lowest
-        self._folder = folder
         self._progress = progress
         self._shown: tuple[Frame, Image] | None = None
 
@@ -172,12 +169,12 @@ class LiveWindow(PlainSink):
             cv2.imshow(_TITLE, captioned(self._shown[1], text))
 
     def _save(self) -> None:
-        """Write what is shown, without the caption, under a name that is free."""
+        """Write what is shown, without the caption, into the current folder, under a name that is free."""
         if self._shown is None:
             return
         frame, drawn = self._shown
         stem = f"snapshot_{frame.index:06d}"
-        path = next(p for n in count() if not (p := self._folder / f"{stem}{f'_{n}' if n else ''}.jpg").exists())
+        path = next(p for n in count() if not (p := Path(f"{stem}{f'_{n}' if n else ''}.jpg")).exists())
         try:
             write_image(path, drawn)
         except SinkError as error:

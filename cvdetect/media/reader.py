@@ -373,22 +373,20 @@ class _Tail:
 
     def lost(self) -> Iterator[Any]:
         """The frames behind the last one that came."""
-        if self._owed <= 0 or self._last_pts is None or not self._old + self._new or not self._begins_whole():
+        kept = self._old + self._new
+        if self._owed <= 0 or self._last_pts is None or not kept or not kept[0].is_keyframe:
             return
-        for frame in self._decode():
+        for frame in self._decode(kept):
             if frame.pts is not None and frame.pts > self._last_pts:
                 yield frame
 
-    def _begins_whole(self) -> bool:
-        return bool((self._old or self._new)[0].is_keyframe)
-
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self, packets: list[Any]) -> Iterator[Any]:
         source = self._stream.codec_context
         decoder: Any = av.CodecContext.create(source.name, "r")
         decoder.extradata, decoder.codec_tag = source.extradata, source.codec_tag
         decoder.width, decoder.height = source.width, source.height
         decoder.thread_type = "NONE"
-        for packet in [*self._old, *self._new, None]:
+        for packet in [*packets, None]:
             try:
                 yield from decoder.decode(packet)
             except (av.error.FFmpegError, EOFError):

@@ -29,7 +29,7 @@ _SANE_LIVE = (1, 240)  # frames a second
 _LARGEST_SIMPLE = 1001  # denominator: 30000/1001 is the rate of NTSC
 _BACK = Fraction(1, 10)  # seconds; a smaller step back is jitter (FFmpeg's own limit)
 _AHEAD = Fraction(10)  # seconds; a larger step ahead is another recording, in formats where that happens (FFmpeg's)
-_NEAR = Fraction(10)  # seconds; how far a track may lie from where it is due to belong to a known recording
+_REACH = Fraction(10)  # seconds; how far a track may lie from where it is due to belong to a known recording
 # Their timestamps are those of a transmission; elsewhere a gap is what the author wanted.
 _TRANSMITTED = ("mpegts", "mpegtsraw", "mpeg", "hls")
 
@@ -183,7 +183,7 @@ class Timeline:
         elif self._jumps(track, raw):
             last = self._last[track]
             for number in range(self._recording.get(track, 0) + 1, len(self._shifts)):
-                if -_BACK * 10 <= raw + self._shifts[number] - last <= _NEAR:
+                if -_BACK * 10 <= raw + self._shifts[number] - last <= _REACH:
                     self._recording[track] = number
                     return
             self._shifts.append(max(self._ends.values()) - raw)

@@ -283,7 +283,7 @@ class RemoteFolder:
             if self._protocol in _FLAT:
                 put(at)
                 return
-            self._make_folder(at)
+            self.system.makedirs(posixpath.dirname(at), exist_ok=True)
             unfinished = posixpath.join(posixpath.dirname(at), f".cvdetect-unfinished-{secrets.token_hex(8)}")
             try:
                 put(unfinished)
@@ -305,10 +305,6 @@ class RemoteFolder:
             wait_for(self.system.loop, act, *args, timeout=timeout, **options)
         else:
             getattr(self.system, method)(*args, **options)
-
-    def _make_folder(self, at: str) -> None:
-        if self._protocol not in _FLAT:
-            self.system.makedirs(posixpath.dirname(at), exist_ok=True)
 
     def _each(self, act: Callable[[str], Any], names: Iterable[str]) -> Iterator[Any]:
         """The results of `act` for each name, in order; several at once where the store's package can do that."""

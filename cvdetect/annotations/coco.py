@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["COCO", "image_ids", "polygons", "read_coco", "read_results"]
 
 _LARGEST_ID = 2**63 - 1  # what other tools' integers hold
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: each a turn to the right of the one before
+
+Corner = tuple[int, int]  # x, y
 
 
 def write_coco(out: Path, records: Records, labels: LabelSet, info: ExportInfo) -> None:
@@ -298,25 +301,6 @@ def _number(path: Path, where: str, entry: dict[str, Any], key: str) -> int:
     return number
 
 
-COCO = AnnotationFormat(
-    name="coco",
-    write=write_coco,
-    reader=GroundTruthReader(
-        reads="a COCO JSON file",
-        match=lambda path: Match.NONE if path.is_dir() else Match.POSSIBLE,
-        files=lambda path: [path],
-        read=lambda path, _: read_coco(path),
-    ),
-)
-
-
-# Masks as polygons along the pixels' edges.
-
-_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up: each a turn to the right of the one before
-
-Corner = tuple[int, int]  # x, y
-
-
 def polygons(found: Region) -> list[list[int]] | None:
     """The outlines of a region, one for each part that hangs together by edges: x1, y1, x2, y2, … in image pixels.
 
@@ -370,3 +354,15 @@ def _is_hole(corners: list[Corner]) -> bool:
     """Whether a closed line goes round against the clock, as seen on the image."""
     following = [*corners[1:], corners[0]]
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, following, strict=True)) < 0
+
+
+COCO = AnnotationFormat(
+    name="coco",
+    write=write_coco,
+    reader=GroundTruthReader(
+        reads="a COCO JSON file",
+        match=lambda path: Match.NONE if path.is_dir() else Match.POSSIBLE,
+        files=lambda path: [path],
+        read=lambda path, _: read_coco(path),
+    ),
+)

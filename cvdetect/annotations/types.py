@@ -32,7 +32,6 @@ __all__ = [
     "Results",
     "SizeOf",
     "TruthImage",
-    "Writer",
 ]
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["VOC", "read_voc", "voc_pixels"]
 
 _IMAGES, _LABELS = "JPEGImages", "Annotations"  # folders of VOC's own data
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 Pixels = tuple[int, int, int, int]
 
@@ -127,9 +128,6 @@ def voc_pixels(box: NDArray[np.float32], wh: tuple[int, int]) -> Pixels:
     xmin, ymin = (min(max(low + 1, 1), side) for low, side in zip((x1, y1), wh, strict=True))
     xmax, ymax = (max(min(high, side), low) for high, low, side in zip((x2, y2), (xmin, ymin), wh, strict=True))
     return xmin, ymin, xmax, ymax
-
-
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(folder: Path) -> GroundTruth:

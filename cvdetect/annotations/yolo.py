@@ -3,6 +3,10 @@
 Tools that train on them (https://docs.ultralytics.com/datasets/detect) look for the labels of ``…/images/x.jpg`` in
 ``…/labels/x.txt``. ``data.yaml`` has ``train`` and ``val`` only where that holds of the images in its own folder, and
 neither ``path``, which would tie the set to a place, nor ``nc``, which CVAT takes for a subset.
+
+``yolo-darknet`` is Darknet's own layout, which CVAT calls YOLO 1.1 (https://pjreddie.com/darknet/yolo, training;
+https://docs.cvat.ai/docs/manual/advanced/formats/format-yolo): the same label files beside the images, and lists that
+name them all. Paths are relative to the folder, in which Darknet is to be run.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ from cvdetect.core.errors import ModelFileError, SourceError
 from cvdetect.core.files import safe_join
 from cvdetect.core.labels import LabelSet
 
-__all__ = ["YOLO", "YOLO_DARKNET", "read_yolo", "write_yolo"]
+__all__ = ["YOLO", "YOLO_DARKNET", "read_yolo"]
 
 _IMAGES, _DARKNET_IMAGES = "images", "obj_train_data"
 _CLASS_FILES = ("data.yaml", "classes.txt", "obj.names")
@@ -65,11 +69,7 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, info: ExportInfo) 
         SinkError: the folder or disk does not take it, or an image's name leads out of `out`.
     """
     classes = Classes(labels)
-    stems = output_stems(records.names())
-    folder = out / "labels"
-    for record in records:
-        with info.file_of(record.name, safe_join(folder, stems[record.name] + ".txt")) as stream:
-            stream.writelines(line + "\n" for line in _lines(record, classes, info.yolo_conf))
+    stems = _write_labels(out / "labels", records, classes, info, info.yolo_conf)
     names = classes.names()
     with info.file(out / "classes.txt") as stream:
         stream.writelines(one_line(name) + "\n" for name in names)
@@ -78,7 +78,18 @@ def write_yolo(out: Path, records: Records, labels: LabelSet, info: ExportInfo) 
         stream.writelines(line + "\n" for line in _names_as_yaml(names))
 
 
-def _lines(record: ImageRecord, classes: Classes, with_score: bool = False) -> Iterator[str]:
+def _write_labels(
+    folder: Path, records: Records, classes: Classes, info: ExportInfo, with_score: bool
+) -> dict[str, str]:
+    """Write the label file of each image → its stem."""
+    stems = output_stems(records.names())
+    for record in records:
+        with info.file_of(record.name, safe_join(folder, stems[record.name] + ".txt")) as stream:
+            stream.writelines(line + "\n" for line in _lines(record, classes, with_score))
+    return stems
+
+
+def _lines(record: ImageRecord, classes: Classes, with_score: bool) -> Iterator[str]:
     """The lines of one image's label file, best first; with the score each has a sixth number."""
     from cvdetect.core.boxes import xyxy_to_cxcywh
 
@@ -108,12 +119,6 @@ def _names_as_yaml(names: list[str]) -> Iterator[str]:
         yield f"  {number}: " + yaml.safe_dump(name, default_style='"', width=float("inf")).rstrip("\n")
 
 
-# Darknet's own layout, which CVAT calls YOLO 1.1: label files beside the images, and lists that name them all.
-#
-# Formats: https://docs.cvat.ai/docs/manual/advanced/formats/format-yolo and https://pjreddie.com/darknet/yolo
-# (training). The label files are those of ``yolo``. Paths are relative to the folder, in which Darknet is to be run.
-
-
 def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, info: ExportInfo) -> None:
     """Write ``obj_train_data/`` in the tree of the images, ``train.txt``, ``obj.names`` and ``obj.data`` into `out`.
 
@@ -123,11 +128,7 @@ def write_yolo_darknet(out: Path, records: Records, labels: LabelSet, info: Expo
         SinkError: the folder or disk does not take it, or an image's name leads out of `out`.
     """
     classes = Classes(labels)
-    stems = output_stems(records.names())
-    folder = out / _DARKNET_IMAGES
-    for record in records:
-        with info.file_of(record.name, safe_join(folder, stems[record.name] + ".txt")) as stream:
-            stream.writelines(line + "\n" for line in _lines(record, classes))
+    stems = _write_labels(out / _DARKNET_IMAGES, records, classes, info, with_score=False)
     names = classes.names()
     lists = {"train.txt": _images(stems), "obj.names": map(one_line, names), "obj.data": _data(len(names))}
     for name, lines in lists.items():
@@ -145,11 +146,6 @@ def _data(classes: int) -> Iterator[str]:
     yield "train = train.txt"
     yield "names = obj.names"
     yield "backup = ."  # Darknet makes no folder for the weights that it trains
-
-
-YOLO_DARKNET = AnnotationFormat(
-    name="yolo-darknet", write=write_yolo_darknet, help="CVAT's YOLO 1.1", images=_DARKNET_IMAGES
-)
 
 
 def read_yolo(folder: Path, size_of: SizeOf) -> GroundTruth:
@@ -267,4 +263,7 @@ YOLO = AnnotationFormat(
     write=write_yolo,
     images=_IMAGES,
     reader=GroundTruthReader(reads="a folder of YOLO text files", match=_match, files=_files, read=_read),
+)
+YOLO_DARKNET = AnnotationFormat(
+    name="yolo-darknet", write=write_yolo_darknet, help="CVAT's YOLO 1.1", images=_DARKNET_IMAGES
 )

@@ -27,23 +27,22 @@ class Renderer:
         self._labels = labels
         self._style = style
         self._blur = blur
-        self._last: tuple[Frame, Image, Image] | None = None
+        self._clean: tuple[Frame, Image] | None = None
+        self._drawn: tuple[Frame, Image] | None = None
 
     def clean(self, frame: Frame, found: Detections) -> Image:
         """The frame without boxes, (H, W, 3) BGR."""
-        return self._render(frame, found)[1]
+        if not self._blur:
+            return frame.image
+        if self._clean is None or self._clean[0] is not frame:
+            self._clean = frame, pixelate(frame.image, found.xyxy[np.isin(found.class_id, list(self._blur))])
+        return self._clean[1]
 
     def drawn(self, frame: Frame, found: Detections) -> Image:
         """The frame with boxes and labels, (H, W, 3) BGR."""
-        return self._render(frame, found)[2]
-
-    def _render(self, frame: Frame, found: Detections) -> tuple[Frame, Image, Image]:
-        if self._last is None or self._last[0] is not frame:
-            clean = frame.image
-            if self._blur:
-                clean = pixelate(clean, found.xyxy[np.isin(found.class_id, list(self._blur))])
-            self._last = (frame, clean, draw(clean, found, self._labels.label, self._style))
-        return self._last
+        if self._drawn is None or self._drawn[0] is not frame:
+            self._drawn = frame, draw(self.clean(frame, found), found, self._labels.label, self._style)
+        return self._drawn[1]
 
 
 def blurred_classes(names: Sequence[str], labels: LabelSet) -> frozenset[int] | None:

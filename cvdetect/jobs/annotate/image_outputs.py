@@ -59,7 +59,6 @@ class ImageOutputs:
         folders: "draw", "crops" and "review" → the folder of each that is wanted.
         rows: what is known of files in these folders.
         taken: whether an input has a relative path, so that the copy of another input must not have it.
-        blurs: whether `renderer` pixelates anything.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class ImageOutputs:
         renderer: Renderer,
         rows: FileRows,
         taken: Callable[[str], bool],
-        blurs: bool = False,
     ) -> None:
         self.folders = folders
         self._rows = rows
@@ -77,7 +75,6 @@ class ImageOutputs:
         self._labels = labels
         self._renderer = renderer
         self._taken = taken
-        self._blurs = blurs
         self._makers = {"draw": self._draw, "crops": self._crops, "review": self._thumbnail}
 
     @classmethod
@@ -88,7 +85,7 @@ class ImageOutputs:
             UsageError: a class to pixelate is not among the labels.
         """
         renderer = Renderer(labels, job.style, blurred_classes(job.blur, labels))
-        return cls(job.folders(), labels, renderer, rows, taken, bool(job.blur))
+        return cls(job.folders(), labels, renderer, rows, taken)
 
     def __enter__(self) -> ImageOutputs:
         for folder in self.folders.values():
@@ -171,8 +168,8 @@ class ImageOutputs:
             yield f"{label}/{frame.name}_{number}.jpg", crop(image, box), _QUALITY
 
     def _thumbnail(self, frame: Frame, found: Detections) -> Iterator[tuple[str, Image, int]]:
-        image = self._renderer.clean(frame, found) if self._blurs else frame.image
-        yield thumbnail_path(frame.name), shrink(image, _THUMBNAIL), _THUMBNAIL_QUALITY
+        image = shrink(self._renderer.clean(frame, found), _THUMBNAIL)
+        yield thumbnail_path(frame.name), image, _THUMBNAIL_QUALITY
 
 
 def _kept(kind: str, frame: Frame) -> Kept:

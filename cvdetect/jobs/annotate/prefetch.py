@@ -16,11 +16,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def prefetch(fetch: Callable[[T], R], items: Iterable[T], at_once: int = AT_ONCE) -> Iterator[R]:
-    """What `fetch` returns for each item, in their order; `at_once` calls are in flight, on threads."""
+def prefetch(fetch: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """What `fetch` returns for each item, in their order; `AT_ONCE` calls are in flight, on threads."""
     remaining = iter(items)
-    with ThreadPoolExecutor(at_once) as pool:
-        waiting: deque[Future[R]] = deque(pool.submit(fetch, item) for item in islice(remaining, at_once))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting: deque[Future[R]] = deque(pool.submit(fetch, item) for item in islice(remaining, AT_ONCE))
         try:
             while waiting:
                 done = waiting.popleft().result()

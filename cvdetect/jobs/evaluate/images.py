@@ -19,7 +19,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import MissingPackage, UsageError
 from cvdetect.core.files import write_whole
-from cvdetect.core.frame import MAX_PIXELS, Image
+from cvdetect.core.frame import Image
 from cvdetect.core.labels import LabelSet
 from cvdetect.jobs.evaluate.arrays import Floats, Ints
 from cvdetect.jobs.evaluate.report import EvalReport
@@ -241,9 +241,9 @@ class Gallery:
 
     count: int
     folder: Path
-    blur: tuple[str, ...] = ()
-    style: DrawStyle = DrawStyle()
-    max_pixels: int = MAX_PIXELS
+    blur: tuple[str, ...]
+    style: DrawStyle
+    max_pixels: int
 
 
 def write_worst(gallery: Gallery, report: EvalReport, paths: Mapping[int, Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from cvdetect.annotations.types import GroundTruth, Results, TruthImage
 from cvdetect.core.arguments import arg
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SourceError, UsageError
-from cvdetect.core.frame import MAX_PIXELS, Frame
+from cvdetect.core.frame import Frame
 from cvdetect.core.labels import LabelSet
-from cvdetect.core.options import DetectOptions, ModelChoice, RunOptions
+from cvdetect.core.options import DetectOptions, RunOptions
 from cvdetect.core.printable import counted
 from cvdetect.core.progress import Controls, Progress
 from cvdetect.inference.detector import Detector, load_detectors
@@ -46,7 +46,7 @@ class Predictions:
     found: DetectionArrays
     images: tuple[int, ...]
     labels: tuple[int, ...]
-    ran: dict[str, Any] = field(default_factory=dict)
+    ran: dict[str, Any]
     unreadable: int = 0
     interrupted: int = 0
 
@@ -54,13 +54,13 @@ class Predictions:
 def predict(
     truth: GroundTruth,
     paths: Mapping[int, Path],
-    model: ModelChoice | ModelLookup,
+    model: ModelLookup,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,
     progress: Progress,
     controls: Controls,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int,
 ) -> Predictions:
     """Detect in every image; only the numbers of its detections are kept.
 
@@ -96,7 +96,7 @@ def predict(
 
 
 def _load(
-    model: ModelChoice | ModelLookup,
+    model: ModelLookup,
     detect: DetectOptions,
     multi_label: bool | None,
     options: RunOptions,

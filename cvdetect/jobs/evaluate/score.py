@@ -4,7 +4,8 @@ Matching follows PASCAL VOC's devkit (VOCevaldet.m), extended to COCO's crowds. 
 detection belongs to the object of its image and class that it overlaps most. Where that IoU reaches 0.5 it is right if
 the object was free, wrong if it was taken already, and neither if the object is difficult. Where a detection would be
 wrong, but half of its own area lies in a crowd of its class, it is neither. VOC knows no crowds: they are no objects to
-be found here.
+be found here. Its average precision is by 11 points (until 2009) or by all (from 2010): Everingham et al., "The PASCAL
+Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2, and the devkit's VOCap.m.
 """
 
 from __future__ import annotations
@@ -251,11 +252,6 @@ def best_f1(together: Ranking) -> float:
     """The score at which F1, counted over all classes together, is best; the highest of equals, 0.5 without any hit."""
     f1 = together.f1()
     return float(together.score[f1.argmax()]) if f1.size and f1.max() > 0 else 0.5
-
-
-# PASCAL VOC's average precision, by 11 points (until 2009) and by all points (from 2010): Everingham et al.,
-# "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 88 (2010), section 4.2, and the devkit's VOCap.m and
-# VOCevaldet.m.
 
 
 def ap_11_points(right: Flags, positives: int) -> float:

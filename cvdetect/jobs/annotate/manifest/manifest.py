@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,19 +203,19 @@ class Manifest(Ledger):
         In a store this is not logged, as a request for each image would cost too much: files that a killed run leaves
         there are known by their content (`ImageOutputs.put`).
         """
-        some = list(rows)
-        together = json.dumps([*dict.fromkeys([*self.files_of(name), *(row.key for row in some)])])
-        with self.transaction() as base:
-            base.execute("UPDATE images SET files = ? WHERE place = ?", (together, sort_key(name)))
-            add_written(base, some)
+        self._add_files(name, list(rows), add_written)
 
     def add_files(self, name: str, files: Iterable[WrittenFile]) -> None:
         """Record that more files were written for an image, or written again."""
-        added = list(files)
-        together = json.dumps([*dict.fromkeys([*self.files_of(name), *(row.key for row in added)])])
+        self._add_files(name, list(files), replace_written)
+
+    def _add_files(
+        self, name: str, files: list[WrittenFile], record: Callable[[sqlite3.Connection, list[WrittenFile]], None]
+    ) -> None:
+        together = json.dumps([*dict.fromkeys([*self.files_of(name), *(row.key for row in files)])])
         with self.transaction() as base:
             base.execute("UPDATE images SET files = ? WHERE place = ?", (together, sort_key(name)))
-            replace_written(base, added)
+            record(base, files)
 
     def all_files(self) -> Iterator[str]:
         """Keys of the files that were written for all images."""

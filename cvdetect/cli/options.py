@@ -23,6 +23,7 @@ __all__ = [
     "OUT_FOLDER",
     "PATH",
     "LazyHelp",
+    "Output",
     "comparing",
     "detecting",
     "drawing",
@@ -49,7 +50,7 @@ class LazyHelp(click.Option):
         return super().get_help_record(ctx)
 
 
-class _Output(click.Path):
+class Output(click.Path):
     """A path to write to. An empty text, as from a shell variable that is not set, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -59,7 +60,7 @@ class _Output(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _OutputFile(_Output):
+class _OutputFile(Output):
     """A file to write to; names of standard output, such as /dev/stdout, become "-"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -69,8 +70,13 @@ class _OutputFile(_Output):
 # Types of options. Every output goes through `cvdetect.core.outputs`; it stays as it was typed, because a slash at the
 # end makes it a folder.
 PATH = click.Path(path_type=Path)
-OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), _Output(), _Output()
+OUT_FILE, OUT_FOLDER, OUT_EITHER = _OutputFile(), Output(), Output()
 Command = Callable[..., Any]
+
+_FILES = "cfg weights graph config onnx tflite decoder prototxt caffemodel names".split()
+# Options that act on models given by their files, and their values where none is given.
+_OF_FILES = [*_FILES, "scale", "mean", "std", "rgb", "pad_value"]
+_NO_FILES: dict[str, Any] = dict.fromkeys(_OF_FILES)
 
 # Options that `bench` takes more than once.
 _SIZE = partial(click.option, "--size", metavar="N|WxH", help="Network input size in pixels.  [default: the model's]")
@@ -212,9 +218,7 @@ def comparing(name: str) -> Callable[[Command], Command]:
 
     def decorate(function: Command) -> Command:
         def call(**given: Any) -> Any:
-            models = _models(given)
-            runs = _runs(given)
-            return function(models=models, detect=_detect(given), runs=runs, **given)
+            return function(models=_models(given), detect=_detect(given), runs=_runs(given), **given)
 
         return _with_options([_named(name, multiple=True), *_MODEL, *_KEEP, *_DETECT, *_SEVERAL], call, function)
 
@@ -258,12 +262,6 @@ def _with_options(options: list[Any], call: Command, function: Command) -> Comma
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
-
-
-_FILES = "cfg weights graph config onnx tflite decoder prototxt caffemodel names".split()
-# Options that act on models given by their files, and their values where none is given.
-_OF_FILES = [*_FILES, "scale", "mean", "std", "rgb", "pad_value"]
-_NO_FILES: dict[str, Any] = dict.fromkeys(_OF_FILES)
 
 
 def _model(given: dict[str, Any]) -> ModelChoice:

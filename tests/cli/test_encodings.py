@@ -38,7 +38,7 @@ def test_no_command_ends_by_an_encoding(tmp_path: Path, env: dict[str, str], arg
     assert done.returncode == usual.returncode
     encoding = env.get("PYTHONIOENCODING", "ascii")
     out, err = done.stdout.decode(encoding), done.stderr.decode(encoding, "replace")
-    assert "UnicodeEncodeError" not in err and "(an error in cvdetect" not in err
+    assert "UnicodeEncodeError" not in err and "(a defect in cvdetect" not in err
     widths = [[len(line) for line in text.splitlines()] for text in (out, usual.stdout.decode())]
     assert widths[0] == widths[1] or (args[-1] == "--help" and len(widths[0]) == len(widths[1]))
     assert "\u2500" not in out and "\u2503" not in out
@@ -98,4 +98,4 @@ def test_closed_streams_are_no_defect(tmp_path: Path, closed: str) -> None:
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert b"Traceback" not in done.stderr and b"an error in cvdetect" not in done.stderr
+    assert b"Traceback" not in done.stderr and b"a defect in cvdetect" not in done.stderr

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+import click
 import pytest
 
 import cvdetect
-from cvdetect.cli.main import COMMANDS
+from cvdetect.cli.main import COMMANDS, cli
 from cvdetect.core.progress import Controls, Progress
 
 
@@ -54,3 +55,15 @@ def test_a_job_is_frozen_and_given_by_keywords(command: str) -> None:
             assert is_dataclass(job) and job.__dataclass_params__.frozen, job
             kinds = {parameter.kind for parameter in inspect.signature(job).parameters.values()}
             assert kinds <= {inspect.Parameter.KEYWORD_ONLY}, job
+
+
+@pytest.mark.parametrize("command", ["annotate", "bench", "eval", "image", "video", "webcam"])
+def test_a_default_that_the_command_line_states_again_is_the_jobs(command: str) -> None:
+    (job,) = (one for name, one in public(command).items() if name.endswith("Job"))
+    defaults = {field.name: field.default for field in fields(job)}
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    stated = {one.name: one.default for one in found.params if isinstance(one.default, int | float | str | tuple)}
+    assert stated
+    for name in stated.keys() & defaults.keys():
+        assert stated[name] == defaults[name] or defaults[name] is None, name

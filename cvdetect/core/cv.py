@@ -59,26 +59,23 @@ if _hint := version_hint(getattr(_cv2, "__version__", None)):
 cv2: Any = _cv2  # its type stubs change from release to release
 
 _quieting = threading.Lock()
-_quiet_threads: list[int] = []  # each as often as it asked for it
-_level_before: list[int] = []  # OpenCV's own, which belongs to the program that uses this library
+_levels: list[int] = []  # OpenCV's before each block that is quiet now; the first is that of the program itself
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences OpenCV's log while failures are reported in a sentence of our own; in any thread.
 
-    OpenCV has one level for the whole process: when the last thread leaves, it is what it was before the first came.
+    OpenCV has one level for the whole process: when the last block ends, it is what it was before the first began.
     """
     logging = cv2.utils.logging
     with _quieting:
-        if not _quiet_threads:
-            _level_before[:] = [logging.getLogLevel()]
-        _quiet_threads.append(threading.get_ident())
+        _levels.append(logging.getLogLevel())
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
         with _quieting:
-            _quiet_threads.remove(threading.get_ident())
-            if not _quiet_threads:
-                logging.setLogLevel(_level_before[0])
+            level = _levels.pop()
+            if not _levels:
+                logging.setLogLevel(level)

@@ -105,23 +105,19 @@ def _inputs(net: Message, layers: list[Message]) -> dict[str, tuple[int, ...]]:
 
     From ``input`` with ``input_dim`` (four numbers each) or ``input_shape``, and from Input layers.
     """
-    names, shapes = _strings(net, "input"), [_integers(shape, "dim") for shape in net.messages("input_shape")]
+    names, shapes = list(net.strings("input")), [_integers(shape, "dim") for shape in net.messages("input_shape")]
     dims = _integers(net, "input_dim")
     found = _paired(names, [dims[at : at + 4] for at in range(0, len(dims), 4)] or shapes)
     for layer in layers:
         if layer.string("type") == "Input":
             stated = [shape for p in layer.messages("input_param") for shape in p.messages("shape")]
-            found |= _paired(_strings(layer, "top"), [_integers(shape, "dim") for shape in stated])
+            found |= _paired(list(layer.strings("top")), [_integers(shape, "dim") for shape in stated])
     return found
 
 
 def _paired(names: list[str], shapes: list[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     unsaid: list[tuple[int, ...]] = [()] * len(names)
     return dict(zip(names, shapes + unsaid, strict=False))
-
-
-def _strings(settings: Message, key: str) -> list[str]:
-    return [value.decode("utf-8", "replace") for value in settings.all(key) if isinstance(value, bytes)]
 
 
 def _integers(settings: Message, key: str) -> tuple[int, ...]:

@@ -67,8 +67,11 @@ class Message:
 
     def string(self, name: str) -> str:
         """The last quoted string with this name, as text; "" where there is none."""
-        found = [value for value in self.all(name) if isinstance(value, bytes)]
-        return found[-1].decode("utf-8", "replace") if found else ""
+        return next(reversed(list(self.strings(name))), "")
+
+    def strings(self, name: str) -> Iterator[str]:
+        """The quoted strings with this name, as text."""
+        return (value.decode("utf-8", "replace") for value in self.all(name) if isinstance(value, bytes))
 
     def word(self, name: str) -> str | None:
         """The last bare word or number with this name, or None."""

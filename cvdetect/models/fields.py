@@ -16,7 +16,6 @@ __all__ = [
     "above_zero",
     "choice",
     "flag",
-    "fraction",
     "integer",
     "items",
     "nearest",
@@ -25,6 +24,7 @@ __all__ = [
     "read_fields",
     "table",
     "text",
+    "within",
 ]
 
 Reader = Callable[[Any, "KeyPath"], Any]
@@ -134,12 +134,15 @@ def _ratio(written: str) -> float | None:
         return None
 
 
-def fraction(value: Any, where: KeyPath) -> float:
-    """A number from 0 to 1."""
-    result = number(value, where)
-    if not 0 <= result <= 1:
-        raise where.error(f"must be from 0 to 1, not {value}")
-    return result
+def within(low: int, high: int) -> Reader:
+    """The reader of a number from `low` to `high`."""
+
+    def read(value: Any, where: KeyPath) -> float:
+        if not low <= (result := number(value, where)) <= high:
+            raise where.error(f"must be from {low} to {high}, not {value}")
+        return result
+
+    return read
 
 
 def choice(value: Any, where: KeyPath, known: Collection[str]) -> str:

@@ -18,7 +18,6 @@ from cvdetect.models.fields import (
     above_zero,
     choice,
     flag,
-    fraction,
     integer,
     items,
     number,
@@ -26,6 +25,7 @@ from cvdetect.models.fields import (
     read_fields,
     table,
     text,
+    within,
 )
 
 __all__ = ["read_model"]
@@ -107,10 +107,7 @@ def _read_source(value: Any, where: KeyPath) -> Source:
 def _source(
     kind: Literal["url", "archive", "package"], row: dict[str, Any], where: KeyPath, keys: tuple[str, ...]
 ) -> Source:
-    row = table(row, where, keys)
-    for key in keys:
-        if key not in row and key != "sha256":
-            raise where.error(f"key {key!r} is missing")
+    row = _with_keys(table(row, where, keys), where, [key for key in keys if key != "sha256"])
     return Source(kind=kind, **read_fields(row, where, _SOURCE))
 
 
@@ -161,12 +158,6 @@ def _std(value: Any, where: KeyPath) -> tuple[float, float, float]:
     return result
 
 
-def _pixel(value: Any, where: KeyPath) -> float:
-    if not 0 <= (result := number(value, where)) <= 255:
-        raise where.error(f"must be from 0 to 255, not {value}")
-    return result
-
-
 def _resize(value: Any, where: KeyPath) -> str:
     return choice(value, where, get_args(Resize))
 
@@ -181,10 +172,7 @@ def _labels(value: Any, where: KeyPath) -> str | tuple[str, ...]:
     return tuple(text(item, where.at(index)) for index, item in enumerate(items(value, where)))
 
 
-# The figures in a row of models.yaml: `accuracy` and `speed`.
-
-
-def read_accuracy(value: Any, where: KeyPath) -> tuple[Accuracy, ...]:
+def _accuracy(value: Any, where: KeyPath) -> tuple[Accuracy, ...]:
     """A list of published figures, each with all of its keys."""
     return tuple(_figure(item, where.at(index)) for index, item in enumerate(items(value, where), 1))
 
@@ -193,7 +181,7 @@ def _figure(value: Any, where: KeyPath) -> Accuracy:
     return Accuracy(**read_fields(_with_keys(table(value, where, _FIGURE), where, _FIGURE), where, _FIGURE))
 
 
-def read_speed(value: Any, where: KeyPath) -> Speed:
+def _speed(value: Any, where: KeyPath) -> Speed:
     """Time, operations or both, and where they come from."""
     row = _with_keys(table(value, where, _SPEED), where, ("source",))
     if not {"forward", "gflop"} & row.keys():
@@ -208,14 +196,8 @@ def _with_keys(row: dict[str, Any], where: KeyPath, keys: Iterable[str]) -> dict
     return row
 
 
-def _percent(value: Any, where: KeyPath) -> float:
-    if not 0 <= (result := number(value, where)) <= 100:
-        raise where.error(f"must be from 0 to 100, not {value}")
-    return result
-
-
 # key → (the field's name, its reader)
-_FIGURE = {"metric": ("metric", text), "value": ("value", _percent), "source": ("source", text)}
+_FIGURE = {"metric": ("metric", text), "value": ("value", within(0, 100)), "source": ("source", text)}
 _SPEED = {"forward": ("forward", above_zero), "gflop": ("gflop", above_zero), "source": ("source", text)}
 _DIGESTS = {"size": ("size", positive), "sha256": ("sha256", _hexadecimal(64)), "sha1": ("sha1", _hexadecimal(40))}
 _PACKAGE = ("package", "file", "member")
@@ -234,17 +216,17 @@ _INPUT = {
     "std": ("std", _std),
     "rgb": ("swap_rb", flag),
     "resize": ("resize", _resize),
-    "pad_value": ("pad_value", _pixel),
+    "pad_value": ("pad_value", within(0, 255)),
     "pad_align": ("pad_align", _pad_align),
 }
 _MODEL = {
     "labels": ("labels", _labels),
     "class_id_offset": ("class_id_offset", integer),
-    "conf": ("conf", fraction),
-    "nms": ("nms", fraction),
+    "conf": ("conf", within(0, 1)),
+    "nms": ("nms", within(0, 1)),
     "licence": ("licence", text),
-    "accuracy": ("accuracy", read_accuracy),
-    "speed": ("speed", read_speed),
+    "accuracy": ("accuracy", _accuracy),
+    "speed": ("speed", _speed),
     "two_stage": ("two_stage", flag),
     "tested": ("tested", text),
 }

@@ -30,8 +30,12 @@ __all__ = [
     "why_not",
 ]
 
+Version = tuple[int, int]
 
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 SCRIPT = "scripts/build_opencv_cuda.sh"
+_NO_DEVICE = 100  # cuda.h: CUDA_ERROR_NO_DEVICE
+_MAJOR, _MINOR = 75, 76  # cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 _HALF_FROM = (5, 3)  # older devices have no half precision, and OpenCV would take single without a word
 
 
@@ -221,12 +225,6 @@ def _build_text(built: Build) -> str:
 #
 # It is asked by its own C interface (CUDA Driver API: cuInit, cuDeviceGet*): it numbers devices as OpenCV does, heeds
 # CUDA_VISIBLE_DEVICES, and can be asked where OpenCV has no CUDA at all.
-
-LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-_NO_DEVICE = 100  # cuda.h: CUDA_ERROR_NO_DEVICE
-_MAJOR, _MINOR = 75, 76  # cuda.h: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
-
-Version = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from cvdetect.runtime.base import Ran, Runtime
 
 __all__ = ["BACKENDS", "OpenCV", "OpenCVNetwork"]
 
+_NODE = re.compile(r"Node \[([\w.]+)@[^\]]*\]|Unsupported operator type (\w+)")
+
 
 @dataclass(frozen=True, slots=True)
 class _Backend:
@@ -327,9 +329,6 @@ def _read(name: str, reader: Any, *buffers: Bytes) -> Any:
     if net.empty():
         raise ModelFileError(f"{name}: OpenCV found no layers in this model")
     return net
-
-
-_NODE = re.compile(r"Node \[([\w.]+)@[^\]]*\]|Unsupported operator type (\w+)")
 
 
 def _why(error: Exception) -> str:

@@ -19,6 +19,15 @@ from cvdetect.formats.darknet.text import SectionReader
 
 __all__ = ["KINDS", "SKIPPED", "Layer", "LayerKind", "SizeError"]
 
+# The activations that OpenCV's Darknet importer has, tried one by one on OpenCV 4.14.
+_ACTIVATIONS = ("linear", "leaky", "relu", "swish", "mish", "logistic", "tanh")
+# Those that only Darknet has (activations.c).
+_ONLY_DARKNET = frozenset(
+    "hard_mish normalize_channels normalize_channels_softmax normalize_channels_softmax_maxval loggy relu6 elu selu "
+    "gelu relie plse hardtan lhtan ramp revleaky stair".split()
+)
+_OTHER_NAMES: Mapping[str, str] = MappingProxyType({"silu": "swish", "sigmoid": "logistic", "none": "linear"})
+
 
 class SizeError(ModelFileError):
     """The layers do not fit together at this size of the input; they may at another."""
@@ -329,16 +338,6 @@ SKIPPED: Mapping[str, LayerKind] = MappingProxyType(
         **dict.fromkeys(("activation", "contrastive", "empty", "normalization", "logistic", "l2norm"), _same),
     }
 )
-
-
-# The activations that OpenCV's Darknet importer has, tried one by one on OpenCV 4.14.
-_ACTIVATIONS = ("linear", "leaky", "relu", "swish", "mish", "logistic", "tanh")
-# Those that only Darknet has (activations.c).
-_ONLY_DARKNET = frozenset(
-    "hard_mish normalize_channels normalize_channels_softmax normalize_channels_softmax_maxval loggy relu6 elu selu "
-    "gelu relie plse hardtan lhtan ramp revleaky stair".split()
-)
-_OTHER_NAMES: Mapping[str, str] = MappingProxyType({"silu": "swish", "sigmoid": "logistic", "none": "linear"})
 
 
 def _activation(reader: SectionReader, default: str) -> str:

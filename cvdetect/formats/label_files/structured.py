@@ -19,6 +19,7 @@ _KEYS = (
     "names", "class_names", "labels", "classes", "categories", "id2label", "label2id", "class_to_idx", "label_map",
     "CLASSES",
 )  # fmt: skip
+_ITEM = ("display_name", "name", "title", "label")
 _LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*\w+\s*(?::\s*)?[{<]")
 _YAML = re.compile(r"^(names|class_names|classes|labels|nc)[ \t]*:", re.MULTILINE)
 _YAML_LIST = re.compile(r"(?:(?:---|#[^\n]*|[ \t]*)\n)*-[ \t]+\S[^\n]*(\n([ \t]*#[^\n]*|[ \t]*|-[ \t]+\S[^\n]*))*")
@@ -87,9 +88,6 @@ def _names(value: Any, name: str) -> Listed:
     if isinstance(value, list | tuple) and value:
         return (tuple(_name(item, name) for item in value),)
     raise ModelFileError(f"{name}: holds no class names (expected a list of names, or a mapping from 0, 1, …)")
-
-
-_ITEM = ("display_name", "name", "title", "label")
 
 
 def _first(item: dict[Any, Any], keys: Iterable[str]) -> Any:

@@ -153,12 +153,7 @@ def _check_belongs(source: TextGraphSource, config: Path | None, graph: Bytes, p
         return
     nodes = list(textgraph.parse(source.text, source.name).messages("node"))
     made = {node.string("name") for node in nodes}
-    taken = {
-        value.decode("utf-8", "replace").lstrip("^").partition(":")[0]
-        for node in nodes
-        for value in node.all("input")
-        if isinstance(value, bytes)
-    }
+    taken = {name for node in nodes for name in textgraph.inputs_of(node)}
     missing = sorted(taken - made - read_graph_def(graph, str(path)).nodes.keys())
     if missing:
         raise ModelFileError(

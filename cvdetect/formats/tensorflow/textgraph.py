@@ -19,6 +19,7 @@ __all__ = [
     "Message",
     "TextGraph",
     "Value",
+    "inputs_of",
     "parse",
     "read_graph",
     "read_label_map",
@@ -105,7 +106,7 @@ def _has_lone_bias(nodes: Sequence[Message]) -> bool:
     OpenCV 4.14 makes a layer of such a bias that fails on a second image ("end <= dims"); others it fuses.
     """
     ops = {node.string("name"): node.string("op") for node in nodes}
-    biased = [next(_inputs(node), "") for node in nodes if node.string("op") == "BiasAdd"]
+    biased = [next(inputs_of(node), "") for node in nodes if node.string("op") == "BiasAdd"]
     return any(ops.get(name) not in _WEIGHTED for name in biased)
 
 
@@ -176,18 +177,16 @@ def _nodes(graph: Message, name: str) -> list[Message]:
 
 def _last_detections(nodes: list[Message]) -> list[Message]:
     """The DetectionOutput nodes that no other DetectionOutput builds upon."""
-    inputs = {node.string("name"): list(_inputs(node)) for node in nodes}
+    inputs = {node.string("name"): list(inputs_of(node)) for node in nodes}
     detections = [node for node in nodes if node.string("op") == "DetectionOutput"]
     below = [_ancestors(node.string("name"), inputs) for node in detections]
     inner = set().union(*below) if below else set()
     return [node for node in detections if node.string("name") not in inner]
 
 
-def _inputs(node: Message) -> Iterator[str]:
+def inputs_of(node: Message) -> Iterator[str]:
     """The names of the nodes this one takes from: "a:1" is an output of a, "^a" waits for a."""
-    for value in node.all("input"):
-        if isinstance(value, bytes):
-            yield value.decode("utf-8", "replace").removeprefix("^").partition(":")[0]
+    return (name.removeprefix("^").partition(":")[0] for name in node.strings("input"))
 
 
 def _ancestors(start: str, inputs: Mapping[str, list[str]]) -> set[str]:

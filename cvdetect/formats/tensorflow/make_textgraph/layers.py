@@ -33,7 +33,10 @@ _INPUTS = frozenset({"Placeholder", "Cast"})
 _GATHERED = frozenset({"TensorArrayGatherV3", "TensorArrayGatherV2", "TensorListStack"})
 _SCATTERED = {"TensorArrayScatterV3": 2, "TensorArrayScatterV2": 2, "TensorListFromTensor": 0}
 _RESIZERS = frozenset({"ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea", "Squeeze"})
-_SWAPPED = frozenset({"Add", "AddV2"})
+_SUMS = ("Add", "AddV2")
+_WITH_BIAS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+
+Rewritten: TypeAlias = "tuple[Node, Constants] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,7 @@ def _crop(state: _Trace, node: Node) -> Node:
 def _data_first(graph: Graph, op: str, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Swap a sum's inputs where needed: OpenCV takes the first for the layer, the second for the constant."""
     constant = [graph.nodes[each].op == "Const" if each in graph.nodes else False for each in inputs]
-    return inputs[::-1] if op in _SWAPPED and constant == [True, False] else inputs
+    return inputs[::-1] if op in _SUMS and constant == [True, False] else inputs
 
 
 def _check_layer(graph: Graph, node: Node) -> Node:
@@ -211,10 +214,6 @@ def _check_layer(graph: Graph, node: Node) -> Node:
 
 
 # Patterns of nodes that are one layer to OpenCV.
-
-Rewritten: TypeAlias = "tuple[Node, Constants] | None"
-_SUMS = ("Add", "AddV2")
-_WITH_BIAS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 
 
 def _rewrite(graph: Graph, node: Node) -> Rewritten:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from cvdetect.formats.tensorflow.graphdef import DType, Node, Shape
 
 __all__ = [
     "OWN", "attribute", "concat", "constant",
-    "convert_scores", "flatten", "from_graph", "make", "placeholder", "reshape", "slice_from",
+    "convert_scores", "flatten", "from_graph", "make", "network", "placeholder", "reshape", "slice_from",
 ]  # fmt: skip
 
 OWN = "cvdetect/"
@@ -72,6 +72,13 @@ def from_graph(node: Node, op: str | None = None, inputs: Sequence[str] | None =
     fields = [attribute(key, found) for key, value in kept.items() if (found := _copied(value)) is not None]
     made = make(node.name, op or node.op, node.inputs if inputs is None else inputs)
     return Message((*made.fields, *fields))
+
+
+def network(nodes: Iterable[Node], box_codes: Collection[str]) -> list[Message]:
+    """Nodes of the frozen graph; those that give `box_codes` are marked, as TensorFlow has these in the order y, x."""
+    mark = attribute("loc_pred_transposed", True)
+    made = [(from_graph(node), node.name) for node in nodes]
+    return [Message((*each.fields, mark)) if name in box_codes else each for each, name in made]
 
 
 def _copied(value: object) -> object:

@@ -17,12 +17,11 @@ from cvdetect.formats.tensorflow.make_textgraph.heads import (
 from cvdetect.formats.tensorflow.make_textgraph.layers import trace_layers
 from cvdetect.formats.tensorflow.make_textgraph.nodes import (
     OWN,
-    attribute,
     constant,
     convert_scores,
     flatten,
-    from_graph,
     make,
+    network,
     placeholder,
     reshape,
     slice_from,
@@ -53,16 +52,11 @@ def make_rcnn(graph: Graph, options: TextGraphOptions, reconciler: Reconciler) -
     heads = (*first.boxes, *first.classes, *second.boxes, *second.classes, *masks)
     layers = trace_layers(graph, heads, image, boxes)
     shapes = infer_shapes(graph, layers, _TRIED_WH)
-    transposed = {facts.walk_back(graph, graph.nodes[name].data[0]) for name in (*first.boxes, *second.boxes)}
-    network = [
-        Message((*made.fields, attribute("loc_pred_transposed", True))) if node.name in transposed else made
-        for node in layers.nodes
-        for made in (from_graph(node),)
-    ]
+    box_codes = {facts.walk_back(graph, graph.nodes[name].data[0]) for name in (*first.boxes, *second.boxes)}
     return [
         placeholder(image, options.input_wh),
         *(constant(name, values) for name, values in layers.constants.items()),
-        *network,
+        *network(layers.nodes, box_codes),
         *_clipping_bounds(),
         *_proposals(graph, image, first, shapes, options, reconciler),
         *_detections(graph, second, bool(masks), options, reconciler),

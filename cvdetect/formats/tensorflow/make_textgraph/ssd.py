@@ -17,15 +17,14 @@ from cvdetect.formats.tensorflow.make_textgraph.anchors import (
     ssd_sizes,
 )
 from cvdetect.formats.tensorflow.make_textgraph.heads import Heads, Scores, anchors_of, anchors_per_cell, follow_scores
-from cvdetect.formats.tensorflow.make_textgraph.layers import Layers, trace_layers
+from cvdetect.formats.tensorflow.make_textgraph.layers import trace_layers
 from cvdetect.formats.tensorflow.make_textgraph.nodes import (
-    attribute,
     concat,
     constant,
     convert_scores,
     flatten,
-    from_graph,
     make,
+    network,
     placeholder,
     reshape,
 )
@@ -67,7 +66,7 @@ def make_ssd(graph: Graph, heads: Heads, options: TextGraphOptions, reconciler: 
     return [
         placeholder(image, wh),
         *(constant(name, values) for name, values in layers.constants.items()),
-        *_network(graph, layers, heads),
+        *network(layers.nodes, _box_codes(graph, heads)),
         *_codes(heads),
         *_priors(image, heads, grids, scales),
         *_scores(heads, outputs, scores, options, reconciler),
@@ -174,15 +173,10 @@ def _nms(graph: Graph, options: TextGraphOptions, reconciler: Reconciler) -> Nms
     return reconciler.nms("", own, config, options.iou_threshold)
 
 
-def _network(graph: Graph, layers: Layers, heads: Heads) -> list[Message]:
-    """The layers; convolutions that give box codes are marked, as TensorFlow has these in the order y, x."""
-    transposed = {facts.walk_back(graph, graph.nodes[name].data[0]) for name in heads.boxes}
-    transposed |= {name for name in heads.boxes if graph.nodes[name].op == "Conv2D"}
-    return [
-        Message((*made.fields, attribute("loc_pred_transposed", True))) if node.name in transposed else made
-        for node in layers.nodes
-        for made in (from_graph(node),)
-    ]
+def _box_codes(graph: Graph, heads: Heads) -> set[str]:
+    """The convolutions that give box codes, also where they have no bias."""
+    below = {facts.walk_back(graph, graph.nodes[name].data[0]) for name in heads.boxes}
+    return below | {name for name in heads.boxes if graph.nodes[name].op == "Conv2D"}
 
 
 def _codes(heads: Heads) -> list[Message]:

@@ -11,7 +11,7 @@ from cvdetect.cli.main import Settings
 from cvdetect.cli.options import LazyHelp, Output, detecting, drawing, given_arguments, max_pixels, split
 from cvdetect.storage.urls import is_url
 
-__all__ = ["command"]
+__all__ = ["FOLDER", "command"]
 
 
 class _Folder(Output):
@@ -21,7 +21,7 @@ class _Folder(Output):
         return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
 
 
-_FOLDER = _Folder(path_type=Path)
+FOLDER = _Folder(path_type=Path)
 
 
 def _given(settings: Settings) -> frozenset[str]:
@@ -43,16 +43,16 @@ def _link_images_help() -> str:
 
 @click.command("annotate", short_help="Write annotation files for a folder of images.")
 @click.argument("images", metavar="DIR")
-@click.option("--out", type=_FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for annotation files.")
 @click.option(
     "--format", "formats", multiple=True, metavar="A,B", default=("coco",), show_default=True,
     envvar="CVDETECT_ANNOTATE_FORMAT",  # as of other options: by the option's name
     cls=LazyHelp, make_help=_formats_help,
 )  # fmt: skip
 @click.option("--recursive/--no-recursive", default=True, help="Go into sub-folders.  [default: recursive]")
-@click.option("--root", type=_FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
-@click.option("--draw", type=_FOLDER, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
-@click.option("--crops", type=_FOLDER, metavar="DIR", help="A folder for an image of each detection.")
+@click.option("--root", type=FOLDER, metavar="DIR", help="What names are relative to, for a list of paths.")
+@click.option("--draw", type=FOLDER, metavar="DIR", help="A folder for annotated copies, in the tree of the images.")
+@click.option("--crops", type=FOLDER, metavar="DIR", help="A folder for an image of each detection.")
 @click.option("--review", is_flag=True, help="Write a page to look through the results: OUT/review/index.html.")
 @click.option("--yolo-conf", is_flag=True, help="Write the score as a sixth column of yolo's label files.")
 @click.option("--link-images", is_flag=True, cls=LazyHelp, make_help=_link_images_help)

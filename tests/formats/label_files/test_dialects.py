@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 
@@ -20,6 +19,16 @@ def read(text: str | bytes, name: str = "x.names") -> LabelFile:
 
 def names(text: str | bytes, classes: int | None, name: str = "x.names") -> dict[int, str]:
     return read(text, name).by_class(classes)
+
+
+def check(content: bytes, classes: int) -> None:
+    """Names of the model's own classes come out, or one short sentence that names the file."""
+    try:
+        found = read(content).by_class(classes)
+    except ModelFileError as error:
+        assert str(error).startswith("x.names") and "\n" not in str(error) and len(str(error)) < 400
+    else:
+        assert found and set(found) <= set(range(classes)) and all(found.values())
 
 
 TWO = {0: "cat", 1: "big dog"}
@@ -196,9 +205,8 @@ def test_laughter_in_yaml_is_refused_at_once() -> None:
      "names: [" + "a, " * 500_000, "- " * 500_000, "#" * 1_000_000 + "\nx y\n" + "=" * 100_000],
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip
-def test_long_content_takes_no_time(content: str) -> None:
-    with contextlib.suppress(ModelFileError):
-        read(content).by_class(2)
+def test_long_content_ends_in_names_or_in_one_short_sentence(content: str) -> None:
+    check(content.encode(), classes=2)
 
 
 @pytest.mark.parametrize("opening", ["[", "{", "- ", "names: [", "item {", "(", '{"a":'])
@@ -242,13 +250,9 @@ STARTS = st.sampled_from([b"", b"names:", b"[", b"{", b"item {", b"0 ", b"id,nam
 
 @given(STARTS, st.one_of(st.binary(max_size=200), st.text(max_size=120).map(lambda t: t.encode("utf-8"))))
 def test_no_content_raises_anything_but_the_projects_error(start: bytes, content: bytes) -> None:
-    try:
-        read(start + content).by_class(3)
-    except ModelFileError as error:
-        assert "\n" not in str(error)
+    check(start + content, classes=3)
 
 
 @given(st.text("0123456789 .,:;#/[]{}()-_=\"'\nabitemn\t", max_size=80))
 def test_no_text_of_marks_and_numbers_raises_anything_but_the_projects_error(text: str) -> None:
-    with contextlib.suppress(ModelFileError):
-        read(text).by_class(2)
+    check(text.encode(), classes=2)

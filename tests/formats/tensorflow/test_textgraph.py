@@ -135,12 +135,14 @@ PIECES = st.one_of(
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map(" ".join)))
-def test_any_text_is_read_or_a_model_file_error(text: str) -> None:
+def test_any_text_is_read_or_a_model_file_error_that_names_the_file(text: str) -> None:
     for read in (read_graph, read_label_map, lambda t, n: with_thresholds(t, n, 0.5, 0.4, True)):
         try:
-            read(text, "g.pbtxt")
-        except ModelFileError:
-            continue
+            found: Any = read(text, "g.pbtxt")
+        except ModelFileError as error:
+            assert str(error).startswith("g.pbtxt")
+        else:
+            assert isinstance(found, TextGraph | dict | str)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -30,9 +30,9 @@ _FRAME = 4  # the frame's left and right side
 _WRAPPED = 16  # the least width of a column in which text wraps
 
 
-def print_line(message: str, style: str = "", label: str = "") -> None:
+def print_line(message: str) -> None:
     """Print a line of results on standard output."""
-    _say(_stdout(), message, style, label)
+    _say(_stdout(), message)
 
 
 def print_path(path: Path) -> None:
@@ -135,7 +135,6 @@ def print_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
     title: str = "",
-    console: Console | None = None,
     *,
     sections: bool = False,
     styles: Sequence[str] = (),
@@ -151,11 +150,10 @@ def print_table(
             column be left out.
         rows: cells as plain text.
         title: a line above it.
-        console: None for standard output.
         sections: draw a line before each row that has a first cell.
         styles: one for each row, or none.
     """
-    console = console or _stdout()
+    console = _stdout()
     columns = [
         _Column.of(header, [row[i] for row in rows], lambda text: _shown(console, text))
         for i, header in enumerate(headers)

@@ -189,7 +189,7 @@ def _shows_through(frame: Any) -> bool:
     return bool(frame.reformat(format="rgba").to_ndarray()[:, :, 3].min() < 255)
 
 
-def _to_bgr(frame: Any, look: Look, wh: tuple[int, int] | None = None, pix_fmt: str = "bgr24") -> Any:
+def _to_bgr(frame: Any, look: Look, wh: tuple[int, int] | None, pix_fmt: str = "bgr24") -> Any:
     """A decoded frame → a frame of `pix_fmt` (RGB in some order), of another size where `wh` is given."""
     size: dict[str, Any] = {"width": wh[0], "height": wh[1], "interpolation": "BICUBIC"} if wh else {}
     if not frame.format.is_rgb:
@@ -210,7 +210,7 @@ class _ToneMapper:
         self._graph: Any = None
         self._wh = (0, 0)
 
-    def to_bgr(self, frame: Any, wh: tuple[int, int] | None = None) -> Image:
+    def to_bgr(self, frame: Any, wh: tuple[int, int] | None) -> Image:
         """A decoded frame → (H, W, 3) BGR, of the size `wh` where it is given."""
         coded = _to_bgr(frame, self._look, wh, "gbrp16le")
         if self._graph is None or self._wh != (coded.width, coded.height):

@@ -22,7 +22,7 @@ _HEAD = 4096  # bytes; the first boxes of an MP4 lie in them
 _PIECE = 1 << 16  # bytes
 
 
-def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float] = TIMEOUTS) -> Any:
+def open_input(name: str, pipe: Pipe | None, timeouts: tuple[float, float]) -> Any:
     """A PyAV input container.
 
     Args:

@@ -61,7 +61,7 @@ class AvReader:
         start: float = 0.0,
         end: float | None = None,
         *,
-        with_sound: bool = True,
+        with_sound: bool = False,
         timeouts: tuple[float, float] = TIMEOUTS,
     ) -> None:
         self._name = name

@@ -51,7 +51,7 @@ class SoundWriter:
         name: str,
         progress: Progress,
         shift_s: float,
-        recode: bool = False,
+        recode: bool,
     ) -> None:
         self._sound = sound
         self._container = container

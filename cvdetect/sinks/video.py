@@ -63,7 +63,7 @@ def _is_stream(path: Path) -> bool:
     return str(path) == "-" or Target.of(path).streams
 
 
-def choose_codec(path: Path, asked: str | None, container: str | None = None) -> str:
+def choose_codec(path: Path, asked: str | None, container: str | None) -> str:
     """The FOURCC to write `path` with: `asked`, or the container's default.
 
     Raises:
@@ -237,10 +237,10 @@ class VideoFile:
         self._temporary: Path | None = None
         self._renderer = renderer
         self._fourcc = choose_codec(path, codec, container)
-        self._keeps_times = time_base is not None and media.available() and CONTAINERS[self._suffix].has_times
-        self._rate = rate if self._keeps_times else (steady_rate or rate)
-        self._time_base = time_base if self._keeps_times else None
-        self._resamples = time_base is not None and not self._keeps_times
+        keeps_times = time_base is not None and media.available() and CONTAINERS[self._suffix].has_times
+        self._rate = rate if keeps_times else (steady_rate or rate)
+        self._time_base = time_base if keeps_times else None
+        self._resamples = time_base is not None and not keeps_times
         self._sound, self._start, self._end, self._look = sound, start, end, look
         self._progress = progress
         self._encoder: _Encoder | None = None

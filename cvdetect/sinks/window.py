@@ -13,7 +13,7 @@ from cvdetect.core.cv import cv2
 from cvdetect.core.detections import Detections
 from cvdetect.core.errors import SinkError
 from cvdetect.core.frame import Frame, Image
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, Progress
 from cvdetect.sinks import PlainSink
 from cvdetect.sinks.images import write_image
 from cvdetect.sinks.render import Renderer
@@ -108,9 +108,9 @@ class LiveWindow(PlainSink):
         renderer: Renderer,
         controls: Controls,
         *,
+        lowest: float,
+        progress: Progress,
         caption: Callable[[], str] = str,
-        lowest: float = 0.0,
-        progress: Progress = NullProgress(),
     ) -> None:
         self._renderer = renderer
         self._controls = controls

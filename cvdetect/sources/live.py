@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cvdetect.core.errors import SourceError
 from cvdetect.core.frame import Frame, Image
-from cvdetect.core.progress import Controls, NullProgress, Progress
+from cvdetect.core.progress import Controls, Progress
 from cvdetect.core.redact import redact_name
 from cvdetect.media.inputs import is_pipe
 from cvdetect.media.timing import live_rate
@@ -24,11 +24,11 @@ __all__ = ["cameras_that_open", "device_opener", "live_name", "open_live", "url_
 
 def open_live(
     source: int | str,
-    controls: Controls | None = None,
-    progress: Progress = NullProgress(),
+    controls: Controls,
+    progress: Progress,
     *,
-    timeout_s: float = 10.0,
-    reconnect: int = 10,
+    timeout_s: float,
+    reconnect: int,
     max_frames: int | None = None,
     duration_s: float | None = None,
 ) -> Camera:
@@ -39,7 +39,7 @@ def open_live(
     return Camera(
         device_opener(source) if isinstance(source, int) else url_opener(source, timeout_s),
         live_name(source),
-        controls or Controls(),
+        controls,
         progress,
         timeout_s=timeout_s,
         reconnect=reconnect,

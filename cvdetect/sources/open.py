@@ -69,7 +69,7 @@ def open_source(
     if isinstance(source, int) or (isinstance(source, str) and is_live(source)):
         from cvdetect.sources.live import open_live
 
-        return open_live(source, controls, progress, timeout_s=timeout, reconnect=reconnect)
+        return open_live(source, controls or Controls(), progress, timeout_s=timeout, reconnect=reconnect)
     given = [str(source)] if isinstance(source, str | Path) else [str(name) for name in source]
     names = expand(given)
     check_inputs(names)

@@ -11,7 +11,6 @@ from cvdetect.core.errors import SourceError
 from cvdetect.core.frame import Frame, Image, StreamInfo
 from cvdetect.core.printable import is_utf8
 from cvdetect.media.completeness import missing_frames, no_frames
-from cvdetect.media.inputs import TIMEOUTS
 from cvdetect.media.timing import file_rate, first_frame, live_rate
 
 __all__ = ["DeviceStream", "OpenCVReader", "open_device"]
@@ -29,9 +28,7 @@ class OpenCVReader:
     sound = None
     notes = ()
 
-    def __init__(
-        self, name: str, start: float = 0.0, end: float | None = None, timeouts: tuple[float, float] = TIMEOUTS
-    ) -> None:
+    def __init__(self, name: str, start: float, end: float | None, timeouts: tuple[float, float]) -> None:
         self._name = name
         self._start, self._end = start, end
         self._timeouts = timeouts

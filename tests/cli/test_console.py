@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 from cvdetect.cli.console import ConsoleProgress, print_table
 from cvdetect.cli.doctor import print_report
@@ -26,7 +25,10 @@ WIDTHS = [40, 60, 80, 120, 200]
 
 def printed(width: int, *table: object, encoding: str = "utf-8", **more: object) -> str:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
-    print_table(*table, console=Console(file=stream, width=width, highlight=False, emoji=False), **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", stream)
+        patch.setenv("COLUMNS", str(width))
+        print_table(*table, **more)
     return stream.buffer.getvalue().decode(encoding)
 
 

@@ -178,7 +178,7 @@ TITLES = {"coco80": "COCO's", "voc20": "VOC's", "coco91": "TensorFlow's COCO"}
 """What messages call the classes of each built-in label set."""
 
 
-def for_class_count(classes: int, offset: int = 0) -> LabelSet | None:
+def for_class_count(classes: int) -> LabelSet | None:
     """The label set that a model with so many classes (background not counted) is taken to have, or None."""
     name = BY_CLASS_COUNT.get(classes)
-    return BUILT_IN[name](offset) if name else None
+    return BUILT_IN[name](0) if name else None

@@ -78,11 +78,11 @@ def regions(found: Masked, image_wh: tuple[int, int]) -> list[Region]:
     return [region(mask, box, image_wh) for mask, box in zip(found.masks, found.mask_xyxy, strict=True)]
 
 
-def region(mask: Floats, xyxy: Boxes, image_wh: tuple[int, int], threshold: float = _THRESHOLD) -> Region:
-    """The pixels of an image whose value is over `threshold`, for a mask (h, w) over the box `xyxy` (4,)."""
+def region(mask: Floats, xyxy: Boxes, image_wh: tuple[int, int]) -> Region:
+    """The pixels of an image that belong to the object, for a mask (h, w) over the box `xyxy` (4,)."""
     x, y = _centres(xyxy[0], xyxy[2], image_wh[0]), _centres(xyxy[1], xyxy[3], image_wh[1])
     left, top = (int(axis[0]) if len(axis) else 0 for axis in (x, y))
-    return Region(left, top, paste(mask, xyxy, x, y) > threshold)
+    return Region(left, top, paste(mask, xyxy, x, y) > _THRESHOLD)
 
 
 def paste(mask: Floats, xyxy: Boxes, x: Positions, y: Positions) -> Floats:

@@ -236,8 +236,8 @@ def _write(part: IO[bytes], piece: bytes, path: Path) -> None:
         part.write(piece)
 
 
-def open_session(certificates: str | None = None) -> requests.Session:
-    """A session that checks servers against the file `certificates`, if given and none is set for requests itself."""
+def open_session(certificates: str | None) -> requests.Session:
+    """A session that checks servers against the file `certificates`, if any, and none is set for requests itself."""
     import requests
 
     session = requests.Session()

@@ -51,7 +51,7 @@ def check_stated(spec: ModelSpec, labels: LabelSet, layout: HeadLayout) -> None:
 
 
 def find_labels(
-    layout: HeadLayout, own: Sequence[str], names: Path | None, model: str, progress: Progress, found: bool = False
+    layout: HeadLayout, own: Sequence[str], names: Path | None, model: str, progress: Progress, found: bool
 ) -> LabelSet:
     """The label set of a model for which none is stated.
 

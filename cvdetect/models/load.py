@@ -15,7 +15,7 @@ from cvdetect.core.arguments import arg
 from cvdetect.core.errors import BackendError, DecodeError, ModelError, ModelFileError, UsageError
 from cvdetect.core.labels import LabelSet
 from cvdetect.core.options import DetectOptions
-from cvdetect.core.progress import NullProgress, Progress
+from cvdetect.core.progress import Progress
 from cvdetect.core.source import ModelSource
 from cvdetect.core.spec import InputSpec, ModelSpec, Role
 from cvdetect.families import FAMILIES, DecodeOptions, Family, check_family, recognise, with_head
@@ -59,9 +59,7 @@ class Model:
     files: Mapping[Role, Path] = field(default_factory=dict)
 
 
-def load_model(
-    model: ResolvedModel, detect: DetectOptions, runtime: Runtime, progress: Progress = NullProgress()
-) -> Model:
+def load_model(model: ResolvedModel, detect: DetectOptions, runtime: Runtime, progress: Progress) -> Model:
     """Pull, check and load a model. What the arguments alone decide is reported before anything is downloaded.
 
     Raises:

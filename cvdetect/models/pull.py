@@ -158,7 +158,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
-def take_member(archive: Path, member: str, target: Path, limit: int | None = None) -> None:
+def take_member(archive: Path, member: str, target: Path, limit: int | None) -> None:
     """Copy the member of a zip, wheel, tar or tar.gz into the file `target`.
 
     Raises:

@@ -24,12 +24,12 @@ from cvdetect.models.download import RetryPolicy, megabytes, verify, verify_size
 if TYPE_CHECKING:
     from cvdetect.models.pull import Pull
 
-__all__ = ["FileState", "RetryPolicy", "State", "Store", "cache_dir"]
+__all__ = ["FileState", "State", "Store", "cache_dir"]
 
 State = Literal["verified", "unverified", "present", "missing", "wrong"]
 
 
-def cache_dir(explicit: Path | None = None) -> Path:
+def cache_dir(explicit: Path | None) -> Path:
     """The folder that model files are kept in: `explicit`, else CVDETECT_CACHE, else the user's cache folder."""
     if explicit is not None:
         return explicit

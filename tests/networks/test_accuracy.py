@@ -206,4 +206,5 @@ def test_one_thread_gives_what_all_threads_give(shared: Path) -> None:
         Detector.load(zoo_model(shared, "yolo-fastest-1.1-xl"), run=RunOptions(threads=n)).detect(picture)
         for n in (1, None)
     ]
+    assert len(found[0])
     np.testing.assert_allclose(found[0].xyxy, found[1].xyxy, atol=0.05)

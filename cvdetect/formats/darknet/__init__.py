@@ -30,14 +30,11 @@ from cvdetect.formats.darknet.heads import Head, notes_on_heads, read_heads
 from cvdetect.formats.darknet.kinds import Layer, SizeError
 from cvdetect.formats.darknet.layers import check_is_detector, needed, trace
 from cvdetect.formats.darknet.opencv import opencv_outputs, opencv_text, opencv_weights
-from cvdetect.formats.darknet.text import Option, Section, SectionReader, notes_on_keys, read_sections
+from cvdetect.formats.darknet.text import Section, SectionReader, notes_on_keys, read_sections
 
 __all__ = [
     "Cfg",
     "ForOpenCV",
-    "Head",
-    "Layer",
-    "Option",
     "Section",
     "check_size",
     "check_weights",

@@ -27,7 +27,7 @@ _PYTHON = re.compile(r"(?:\s|#[^\n]*\n)*(?:(\w+)\s*=\s*)?([\[({])")
 _OPENINGS = {"[": "a JSON or Python list", "{": "a JSON or Python mapping", "(": "a Python tuple"}
 
 
-def read_structured(text: str, name: str, is_yaml: bool = False) -> tuple[str, Listed] | None:
+def read_structured(text: str, name: str, is_yaml: bool) -> tuple[str, Listed] | None:
     """The kind of file and its class names, where it is structured text; else None.
 
     Args:

@@ -15,6 +15,7 @@ from cvdetect.core.resize import keep_aspect
 from cvdetect.core.source import Bytes, ModelSource
 from cvdetect.core.spec import ModelSpec, Role
 from cvdetect.formats.base import GraphThresholds, read_bytes, read_text
+from cvdetect.formats.prototext import parse
 from cvdetect.formats.tensorflow import textgraph
 from cvdetect.formats.tensorflow.graphdef import Graph, read_graph_def
 from cvdetect.formats.tensorflow.make_textgraph import TextGraphOptions, input_size, make_text_graph, min_max_input_size
@@ -151,7 +152,7 @@ def _check_belongs(source: TextGraphSource, config: Path | None, graph: Bytes, p
     """
     if config is None:
         return
-    nodes = list(textgraph.parse(source.text, source.name).messages("node"))
+    nodes = list(parse(source.text, source.name).messages("node"))
     made = {node.string("name") for node in nodes}
     taken = {name for node in nodes for name in textgraph.inputs_of(node)}
     missing = sorted(taken - made - read_graph_def(graph, str(path)).nodes.keys())

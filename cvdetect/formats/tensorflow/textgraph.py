@@ -12,20 +12,9 @@ from dataclasses import dataclass, replace
 
 from cvdetect.core.arguments import arg
 from cvdetect.core.errors import ModelFileError
-from cvdetect.formats.prototext import Field, Message, Value, parse, write
+from cvdetect.formats.prototext import Field, Message, parse, write
 
-__all__ = [
-    "Field",
-    "Message",
-    "TextGraph",
-    "Value",
-    "inputs_of",
-    "parse",
-    "read_graph",
-    "read_label_map",
-    "with_thresholds",
-    "write",
-]
+__all__ = ["TextGraph", "inputs_of", "read_graph", "read_label_map", "with_thresholds"]
 
 _SCRIPTS = "make the text graph from the .pb with: cvdetect textgraph"
 _WEIGHTED = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul")

@@ -10,16 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvdetect.core.errors import ModelFileError
-from cvdetect.formats.tensorflow.textgraph import (
-    Field,
-    Message,
-    TextGraph,
-    parse,
-    read_graph,
-    read_label_map,
-    with_thresholds,
-    write,
-)
+from cvdetect.formats.prototext import Field, Message, parse, write
+from cvdetect.formats.tensorflow.textgraph import TextGraph, read_graph, read_label_map, with_thresholds
 
 GRAPHS = {
     "face": "models/opencv_face_detector.pbtxt",

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cvdetect.models.store import RetryPolicy, Store
+from cvdetect.models.download import RetryPolicy
+from cvdetect.models.store import Store
 
 
 @dataclass

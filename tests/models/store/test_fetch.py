@@ -29,9 +29,9 @@ from cvdetect.core.errors import FetchError, ModelFileError
 from cvdetect.core.progress import NullProgress
 from cvdetect.core.spec import ModelFile, ModelSpec, Source
 from cvdetect.models import index
-from cvdetect.models.download import megabytes
+from cvdetect.models.download import RetryPolicy, megabytes
 from cvdetect.models.registry import load_models
-from cvdetect.models.store import RetryPolicy, Store, cache_dir
+from cvdetect.models.store import Store, cache_dir
 from tests.models.store.conftest import Recorder, Site
 
 ROOT = Path(__file__).resolve().parents[3]

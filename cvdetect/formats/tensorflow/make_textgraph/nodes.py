@@ -11,7 +11,7 @@ from cvdetect.formats.tensorflow.graphdef import DType, Node, Shape
 
 __all__ = [
     "OWN", "attribute", "concat", "constant",
-    "convert_scores", "flatten", "from_graph", "make", "network", "placeholder", "reshape", "slice_from",
+    "convert_scores", "flatten", "make", "network", "placeholder", "reshape", "slice_from",
 ]  # fmt: skip
 
 OWN = "cvdetect/"
@@ -66,18 +66,17 @@ def _tensor(values: Sequence[float]) -> Message:
     return Message((Field("dtype", "DT_INT32" if whole else "DT_FLOAT"), Field("tensor_shape", size), *numbers))
 
 
-def from_graph(node: Node, op: str | None = None, inputs: Sequence[str] | None = None) -> Message:
-    """A node of the frozen graph, with the attributes that OpenCV reads; `op` and `inputs` replace its own."""
+def _from_graph(node: Node) -> Message:
+    """A node of the frozen graph, with the attributes that OpenCV reads."""
     kept = {key: node.attribute(key) for key in sorted(_KEPT & node.raw.keys())}
     fields = [attribute(key, found) for key, value in kept.items() if (found := _copied(value)) is not None]
-    made = make(node.name, op or node.op, node.inputs if inputs is None else inputs)
-    return Message((*made.fields, *fields))
+    return Message((*make(node.name, node.op, node.inputs).fields, *fields))
 
 
 def network(nodes: Iterable[Node], box_codes: Collection[str]) -> list[Message]:
     """Nodes of the frozen graph; those that give `box_codes` are marked, as TensorFlow has these in the order y, x."""
     mark = attribute("loc_pred_transposed", True)
-    made = [(from_graph(node), node.name) for node in nodes]
+    made = [(_from_graph(node), node.name) for node in nodes]
     return [Message((*each.fields, mark)) if name in box_codes else each for each, name in made]
 
 

@@ -31,7 +31,6 @@ class Head:
             input for "yolo", in grid cells for "region".
         scale_x_y: how far a centre may lie outside its cell (1.0: not at all).
         new_coords: True where the convolution before it already applies the logistic function.
-        softmax: True where the class scores of a region go through a softmax.
         stride: pixels of the network input from one cell to the next.
         diou_nms: True where Darknet's non-maximum suppression compares DIoU (Zheng et al., 2020), not IoU.
     """
@@ -42,7 +41,6 @@ class Head:
     anchors: tuple[tuple[float, float], ...]
     scale_x_y: float
     new_coords: bool
-    softmax: bool
     stride: int
     diou_nms: bool = False
 
@@ -102,7 +100,6 @@ def _read_head(reader: SectionReader, layer: Layer) -> Head:
         anchors=_read_anchors(reader),
         scale_x_y=1.0 if region else _scale_x_y(reader),
         new_coords=not region and reader.integer("new_coords", 0) != 0,
-        softmax=region,
         stride=_cell_stride(reader, layer),
         diou_nms=not region and reader.text("nms_kind") == "diounms",
     )

@@ -88,13 +88,13 @@ def test_a_yolo_head_has_the_anchors_of_its_mask() -> None:
     (head,) = cfg_of(CONV, TO_YOLO, YOLO, "scale_x_y=1.05\nnew_coords=1\n").heads
     assert (head.kind, head.layer_index, head.classes) == ("yolo", 2, 2)
     assert head.anchors == ((1, 2), (5, 6))
-    assert (head.scale_x_y, head.new_coords, head.softmax, head.stride) == (1.05, True, False, 2)
+    assert (head.scale_x_y, head.new_coords, head.stride) == (1.05, True, 2)
 
 
 def test_a_region_head_has_all_anchors() -> None:
     (head,) = cfg_of(CONV, TO_REGION, REGION).heads
     assert (head.kind, head.anchors) == ("region", ((1, 2), (3, 4.5)))
-    assert (head.softmax, head.scale_x_y, head.new_coords) == (True, 1.0, False)
+    assert (head.scale_x_y, head.new_coords) == (1.0, False)
 
 
 def test_the_input_is_that_of_net() -> None:

@@ -47,13 +47,11 @@ class Layers:
         nodes: in the order of execution, inputs resolved to each other, to constants of the graph, or to `image`.
         image: the name of the node that they take the image from.
         constants: values that they need in addition, by name.
-        quantized: the graph imitates 8-bit arithmetic, which is left out.
     """
 
     nodes: tuple[Node, ...]
     image: str
     constants: Constants
-    quantized: bool = False
 
 
 @dataclass(slots=True)
@@ -81,8 +79,7 @@ def trace_layers(graph: Graph, heads: Iterable[str], image: str, boxes: Mapping[
         _follow(state, _source_of(graph, head))
     if not state.reached_image:
         raise ModelFileError(f"{graph.name}: its detection heads do not depend on the input {image}")
-    quantized = any(node.op in _QUANTIZERS for node in graph.nodes.values())
-    return Layers(tuple(state.nodes.values()), image, state.constants, quantized)
+    return Layers(tuple(state.nodes.values()), image, state.constants)
 
 
 def _source_of(graph: Graph, name: str) -> str:

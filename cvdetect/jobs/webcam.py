@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -237,14 +237,14 @@ class _LiveRun:
             sinks.append(Page(address, self._renderer(), self._facts, self._progress))
         return sinks
 
-    def run(self, sinks: Iterable[Sink]) -> Summary:
+    def run(self, sinks: Sequence[Sink]) -> Summary:
         """Detect until the end, in this thread."""
         self._progress.begin("watching", self._job.max_frames, "frames")
         try:
             return run(
                 self._camera.items(),
                 [self._detector],
-                list(sinks),
+                sinks,
                 self._progress,
                 options=PipelineOptions(live=True),
                 filters=tracking_filters(self._job.track, float(self._camera.info.rate), self._controls),

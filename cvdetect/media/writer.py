@@ -74,7 +74,6 @@ class AvWriter:
         self._start_s, self._shift_s = start_s, shift_s
         self._converter = VideoReformatter()
         self._written = 0
-        self._muxed = False
         self._last_pts = -1
         self._durations: dict[int, int] = {}  # pts → ticks, of frames in the encoder
         self._open(sound)
@@ -146,7 +145,6 @@ class AvWriter:
             duration = self._durations.pop(packet.pts, None)
             if duration:
                 packet.duration = duration
-        self._muxed |= bool(packets)
         try:
             self._container.mux(packets)
         except (av.error.FFmpegError, OSError) as error:
@@ -176,7 +174,7 @@ class AvWriter:
         """
         try:
             rest = self._stream.encode(None)
-            self._mux(rest if self._muxed else _with_decode_times(rest, self._codec))
+            self._mux(_with_decode_times(rest, self._codec) if len(rest) == self._written else rest)
             self._mux_sound(float("inf") if until_s is None else until_s - self._start_s, last=True)
         finally:
             try:

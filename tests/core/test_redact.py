@@ -115,6 +115,19 @@ def test_ordinary_texts_stay_as_they_are(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@cam/1", "rtsp://user:***@cam/1"),
+        ("http://u:p:q@cam:80/x?y=a@b:c", "http://u:***@cam:80/x?y=a@b:c"),
+        ("http://cam:8080/x", "http://cam:8080/x"),
+        ("clip:a@b.mp4", "clip:a@b.mp4"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str) -> None:
+    assert redact_name(url) == shown
+
+
 @pytest.mark.parametrize("name", ["user:name@host.de", "a?token=b.jpg", "x y:z@w", "user=a&password=b"])
 def test_names_of_files_that_exist_stay_readable(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -168,10 +168,10 @@ def test_boxes_without_area_are_left_out_and_reported(tmp_path: Path) -> None:
 
 
 def test_boxes_of_a_tool_that_counts_from_0_are_reported(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text(voc_xml(voc_object("0 3 31 40")))
+    (tmp_path / "a.xml").write_text(voc_xml(voc_object("0 3 31 40") + voc_object("3 0 31 40")))
     truth = read_voc(tmp_path)
-    assert "1 in VOC" in truth.notes[0]
-    assert truth.images[0].xyxy[0, 0] == -1
+    assert truth.notes[0].startswith("2 boxes ") and "1 in VOC" in truth.notes[0]
+    assert truth.images[0].xyxy[:, :2].tolist() == [[-1, 2], [2, -1]]
 
 
 def test_a_coco_truth_without_area_or_size_takes_the_boxes(tmp_path: Path) -> None:
@@ -388,6 +388,9 @@ def test_folders_that_hold_no_truth_are_reported(tmp_path: Path) -> None:
     write_json(tmp_path / "instances.json", coco())
     with pytest.raises(SourceError, match=r"for COCO give the file, e\.g\. .*instances\.json"):
         read_truth(tmp_path)
+    (tmp_path / "voc/Annotations").mkdir(parents=True)
+    with pytest.raises(SourceError, match=r"holds no \.xml file"):
+        read_truth(tmp_path / "voc")
     (tmp_path / "labels").mkdir()
     with pytest.raises(SourceError, match="holds no label files"):
         read_truth(tmp_path, lambda _: (1, 1))

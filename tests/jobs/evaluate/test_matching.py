@@ -103,6 +103,14 @@ def test_the_confusion_matrix_counts_mistakes_misses_and_false_alarms() -> None:
     assert most_confused(matrix, 5) == [(1, 0, 1)]
 
 
+def test_the_confusion_matrix_pairs_the_best_overlaps_first_and_counts_from_the_threshold_on() -> None:
+    objects = make_objects([[0, 0, 10, 8], BOX, [0, 0, 10, 7], FAR], labels=[0, 1, 0, 0])
+    found = make_found([BOX, FAR], [0.5, 0.5], labels=[2, 0])
+    matrix = confusion_matrix(objects, found, match(objects, found), 0.5, 3)
+    assert matrix.tolist() == [[1, 0, 0, 2], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert most_confused(matrix, 5) == [(1, 2, 1)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_of_the_confusion_matrix_sum_to_objects_and_columns_to_detections(seed: int) -> None:
     objects, found = random_scene(seed, crowds=True)

@@ -21,6 +21,8 @@ __all__ = [
     "LoadKeywords",
     "ModelChoice",
     "RunOptions",
+    "check_least",
+    "check_share",
     "options_of",
     "usable_cores",
 ]

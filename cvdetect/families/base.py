@@ -26,6 +26,7 @@ __all__ = [
     "DecodeOptions",
     "Decoder",
     "Family",
+    "Floats",
     "HeadLayout",
     "NetInput",
     "OutputSignature",
